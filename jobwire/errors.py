@@ -1,0 +1,236 @@
+"""Every error that jobwire raises, in one tree.
+
+::
+
+    JobwireError
+    ├── ConfigError                 an option, URL or handler that cannot work (also a ValueError)
+    ├── ClosedError                 used before start or after stop (also a RuntimeError)
+    ├── WireError                   what is, or should go, on the wire
+    │   ├── EncodeError             ours: a value that the wire cannot say (also a ValueError)
+    │   │   └── SerealEncodeError   … in a Sereal document
+    │   └── DecodeError             theirs: bytes that cannot be read (also a ValueError)
+    │       ├── SerealDecodeError   … a Sereal document
+    │       ├── JobDecodeError      … a job hash or queue entry
+    │       ├── ResultDecodeError   … a result
+    │       └── MismatchError       readable, but of another mode or dialect
+    ├── TransportError              between us and Redis (also an OSError)
+    │   ├── ConnectError            no connection could be made
+    │   │   └── AuthError           the server refused the credentials
+    │   ├── ConnectionLost          a connection broke with work under way
+    │   └── ServerError             Redis answered with an error
+    └── JobError                    what became of one job
+        ├── JobFailed               the handler failed; type, message, traceback of the other side
+        ├── JobTimeout              no result before the deadline (also a TimeoutError)
+        ├── JobCancelled            cancelled at the submitter
+        └── JobLost                 the job's hash is gone and no result was seen
+
+Nothing here imports anything but the standard library. Messages name keys, fields and
+offsets, and what to do next; they never hold credentials or whole payloads (those are on
+the error's attributes).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthError",
+    "ClosedError",
+    "ConfigError",
+    "ConnectError",
+    "ConnectionLost",
+    "DecodeError",
+    "EncodeError",
+    "JobCancelled",
+    "JobDecodeError",
+    "JobError",
+    "JobFailed",
+    "JobLost",
+    "JobTimeout",
+    "JobwireError",
+    "MismatchError",
+    "ResultDecodeError",
+    "SerealDecodeError",
+    "SerealEncodeError",
+    "ServerError",
+    "TransportError",
+    "WireError",
+    "printable",
+]
+
+Text = str | bytes
+
+
+def printable(value: Text | None, *, at_most: int = 80) -> str:
+    """One line of ASCII that shows ``value`` safely in a message or log.
+
+    Control characters, quotes and non-ASCII are escaped, so that nothing from the wire can
+    forge a log line; longer values are cut at ``at_most`` characters and say so.
+    """
+    if value is None:
+        return "(none)"
+    # Cut first: a hostile value may be megabytes long.
+    head = value[:at_most]
+    text = ascii(head)
+    return text if len(value) <= at_most else f"{text}… ({len(value)} in all)"
+
+
+class JobwireError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigError(JobwireError, ValueError):
+    """An option, URL or handler that cannot work; raised before anything is sent."""
+
+
+class ClosedError(JobwireError, RuntimeError):
+    """The client or worker has not been started, or has been stopped."""
+
+
+class WireError(JobwireError):
+    """Base of what concerns the bytes on the wire."""
+
+
+class EncodeError(WireError, ValueError):
+    """A value that cannot be said on the wire; nothing was sent.
+
+    ``field`` is the parameter or path (None where there is none).
+    """
+
+    def __init__(self, message: str, *, field: Text | None = None) -> None:
+        super().__init__(message if field is None else f"{message} (at {printable(field)})")
+        self.reason = message
+        self.field = field
+
+
+class SerealEncodeError(EncodeError):
+    """A value that Sereal, or the version asked for, cannot say."""
+
+
+class DecodeError(WireError, ValueError):
+    """Bytes from the wire that cannot be read.
+
+    ``reason`` says what and what to do, ``key`` is the Redis key, ``field`` the hash field or
+    path, ``offset`` the byte offset in ``raw`` (each None where unknown), ``raw`` the bytes.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        key: Text | None = None,
+        field: Text | None = None,
+        offset: int | None = None,
+        raw: bytes | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.key = key
+        self.field = field
+        self.offset = offset
+        self.raw = raw
+
+    def located(self, *, key: Text | None = None, field: Text | None = None) -> DecodeError:
+        """This error, with ``key`` and ``field`` filled in where they were unknown."""
+        if self.key is None:
+            self.key = key
+        if self.field is None:
+            self.field = field
+        return self
+
+    def __str__(self) -> str:
+        places = [
+            f"key {printable(self.key)}" if self.key is not None else "",
+            f"field {printable(self.field)}" if self.field is not None else "",
+            f"offset {self.offset}" if self.offset is not None else "",
+        ]
+        where = ", ".join(place for place in places if place)
+        return f"{where}: {self.reason}" if where else self.reason
+
+
+class SerealDecodeError(DecodeError):
+    """A Sereal document that is malformed, or beyond the limits; ``tag`` is the tag byte met."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        key: Text | None = None,
+        field: Text | None = None,
+        offset: int | None = None,
+        raw: bytes | None = None,
+        tag: int | None = None,
+    ) -> None:
+        super().__init__(reason, key=key, field=field, offset=offset, raw=raw)
+        self.tag = tag
+
+    def __str__(self) -> str:
+        base = super().__str__()
+        return base if self.tag is None else f"{base} (tag 0x{self.tag:02x})"
+
+
+class JobDecodeError(DecodeError):
+    """A job hash or queue entry that cannot be read as a job."""
+
+
+class ResultDecodeError(DecodeError):
+    """A ``result`` field or reply that cannot be read."""
+
+
+class MismatchError(DecodeError):
+    """Readable, but written by a peer of another mode or dialect; names both sides and the remedy."""
+
+
+class TransportError(JobwireError, OSError):
+    """Base of what goes wrong between this process and Redis."""
+
+
+class ConnectError(TransportError):
+    """No connection could be made; names the address, never the credentials."""
+
+
+class AuthError(ConnectError):
+    """The server refused the user name, the password, or asked for one."""
+
+
+class ConnectionLost(TransportError):
+    """The connection broke while something was under way on it."""
+
+
+class ServerError(TransportError):
+    """Redis answered a command with an error; ``code`` is its first word, e.g. ``WRONGTYPE``."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message.partition(" ")[0]
+
+
+class JobError(JobwireError):
+    """Base of what became of one job; ``job_id`` says which."""
+
+    def __init__(self, message: str, *, job_id: Text) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class JobFailed(JobError):
+    """The job's handler failed. ``type``, ``message`` and ``traceback`` (None unless the worker
+    sends it) are the other side's words."""
+
+    def __init__(
+        self, message: str, *, job_id: Text, type: str, traceback: str | None = None
+    ) -> None:
+        super().__init__(f"{type}: {message}", job_id=job_id)
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+
+
+class JobTimeout(JobError, TimeoutError):
+    """No result before the deadline; the message says what was found in Redis at that moment."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled by its submitter."""
+
+
+class JobLost(JobError):
+    """The job's hash vanished from Redis before its result was seen."""
