@@ -1,0 +1,298 @@
+"""The driver protocol, version 1: what the runner says to a peer, and what a peer answers.
+
+A peer is a program that reads JSON lines on stdin and writes JSON lines on stdout; stderr is free
+for its log and is kept with the verdicts. Each line is one object whose ``type`` names the message.
+The runner speaks first and never sends the next request before it has the answer to ``hello``,
+``start`` and ``stop``; ``submit`` and ``cancel`` may be sent without waiting.
+
+========================  =====================================================================
+the runner says           the peer answers
+========================  =====================================================================
+``hello``                 ``hello``: who it is and what it can do
+``start``                 ``ready`` once it is subscribed (client) or popping (worker), or
+                          ``unsupported``, or ``error``
+``submit`` (client)       ``submitted``, later one of ``result`` ``failed`` ``timeout``, in any
+                          order; ``unsupported`` or ``error`` with the same ``seq`` when it
+                          cannot submit that
+``cancel`` (client)       ``failed`` for that ``seq``, or ``unsupported``
+``stop``                  ``stopped`` once everything that was begun has ended (drain)
+``bye``, end of input     exit with status 0; SIGTERM: drain, then exit with status 0
+anything else             ``unsupported``: the runner asks a nonsense command first, to prove that
+                          the skip path works
+========================  =====================================================================
+
+A worker also reports ``job`` for each job before its handler runs. Fields and messages that a peer
+does not know it must ignore (``unsupported`` for a message), and new fields get defaults: that is
+how version 1 grows. Values (``data``, ``value``) are tagged JSON, see :mod:`.values`; what a job
+makes a worker do is its ``op``, see :data:`OPERATIONS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "ANSWERS",
+    "DRIVER_VERSION",
+    "OPERATIONS",
+    "REQUESTS",
+    "Answer",
+    "Bye",
+    "Cancel",
+    "Error",
+    "Failed",
+    "Hello",
+    "HelloAnswer",
+    "Job",
+    "Ready",
+    "Request",
+    "Result",
+    "Start",
+    "Stop",
+    "Stopped",
+    "Submit",
+    "Submitted",
+    "Timeout",
+    "Unsupported",
+    "decode_answer",
+    "decode_request",
+    "encode",
+]
+
+DRIVER_VERSION = 1
+
+Role = Literal["client", "worker"]
+Mode = Literal["simple", "recoverable", "reliable"]
+
+
+# --- what the runner says ---------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, tag="hello", tag_field="type", kw_only=True, frozen=True):
+    """The first line; ``driver`` is the version of this protocol that the runner speaks."""
+
+    driver: int = DRIVER_VERSION
+
+
+class Start(msgspec.Struct, tag="start", tag_field="type", kw_only=True, frozen=True):
+    """Become a client or a worker. One ``start`` in the life of a process.
+
+    ``redis`` is a URL (``redis://127.0.0.1:6379`` with ``/<database>`` where it is not 0).
+    ``queue`` is the client's pending queue; ``queues`` are the worker's, most urgent first; all
+    without prefix. ``processing_queue`` null: the peer's own default. ``timeout`` in seconds: how
+    long a client waits for a result, a worker for a handler (null: for ever).
+    ``job_poll_interval`` in seconds is the time-out of the worker's pop (null: default).
+    ``codec`` is how references travel in a submission. ``id`` is the client or worker ID wanted
+    (null: make one). ``strings`` is the reading policy (peers of one string type ignore it).
+    ``options`` holds what only some peers have.
+    """
+
+    role: Role
+    redis: str
+    mode: Mode = "reliable"
+    dialect: str = "0.004"
+    prefix: str = "jobs"
+    queue: str = "pending"
+    queues: list[str] = msgspec.field(default_factory=lambda: ["pending"])
+    processing_queue: str | None = None
+    use_multi: bool = False
+    max_concurrent_jobs: int = 1
+    timeout: float | None = None
+    job_poll_interval: float | None = None
+    codec: Literal["sereal", "json"] = "sereal"
+    id: str | None = None
+    strings: str = "auto"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Submit(msgspec.Struct, tag="submit", tag_field="type", kw_only=True, frozen=True):
+    """Submit one job. ``seq`` is the runner's number for it; ``data`` the parameters (tagged).
+
+    ``queue`` (null: the one of ``start``) and ``id`` (null: make one) need the behaviours
+    ``submit-queue`` and ``submit-id``.
+    """
+
+    seq: int
+    data: Any
+    queue: str | None = None
+    id: str | None = None
+
+
+class Cancel(msgspec.Struct, tag="cancel", tag_field="type", kw_only=True, frozen=True):
+    """Give up waiting for a submitted job (behaviour ``cancel``)."""
+
+    seq: int
+
+
+class Stop(msgspec.Struct, tag="stop", tag_field="type", kw_only=True, frozen=True):
+    """Take nothing new, finish what was begun, leave the connections, answer ``stopped``."""
+
+
+class Bye(msgspec.Struct, tag="bye", tag_field="type", kw_only=True, frozen=True):
+    """Exit with status 0."""
+
+
+# --- what the peer answers --------------------------------------------------------------------
+
+
+class HelloAnswer(msgspec.Struct, tag="hello", tag_field="type", kw_only=True, frozen=True):
+    """Who the peer is. ``name``, ``language`` and so on are for people, the lists are for the runner.
+
+    ``behaviours`` known to the cases: ``cancel`` (a client can give up), ``submit-queue``,
+    ``submit-id``, ``client-timeout`` (``timeout`` of a client is honoured), ``worker-timeout``,
+    ``failure-result`` (a failed job reaches the client), ``reconnect`` (both roles survive a lost
+    connection), ``stop-drains``, ``diagnoses-mismatch``, ``rejects`` (unreadable entries are set
+    aside in ``<prefix>::rejected``), ``recovers`` (a dead worker's jobs return to pending),
+    ``undef`` (can submit a top-level null), ``chars`` (tells decoded text from bytes).
+    """
+
+    driver: int
+    name: str
+    version: str
+    language: str
+    runtime: str
+    libraries: dict[str, str] = {}
+    roles: list[Role]
+    modes: list[Mode]
+    dialects: list[str]
+    codecs: list[str] = []
+    behaviours: list[str] = []
+
+
+class Ready(msgspec.Struct, tag="ready", tag_field="type", kw_only=True, frozen=True):
+    """Subscribed (client) or popping (worker); the ID of the role that was started."""
+
+    client_id: str | None = None
+    worker_id: str | None = None
+
+
+class Submitted(msgspec.Struct, tag="submitted", tag_field="type", kw_only=True, frozen=True):
+    """The submission is in Redis; ``id`` is the job ID (tagged where it is not UTF-8)."""
+
+    seq: int
+    id: Any
+
+
+class Result(msgspec.Struct, tag="result", tag_field="type", kw_only=True, frozen=True):
+    """The job's result, tagged."""
+
+    seq: int
+    id: Any = None
+    value: Any = None
+
+
+class Failed(msgspec.Struct, tag="failed", tag_field="type", kw_only=True, frozen=True):
+    """The job failed at the other side, or its result could not be read; ``kind`` names the error class."""
+
+    seq: int
+    id: Any = None
+    error: str = ""
+    kind: str | None = None
+
+
+class Timeout(msgspec.Struct, tag="timeout", tag_field="type", kw_only=True, frozen=True):
+    """The client's deadline passed; ``error`` is what it says about the cause, if it says anything."""
+
+    seq: int
+    id: Any = None
+    error: str = ""
+
+
+class Job(msgspec.Struct, tag="job", tag_field="type", kw_only=True, frozen=True):
+    """The worker took this job and is about to run it; ``data`` as the handler sees it."""
+
+    id: Any
+    data: Any
+
+
+class Stopped(msgspec.Struct, tag="stopped", tag_field="type", kw_only=True, frozen=True):
+    """Everything that was begun has ended; ``jobs`` is how many were submitted or taken."""
+
+    jobs: int | None = None
+
+
+class Unsupported(msgspec.Struct, tag="unsupported", tag_field="type", kw_only=True, frozen=True):
+    """The peer cannot do ``what``: the runner counts the case as ``unsupported``, never as a pass."""
+
+    what: str
+    seq: int | None = None
+
+
+class Error(msgspec.Struct, tag="error", tag_field="type", kw_only=True, frozen=True):
+    """The peer could, but it went wrong: not ready, not submitted (``seq``), or its own fault."""
+
+    message: str
+    kind: str | None = None
+    seq: int | None = None
+
+
+Request = Hello | Start | Submit | Cancel | Stop | Bye
+Answer = HelloAnswer | Ready | Submitted | Result | Failed | Timeout | Job | Stopped | Unsupported | Error
+
+REQUESTS: tuple[type[msgspec.Struct], ...] = (Hello, Start, Submit, Cancel, Stop, Bye)
+ANSWERS: tuple[type[msgspec.Struct], ...] = (
+    HelloAnswer,
+    Ready,
+    Submitted,
+    Result,
+    Failed,
+    Timeout,
+    Job,
+    Stopped,
+    Unsupported,
+    Error,
+)
+
+#: What a job makes a worker do: ``op`` -> (parameters, meaning). The same table in every language.
+#: A job without ``op`` but with ``name`` and ``params`` is one of the public websocket backend: the
+#: result is the JSON text ``{"result": {"name": <name>, "params": <decoded params>}}``. A job with
+#: neither is answered with the sorted list of its parameter names (an array, possibly empty).
+OPERATIONS: dict[str, tuple[str, str]] = {
+    "echo": ("value", "result: the value, as the handler received it"),
+    "reverse": ("value", "result: the string with its bytes (of its UTF-8 form) in reverse order"),
+    "add": ("first, second", "result: the number first + second"),
+    "sleep": ("seconds, value?", "waits without blocking the worker's loop; result: value, or `slept`"),
+    "json": ("value", "result: the value that this JSON text says (containers, mostly)"),
+    "number": ("value", "result: the number that this text says, as a native number"),
+    "true": ("", "result: the language's true"),
+    "false": ("", "result: the language's false"),
+    "undef": ("", "result: the language's null, said explicitly"),
+    "empty": ("", "result: the empty string"),
+    "nothing": ("", "the handler ends without a result: done() in Perl, None in Python"),
+    "several": ("", "Perl: done('one', 'two'); others: the tuple's first element, `one`"),
+    "big": ("size, char?", "result: a string of size times char (default `x`)"),
+    "sha256": ("value", "result: the SHA-256 of the value's bytes, lower-case hexadecimal"),
+    "length": ("value", "result: the number of bytes of the value"),
+    "keys": ("", "result: the names of all parameters but `op`, sorted by bytes, as an array"),
+    "get": ("name", "result: what the handler sees under this name, fields that start with `_` included"),
+    "data": ("", "result: everything the handler sees but `op`, as an object"),
+    "nest": ("depth", "result: an array in an array …, depth levels, with `end` inside"),
+    "fail": ("message", "the job fails: fail(message) in Perl, a raised error in Python"),
+    "die": ("message", "the handler dies: die in jobs->each in Perl, a raised error in Python"),
+    "exit": ("code?", "the process exits at once, without any clean-up (default code 3)"),
+    "wide": ("", "result: text with U+263A as characters, not bytes (a Perl worker dies of it)"),
+    "latin1": ("", "result: the byte 0xE9 alone"),
+    "block": ("seconds", "holds the worker's only thread; result: `blocked`"),
+    "object": ("", "result: a blessed object in Perl, an instance of an unknown class in Python"),
+}
+
+_request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Request | Answer) -> bytes:
+    """One line of the protocol, newline included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """The request in ``line``; raises ``msgspec.ValidationError`` for anything else."""
+    return _request_decoder.decode(line)
+
+
+def decode_answer(line: bytes) -> Answer:
+    """The answer in ``line``; raises ``msgspec.ValidationError`` for anything else."""
+    return _answer_decoder.decode(line)
