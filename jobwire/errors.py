@@ -215,9 +215,7 @@ class JobFailed(JobError):
     """The job's handler failed. ``type``, ``message`` and ``traceback`` (None unless the worker
     sends it) are the other side's words."""
 
-    def __init__(
-        self, message: str, *, job_id: Text, type: str, traceback: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, job_id: Text, type: str, traceback: str | None = None) -> None:
         super().__init__(f"{type}: {message}", job_id=job_id)
         self.type = type
         self.message = message

@@ -1,0 +1,189 @@
+"""Redis commands as plain data: a tuple of bytes, the name first.
+
+Nothing here talks to a server. A transport writes the tuples; what a reply means is said by the object that
+built the command (a mode, or the functions of this module).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
+
+from jobwire.errors import DecodeError, EncodeError, ServerError
+from jobwire.wire.text import Text, wire_bytes
+
+Command: TypeAlias = tuple[bytes, ...]
+Reply: TypeAlias = "bytes | int | list[Reply] | ServerError | None"
+
+MULTI: Command = (b"MULTI",)
+EXEC: Command = (b"EXEC",)
+
+
+def hash_set(key: bytes, fields: Mapping[bytes, bytes]) -> Command:
+    """HMSET, the form Perl uses on every server version; ``fields`` must not be empty."""
+    command = [b"HMSET", key]
+    for item in fields.items():
+        command += item
+    return tuple(command)
+
+
+def transaction(commands: Sequence[Command]) -> tuple[Command, ...]:
+    """The commands inside MULTI … EXEC, meant to leave in one write (option ``use_multi``)."""
+    return (MULTI, *commands, EXEC)
+
+
+def transaction_replies(replies: Sequence[Reply]) -> list[Reply]:
+    """What the commands of a ``transaction`` answered.
+
+    Every element of EXEC's reply is looked at by the caller as if the commands had gone alone: errors are
+    among them as values. Raises ``ServerError`` where the server refused the transaction as a whole.
+    """
+    last = replies[-1]
+    if isinstance(last, ServerError):
+        # A command refused at queueing time says why; EXEC only says that something was refused.
+        raise next((reply for reply in replies if isinstance(reply, ServerError)), last)
+    if not isinstance(last, list):
+        raise ServerError("EXECABORT the transaction was discarded")
+    return last
+
+
+def first_error(replies: Sequence[Reply]) -> ServerError | None:
+    """The first error among ``replies``, or None."""
+    for reply in replies:
+        if isinstance(reply, ServerError):
+            return reply
+    return None
+
+
+def subscribe(channel: bytes) -> Command:
+    return (b"SUBSCRIBE", channel)
+
+
+def list_length(key: bytes) -> Command:
+    return (b"LLEN", key)
+
+
+def list_items(key: bytes, first: int = 0, last: int = -1) -> Command:
+    return (b"LRANGE", key, b"%d" % first, b"%d" % last)
+
+
+def list_push(key: bytes, *items: bytes) -> Command:
+    """LPUSH: the end that is taken last."""
+    return (b"LPUSH", key, *items)
+
+
+def list_push_next(key: bytes, *items: bytes) -> Command:
+    """RPUSH: the end that is taken next."""
+    return (b"RPUSH", key, *items)
+
+
+def list_remove(key: bytes, item: bytes) -> Command:
+    """LREM … 1: from the head, as Perl does it."""
+    return (b"LREM", key, b"1", item)
+
+
+def list_move_back(source: bytes, destination: bytes) -> Command:
+    """LMOVE LEFT RIGHT: the newest taken entry becomes the next one to be taken; repeated until nil, order is kept."""
+    return (b"LMOVE", source, destination, b"LEFT", b"RIGHT")
+
+
+def hash_get(key: bytes, *fields: bytes) -> Command:
+    return (b"HMGET", key, *fields)
+
+
+def hash_get_all(key: bytes) -> Command:
+    return (b"HGETALL", key)
+
+
+def hash_increment(key: bytes, field: bytes, by: int = 1) -> Command:
+    return (b"HINCRBY", key, field, b"%d" % by)
+
+
+def hash_delete(key: bytes, *fields: bytes) -> Command:
+    return (b"HDEL", key, *fields)
+
+
+def exists(*keys: bytes) -> Command:
+    return (b"EXISTS", *keys)
+
+
+def delete(*keys: bytes) -> Command:
+    return (b"DEL", *keys)
+
+
+def publish(channel: bytes, payload: bytes) -> Command:
+    return (b"PUBLISH", channel, payload)
+
+
+def expire(key: bytes, seconds: int) -> Command:
+    return (b"EXPIRE", key, b"%d" % seconds)
+
+
+def set_members(key: bytes) -> Command:
+    return (b"SMEMBERS", key)
+
+
+def set_add(key: bytes, member: bytes) -> Command:
+    return (b"SADD", key, member)
+
+
+def set_remove(key: bytes, member: bytes) -> Command:
+    return (b"SREM", key, member)
+
+
+def scan(cursor: bytes, pattern: bytes, count: int = 500) -> Command:
+    return (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % count)
+
+
+def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
+    """The mapping that HGETALL answered (RESP2: a flat list).
+
+    Raises ``ServerError`` as it came, ``DecodeError`` for a reply of another shape.
+    """
+    if isinstance(reply, ServerError):
+        raise reply
+    if not isinstance(reply, list) or len(reply) % 2:
+        raise DecodeError("HGETALL answered something that is not a hash; is this a Redis server?", key=key)
+    items = iter(reply)
+    return cast("dict[bytes, bytes]", dict(zip(items, items, strict=True)))
+
+
+def expect_bytes(value: Text, *, field: str) -> bytes:
+    """``value`` as it stands on the wire; ``EncodeError`` where it is empty."""
+    raw = wire_bytes(value)
+    if not raw:
+        raise EncodeError("must not be empty", field=field)
+    return raw
+
+
+__all__ = [
+    "EXEC",
+    "MULTI",
+    "Command",
+    "Reply",
+    "delete",
+    "exists",
+    "expect_bytes",
+    "expire",
+    "first_error",
+    "hash_delete",
+    "hash_get",
+    "hash_get_all",
+    "hash_increment",
+    "hash_pairs",
+    "hash_set",
+    "list_items",
+    "list_length",
+    "list_move_back",
+    "list_push",
+    "list_push_next",
+    "list_remove",
+    "publish",
+    "scan",
+    "set_add",
+    "set_members",
+    "set_remove",
+    "subscribe",
+    "transaction",
+    "transaction_replies",
+]

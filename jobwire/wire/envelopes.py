@@ -1,0 +1,181 @@
+"""Envelopes: whole jobs and replies as JSON, in mode ``simple``.
+
+Perl's documentation describes the mode (Job::Async::Redis 0.004, ``simple``), no release implements it; the envelopes
+are defined by jobwire (PROTOCOL.md, SIM). IDs and data are UTF-8 JSON; bytes have no place in it and are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from jobwire.errors import DecodeError, EncodeError, JobDecodeError, MismatchError, ResultDecodeError, printable
+from jobwire.limits import DEFAULT_LIMITS, Limits
+from jobwire.wire.json_text import encode_json
+from jobwire.wire.meta import check_parameter_name
+from jobwire.wire.plain import parameters_of, to_plain
+from jobwire.wire.results import Failure
+from jobwire.wire.text import Text, wire_bytes
+
+__all__ = [
+    "JobEnvelope",
+    "ReplyEnvelope",
+    "decode_job_envelope",
+    "decode_reply_envelope",
+    "encode_job_envelope",
+    "encode_reply_envelope",
+]
+
+
+class JobEnvelope(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A whole job: ID, who wants the result, epoch seconds of submission, parameters; extensions as in a hash."""
+
+    id: str
+    reply_to: str = msgspec.field(default="", name="_reply_to")
+    queued: float | None = msgspec.field(default=None, name="_queued")
+    expires: float | None = msgspec.field(default=None, name="_expires")
+    traceparent: str | None = msgspec.field(default=None, name="_traceparent")
+    data: dict[str, Any]
+
+
+class ReplyEnvelope(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A whole reply: ``result`` (any JSON value) or ``error``, and when the job was started and done."""
+
+    id: str
+    result: Any | msgspec.UnsetType = msgspec.UNSET
+    error: Failure | None = None
+    started: float | None = msgspec.field(default=None, name="_started")
+    processed: float | None = msgspec.field(default=None, name="_processed")
+
+
+_decode_job = msgspec.json.Decoder(JobEnvelope).decode
+_decode_reply = msgspec.json.Decoder(ReplyEnvelope).decode
+
+
+def _json_text(value: Text, field: str) -> str:
+    raw = wire_bytes(value)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise EncodeError(
+            "bytes that are not UTF-8 have no place in mode 'simple'; use mode 'reliable' or encode them", field=field
+        ) from None
+
+
+def _refuse_bytes(value: object, field: str) -> None:
+    stack = [(value, field)]
+    seen: set[int] = set()  # a value may contain itself; encode_json refuses that later
+    while stack:
+        item, where = stack.pop()
+        if id(item) in seen:
+            continue
+        if isinstance(item, bytes | bytearray | memoryview):
+            raise EncodeError(
+                "bytes have no place in the JSON of mode 'simple'; decode them, or use mode 'reliable'", field=where
+            )
+        if isinstance(item, dict | list | tuple):
+            seen.add(id(item))
+        if isinstance(item, dict):
+            stack += [(key, where) for key in item if not isinstance(key, str)]
+            stack += [(child, f"{where}.{key}") for key, child in item.items()]
+        elif isinstance(item, list | tuple):
+            stack += [(child, f"{where}[{index}]") for index, child in enumerate(item)]
+
+
+def encode_job_envelope(
+    job_id: Text,
+    data: object,
+    *,
+    reply_to: Text,
+    queued: float | None = None,
+    expires: float | None = None,
+    traceparent: str | None = None,
+) -> bytes:
+    """A submission as one JSON object; raises ``EncodeError`` for bytes anywhere in it."""
+    parameters: dict[str, Any] = {}
+    for key, value in parameters_of(data).items():
+        name = _json_text(key, "data")
+        check_parameter_name(name.encode())
+        plain = to_plain(value)
+        _refuse_bytes(plain, name)
+        parameters[name] = plain
+    envelope = {"id": _json_text(job_id, "id"), "_reply_to": _json_text(reply_to, "_reply_to")}
+    extras = {"_queued": _fifteen_digits(queued), "_expires": _fifteen_digits(expires), "_traceparent": traceparent}
+    return encode_json(
+        {**envelope, **{name: value for name, value in extras.items() if value is not None}, "data": parameters}
+    )
+
+
+def _fifteen_digits(seconds: float | None) -> float | None:
+    # 15 significant digits, as everywhere on this wire.
+    return None if seconds is None else float(f"{seconds:.15g}")
+
+
+def decode_job_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Text | None = None) -> JobEnvelope:
+    """The job in a queue entry of mode ``simple``.
+
+    Raises ``MismatchError`` for an entry that is no JSON object (a job ID: a client of another mode pushed it),
+    ``JobDecodeError`` for an object that is no job.
+    """
+    if not raw.lstrip().startswith(b"{"):
+        raise MismatchError(
+            f"an entry that is no envelope: {printable(raw)}; a client of mode 'reliable' or 'recoverable' pushes job "
+            "IDs: give client and worker the same mode, or queues of their own",
+            key=key,
+            offset=0,
+            raw=raw,
+        )
+    try:
+        _check_size(raw, limits)
+        return _decode_job(raw)
+    except (msgspec.MsgspecError, DecodeError, RecursionError) as error:
+        raise JobDecodeError(f"not a job envelope: {error}", key=key, raw=raw) from None
+
+
+def encode_reply_envelope(
+    job_id: Text,
+    *,
+    value: object = None,
+    failure: Failure | None = None,
+    started: float | None = None,
+    processed: float | None = None,
+) -> bytes:
+    """A reply as one JSON object: ``failure`` where given, else ``value``; raises ``EncodeError`` for bytes in it."""
+    body: dict[str, Any] = {"id": _json_text(job_id, "id")}
+    if failure is None:
+        plain = to_plain(value)
+        _refuse_bytes(plain, "result")
+        body["result"] = plain
+    else:
+        body["error"] = msgspec.to_builtins(failure)
+    times = {"_started": _fifteen_digits(started), "_processed": _fifteen_digits(processed)}
+    return encode_json({**body, **{name: value for name, value in times.items() if value is not None}})
+
+
+def decode_reply_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Text | None = None) -> ReplyEnvelope:
+    """The reply in a message of mode ``simple``.
+
+    Raises ``MismatchError`` for a message that is no JSON object (a bare job ID: a worker of another mode sent it),
+    ``ResultDecodeError`` for an object that is no reply.
+    """
+    if not raw.lstrip().startswith(b"{"):
+        raise MismatchError(
+            f"a notice that is no reply envelope: {printable(raw)}; a worker of mode 'reliable' or 'recoverable' sends "
+            "job IDs: give client and worker the same mode",
+            key=key,
+            raw=raw,
+        )
+    try:
+        _check_size(raw, limits)
+        reply = _decode_reply(raw)
+    except (msgspec.MsgspecError, DecodeError, RecursionError) as error:
+        raise ResultDecodeError(f"not a reply envelope: {error}", key=key, raw=raw) from None
+    if reply.result is msgspec.UNSET and reply.error is None:
+        raise ResultDecodeError("a reply with neither result nor error", key=key, raw=raw)
+    return reply
+
+
+def _check_size(raw: bytes, limits: Limits) -> None:
+    if len(raw) > limits.max_bytes:
+        raise DecodeError(f"{len(raw)} bytes; the limit is {limits.max_bytes}", raw=raw)

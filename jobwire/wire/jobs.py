@@ -1,0 +1,133 @@
+"""A job, and its hash.
+
+Source: Job::Async::Redis 0.004, Client/Redis.pm ``submit`` and Worker/Redis.pm ``on_job_received``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from jobwire.errors import JobDecodeError
+from jobwire.limits import DEFAULT_LIMITS, Limits
+from jobwire.sereal.values import StringPolicy
+from jobwire.wire import meta as m
+from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect, dialect_named, dialect_of
+from jobwire.wire.fields import Nested, decode_parameters, encode_parameters
+from jobwire.wire.keys import job_key
+from jobwire.wire.plain import parameters_of
+from jobwire.wire.text import Text, epoch, parse_epoch, readable, wire_bytes
+
+__all__ = ["Job", "decode_job", "encode_job"]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One job as it stands on the wire.
+
+    ``id``        its ID: ``str`` where it is valid UTF-8, else ``bytes``
+    ``data``      its parameters
+    ``reply_to``  the client ID that wants the result; empty where nobody does
+    ``queued``, ``started``, ``processed``  epoch seconds, None where not (yet) written
+    ``meta``      every other field whose name starts with ``_``, names and values read by the policy ``auto``
+    ``result``    the bytes of a ``result`` that is already there, else None
+    ``dialect``   the dialect it was read as, which is the one to answer in
+    """
+
+    id: Text
+    data: dict[Text, object]
+    reply_to: Text = ""
+    queued: float | None = None
+    started: float | None = None
+    processed: float | None = None
+    meta: dict[Text, Text] = msgspec.field(default_factory=dict)
+    result: bytes | None = None
+    dialect: Dialect = DEFAULT_DIALECT
+
+    def _meta_bytes(self, field: bytes) -> bytes | None:
+        value = self.meta.get(field.decode())
+        return None if value is None else wire_bytes(value)
+
+    @property
+    def accept(self) -> frozenset[str]:
+        """Result tags besides ``T`` and ``J`` that the submitter reads: ``E``, ``V`` (extension ``_accept``)."""
+        return m.parse_accept(self._meta_bytes(m.ACCEPT)) if self.meta else frozenset()
+
+    @property
+    def expires(self) -> float | None:
+        """Epoch seconds after which the job is not run (extension ``_expires``)."""
+        return parse_epoch(self._meta_bytes(m.EXPIRES)) if self.meta else None
+
+    @property
+    def queue(self) -> bytes | None:
+        """The whole key of the pending queue it came through, where somebody wrote it down (extension ``_queue``)."""
+        return self._meta_bytes(m.QUEUE) if self.meta else None
+
+    @property
+    def worker(self) -> Text | None:
+        """The ID of the worker that marked the job as its own (extension ``_worker``)."""
+        return self.meta.get("_worker")
+
+
+_STANDARD = frozenset({m.REPLY_TO, m.QUEUED, m.STARTED, m.PROCESSED})
+
+
+def encode_job(
+    data: object,
+    *,
+    reply_to: Text,
+    queued: float | None = None,
+    dialect: str | Dialect = DEFAULT_DIALECT,
+    meta: Mapping[Text, Text] | None = None,
+    nested: Nested = "sereal",
+) -> dict[bytes, bytes]:
+    """The hash fields of a submission.
+
+    ``data`` is a mapping, a Struct or a dataclass; ``queued`` epoch seconds (ignored by dialects without timing
+    fields). Raises ``EncodeError`` naming the parameter that the wire cannot say.
+    """
+    dialect = dialect_named(dialect)
+    fields = {m.REPLY_TO: wire_bytes(reply_to)}
+    if dialect.timing_fields and queued is not None:
+        fields[m.QUEUED] = epoch(queued)
+    if meta:
+        fields.update(m.encode_meta(name, value) for name, value in meta.items())
+    fields.update(encode_parameters(parameters_of(data), dialect=dialect, nested=nested))
+    return fields
+
+
+def decode_job(
+    job_id: Text,
+    fields: Mapping[bytes, bytes],
+    *,
+    dialect: str | Dialect | None = DEFAULT_DIALECT,
+    strings: StringPolicy = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+) -> Job:
+    """The job in a hash.
+
+    ``dialect=None`` takes the dialect that the submission shows (``dialect_of``). Raises ``JobDecodeError`` that
+    names the key and the field, and carries the field's bytes.
+    """
+    known = dialect_of(fields) if dialect is None else dialect_named(dialect)
+    try:
+        data = decode_parameters(fields, dialect=known, strings=strings, limits=limits)
+    except JobDecodeError as error:
+        error.located(key=job_key(wire_bytes(job_id)))
+        raise
+    get = fields.get
+    return Job(
+        id=readable(job_id) if isinstance(job_id, bytes) else job_id,
+        data=data,
+        reply_to=readable(get(m.REPLY_TO, b"")),
+        queued=parse_epoch(get(m.QUEUED)),
+        started=parse_epoch(get(m.STARTED)),
+        processed=parse_epoch(get(m.PROCESSED)),
+        meta={
+            readable(field): readable(value)
+            for field, value in fields.items()
+            if field[:1] == b"_" and field not in _STANDARD
+        },
+        result=get(m.RESULT),
+        dialect=known,
+    )

@@ -1,0 +1,71 @@
+"""Key, queue and channel names for one prefix.
+
+Source: Job::Async::Redis 0.004, ``prefixed_queue`` in Client/Redis.pm and Worker/Redis.pm; the names that Perl does
+not know (``dead``, ``rejected``, ``attempts``, ``workers``, ``worker``, a worker's own list) are defined by jobwire.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobwire.wire.text import Text, wire_bytes
+
+__all__ = ["DEFAULT_PREFIX", "JOB_PREFIX", "PENDING", "PROCESSING", "Keyspace", "channel", "job_key"]
+
+DEFAULT_PREFIX = "jobs"
+PENDING = "pending"
+PROCESSING = "processing"
+JOB_PREFIX = b"job::"
+_CHANNEL_PREFIX = b"client::"
+
+
+def job_key(job_id: bytes) -> bytes:
+    """The hash of a job: ``job::<job id>``; never prefixed, so all prefixes of a database share it."""
+    return JOB_PREFIX + job_id
+
+
+def channel(client_id: bytes) -> bytes:
+    """The notice channel of a client: ``client::<client id>``."""
+    return _CHANNEL_PREFIX + client_id
+
+
+class Keyspace(msgspec.Struct, frozen=True):
+    """The names of one prefix. ``prefix`` empty means bare queue names; ``"0"`` is a legal prefix.
+
+    All methods return the bytes that stand on the wire; names are ``str`` (written as UTF-8) or ``bytes``.
+    """
+
+    prefix: Text = DEFAULT_PREFIX
+
+    def queue(self, name: Text) -> bytes:
+        """The key of the queue ``name``: ``<prefix>::<name>``, or ``<name>`` without prefix."""
+        prefix = wire_bytes(self.prefix)
+        return prefix + b"::" + wire_bytes(name) if prefix else wire_bytes(name)
+
+    def own_list(self, worker_id: Text) -> bytes:
+        """The processing list that belongs to one worker: ``<prefix>::processing::<worker id>``."""
+        return self.queue(b"processing::" + wire_bytes(worker_id))
+
+    @property
+    def workers(self) -> bytes:
+        """The set of the IDs of workers that have own lists."""
+        return self.queue(b"workers")
+
+    def worker(self, worker_id: Text) -> bytes:
+        """The heartbeat of a worker: its start nonce, with a TTL."""
+        return self.queue(b"worker::" + wire_bytes(worker_id))
+
+    @property
+    def dead(self) -> bytes:
+        """The list of IDs of jobs that will not be run again; their hashes say why (``_error``)."""
+        return self.queue(b"dead")
+
+    @property
+    def rejected(self) -> bytes:
+        """The list of entries that could not be read, each whole, with the reason."""
+        return self.queue(b"rejected")
+
+    @property
+    def attempts(self) -> bytes:
+        """The hash of attempts by job ID."""
+        return self.queue(b"attempts")

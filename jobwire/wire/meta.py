@@ -1,0 +1,70 @@
+"""Fields whose names start with ``_``: Perl's own, and jobwire's extensions.
+
+Perl hands such fields to its handlers untouched and lets them win over a parameter of the same name (Job::Async
+0.004, Job.pm ``structured_data``); so jobwire keeps its facts there, and refuses parameters with these names.
+"""
+
+from __future__ import annotations
+
+from jobwire.errors import EncodeError
+from jobwire.wire.text import Text, wire_bytes
+
+__all__ = [
+    "ACCEPT",
+    "ERROR",
+    "EXPIRES",
+    "PROCESSED",
+    "QUEUE",
+    "QUEUED",
+    "REPLY_TO",
+    "RESERVED",
+    "RESULT",
+    "STARTED",
+    "TRACEPARENT",
+    "WORKER",
+    "check_parameter_name",
+    "encode_meta",
+    "parse_accept",
+]
+
+REPLY_TO = b"_reply_to"
+QUEUED = b"_queued"
+STARTED = b"_started"
+PROCESSED = b"_processed"
+RESULT = b"result"
+
+ACCEPT = b"_accept"
+EXPIRES = b"_expires"
+QUEUE = b"_queue"
+TRACEPARENT = b"_traceparent"
+WORKER = b"_worker"
+ERROR = b"_error"
+
+RESERVED = frozenset({REPLY_TO, QUEUED, STARTED, PROCESSED, ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR})
+"""Names that no parameter may have: the field of that name would win over it in a Perl worker."""
+
+_KNOWN_TAGS = frozenset("EV")
+
+
+def check_parameter_name(name: bytes) -> None:
+    """Raises ``EncodeError`` for a parameter that Perl would not see, or not as it was sent."""
+    if name in RESERVED:
+        raise EncodeError("this name is reserved for the protocol; choose another", field=name)
+    if b"\n" in name:
+        raise EncodeError("a Perl worker cannot read a name with a newline; choose another", field=name)
+
+
+def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
+    """An extension field as it stands in the hash; raises ``EncodeError`` for a name without ``_``."""
+    field = wire_bytes(name)
+    if not field.startswith(b"_"):
+        raise EncodeError("names of meta fields start with '_'", field=name)
+    return field, wire_bytes(value)
+
+
+def parse_accept(value: bytes | None) -> frozenset[str]:
+    """The result tags besides ``T`` and ``J`` that a submitter reads; unknown ones are ignored."""
+    if not value:
+        return frozenset()
+    tags = {tag.strip() for tag in value.decode("latin-1").split(",")}
+    return _KNOWN_TAGS & tags

@@ -1,0 +1,81 @@
+"""Python values down to what a codec says: Structs, dataclasses, dates and the like become plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from jobwire.errors import EncodeError
+from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+
+__all__ = ["parameters_of", "to_plain"]
+
+_PLAIN = (str, bytes, bool, int, float, type(None))
+_PERL = (PerlObject, PerlRegexp, ScalarRef)
+
+
+def to_plain(value: object) -> Any:
+    """``value`` with every Struct, dataclass, date, UUID, enum … inside it in msgspec's plain form.
+
+    Values made of plain data come back as they are, the same objects (so shared and cyclic data keep their identity).
+    Perl's own kinds (``PerlObject`` …) pass. Raises ``EncodeError`` for what has no plain form.
+    """
+    if _is_plain(value):
+        return value
+    return _converted(value)
+
+
+def _is_plain(value: object) -> bool:
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (*_PLAIN, *_PERL)):
+            continue
+        if not isinstance(item, list | dict):
+            return False
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        stack += item.values() if isinstance(item, dict) else item
+    return True
+
+
+def _converted(value: object) -> Any:
+    if isinstance(value, _PERL) or value is None or type(value) in _PLAIN:
+        return value
+    if isinstance(value, dict):
+        return {_converted(key): _converted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_converted(item) for item in value]
+    try:
+        return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_perl_hook)
+    except TypeError:
+        raise EncodeError(f"a {type(value).__name__} has no form on the wire") from None
+
+
+def _perl_hook(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
+
+
+def parameters_of(data: object) -> Mapping[Any, object]:
+    """The parameters of a submission: a mapping as it is, a Struct or dataclass by its fields.
+
+    Raises ``EncodeError`` for anything else.
+    """
+    if isinstance(data, Mapping):
+        return data
+    if isinstance(data, msgspec.Struct):
+        return {
+            field.encode_name: getattr(data, field.name)
+            for field in msgspec.structs.fields(data)
+            if getattr(data, field.name) is not msgspec.UNSET
+        }
+    if dataclasses.is_dataclass(data) and not isinstance(data, type):
+        return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    raise EncodeError(f"a job's parameters are a mapping, a msgspec.Struct or a dataclass, not a {type(data).__name__}")

@@ -1,0 +1,54 @@
+"""Lua that Redis runs for us where several commands must be one step.
+
+Scripts, rather than MULTI with WATCH, because each decides by what a command answered, and must not be tried again
+and again under load. They use nothing newer than Redis 6.2.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+import msgspec
+
+from jobwire.wire.commands import Command
+
+__all__ = ["COMPLETE", "GIVE_BACK", "Script"]
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A script and its SHA-1, by which Redis knows it once it was loaded."""
+
+    source: bytes
+    sha: bytes
+
+    @classmethod
+    def of(cls, source: str) -> Script:
+        raw = source.encode()
+        return cls(raw, sha1(raw, usedforsecurity=False).hexdigest().encode())
+
+    def load(self) -> Command:
+        return (b"SCRIPT", b"LOAD", self.source)
+
+    def call(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
+        """By its SHA-1; answers the error ``NOSCRIPT`` on a server that does not know it (yet, or any more)."""
+        return (b"EVALSHA", self.sha, b"%d" % len(keys), *keys, *args)
+
+    def call_whole(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
+        """With its source: for rare calls, where loading first is not worth it."""
+        return (b"EVAL", self.source, b"%d" % len(keys), *keys, *args)
+
+
+COMPLETE = Script.of("""\
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('HMSET', KEYS[2], unpack(ARGV, 3))
+redis.call('PUBLISH', ARGV[2], ARGV[1])
+return 1
+""")
+"""KEYS own list, job hash; ARGV job ID, channel, field, value … → 1 written and published, 0 given away meanwhile."""
+
+GIVE_BACK = Script.of("""\
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 1
+""")
+"""KEYS processing list, pending queue; ARGV job ID → 1 taken next by whoever pops, 0 was not there."""

@@ -1,0 +1,101 @@
+"""Mode ``simple``: an envelope a job in the queue, an envelope a reply on the channel, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobwire.errors import ServerError
+from jobwire.wire import commands as c
+from jobwire.wire import meta as m
+from jobwire.wire.commands import Command, Reply
+from jobwire.wire.dialects import DEFAULT_DIALECT
+from jobwire.wire.envelopes import (
+    decode_job_envelope,
+    decode_reply_envelope,
+    encode_job_envelope,
+    encode_reply_envelope,
+)
+from jobwire.wire.jobs import Job
+from jobwire.wire.keys import channel
+from jobwire.wire.modes import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
+from jobwire.wire.results import Failure, Result, Success
+from jobwire.wire.text import epoch, parse_epoch, wire_bytes
+
+__all__ = ["Simple"]
+
+
+class Simple(Mode):
+    """At most once: what a worker had popped is lost with it. Failures are always told."""
+
+    name = "simple"
+    many_queues = True
+    keeps_jobs = False
+    moves_jobs = False
+
+    def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
+        envelope = encode_job_envelope(
+            submission.id,
+            submission.data,
+            reply_to=submission.reply_to,
+            queued=submission.queued,
+            expires=parse_epoch(_extension(submission, m.EXPIRES)),
+            traceparent=None if (parent := _extension(submission, m.TRACEPARENT)) is None else parent.decode(),
+        )
+        return self._together((c.list_push(queue, envelope),))
+
+    def notice(self, payload: bytes) -> Notice:
+        reply = decode_reply_envelope(payload, limits=self.limits)
+        return Notice(reply.id.encode(), Success(reply.result) if reply.error is None else reply.error)
+
+    def take(self, queues: Sequence[bytes], wait: float) -> Command:
+        return pop_waiting(queues, wait)
+
+    def take_now(self, queue: bytes) -> Command:
+        return pop_now(queue)
+
+    def taken(self, reply: Reply, queues: Sequence[bytes]) -> Taken | None:
+        return popped(reply, queues)
+
+    def load(self, taken: Taken) -> None:
+        del taken
+
+    def read(self, taken: Taken, reply: Reply) -> Job:
+        if isinstance(reply, ServerError):
+            raise reply
+        envelope = decode_job_envelope(taken.entry, limits=self.limits, key=taken.queue)
+        extensions = {
+            m.EXPIRES.decode(): None if envelope.expires is None else epoch(envelope.expires).decode(),
+            m.TRACEPARENT.decode(): envelope.traceparent,
+        }
+        return Job(
+            id=envelope.id,
+            data={**envelope.data},
+            reply_to=envelope.reply_to,
+            queued=envelope.queued,
+            # Failures are part of the reply envelope, whoever asked.
+            meta={"_accept": "E", **{name: value for name, value in extensions.items() if value is not None}},
+            dialect=self.dialect or DEFAULT_DIALECT,
+        )
+
+    def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:
+        del job, taken, at
+        return ()
+
+    def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
+        del taken
+        failure = result if isinstance(result, Failure) else None
+        value = None if isinstance(result, Failure) else result.value
+        envelope = encode_reply_envelope(job.id, value=value, failure=failure, started=started, processed=at)
+        return self._together((c.publish(channel(wire_bytes(job.reply_to)), envelope),))
+
+    def give_back(self, taken: Taken) -> tuple[Command, ...]:
+        return (c.list_push_next(taken.queue, taken.entry),)
+
+    def forget(self, taken: Taken) -> tuple[Command, ...]:
+        del taken
+        return ()
+
+
+def _extension(submission: Submission, field: bytes) -> bytes | None:
+    value = submission.meta.get(field.decode())
+    return None if value is None else wire_bytes(value)

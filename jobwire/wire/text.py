@@ -1,0 +1,75 @@
+"""Text, bytes and numbers at the border of the wire.
+
+Perl has one string type and the wire holds bytes. Writing: ``str`` goes out as UTF-8, ``bytes`` as they are.
+Reading: one policy everywhere (``jobwire.sereal.values.StringPolicy``).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from jobwire.errors import EncodeError
+
+__all__ = ["Text", "epoch", "parse_epoch", "perl_number", "readable", "scalar_bytes", "wire_bytes"]
+
+Text: TypeAlias = str | bytes
+
+_PERL_NAMES = {"inf": "Inf", "-inf": "-Inf", "nan": "NaN", "-nan": "NaN"}
+
+
+def wire_bytes(value: Text) -> bytes:
+    """``value`` as bytes; raises ``EncodeError`` for lone surrogates."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"text with a lone surrogate at character {error.start} has no UTF-8 form") from None
+
+
+def readable(value: bytes) -> Text:
+    """The policy ``auto``: valid UTF-8 becomes ``str``, anything else stays ``bytes``."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def perl_number(value: float) -> str:
+    """A number as Perl prints it: integers whole, floats with ``%.15g``, ``Inf``, ``-Inf``, ``NaN``."""
+    if isinstance(value, int):
+        return str(int(value))
+    text = f"{value:.15g}"
+    return _PERL_NAMES.get(text, text)
+
+
+def scalar_bytes(value: object) -> bytes | None:
+    """The printed form of a scalar as Perl has it, or None where ``value`` is no scalar.
+
+    ``True`` prints as ``1``; ``False`` and ``None`` print as the empty string.
+    """
+    if isinstance(value, str | bytes):
+        return wire_bytes(value)
+    if value is None or value is False:
+        return b""
+    if isinstance(value, int | float):
+        return perl_number(value).encode()
+    return bytes(value) if isinstance(value, bytearray | memoryview) else None
+
+
+def epoch(seconds: float) -> bytes:
+    """A moment as Perl's ``Time::HiRes::time`` prints it: epoch seconds, 15 significant digits."""
+    return b"%.15g" % seconds
+
+
+def parse_epoch(value: bytes | None) -> float | None:
+    """Epoch seconds, or None where the field is missing or no number.
+
+    Perl never reads these fields, so a strange one must not keep a job from running.
+    """
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
