@@ -1,0 +1,258 @@
+"""The data plane: one RESP2 connection as an ``asyncio.Protocol``.
+
+Every job passes here ten times over, so the two methods on its way, ``send`` and ``data_received``, do as little
+as they can: hiredis packs and parses, commands queued in one turn of the loop leave in one write, and replies
+go to plain callbacks in the order of a FIFO. Everything else that a connection needs stands around them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+import hiredis
+
+from jobwire.errors import ConnectionLost, ServerError, TransportError
+from jobwire.transport.protocols import OnLost, OnReplies, Replies
+from jobwire.transport.translate import lost_error, reason_of
+from jobwire.wire.commands import Command, Reply
+
+#: Bytes in the transport's own buffer above which ``drained`` waits.
+HIGH_WATER = 256 * 1024
+#: Commands queued in one turn of the loop from which on ``drained`` writes them out early, to bound memory.
+EARLY_WRITE = 256
+#: Seconds that ``close`` gives the other side to take what is still to be written.
+CLOSE_TIMEOUT = 5.0
+
+# hiredis' own annotation says "a tuple of one".
+_pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
+
+
+class RedisConnection(asyncio.Protocol):
+    """A ``Connection`` (see ``jobwire.transport.protocols``) over one byte stream."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, description: str = "Redis") -> None:
+        self.description = description
+        self.client_id: int | None = None
+        #: Set whenever bytes arrive; health checks clear it.
+        self.heard = False
+        #: What the server said without having been asked, before it hung up ("max number of clients reached").
+        self.last_words: ServerError | None = None
+        self._loop = loop
+        #: Told once when the connection ends that nobody here asked to end; kept until then.
+        self.on_lost: OnLost | None = None
+        #: Called when the connection is gone, for whatever reason.
+        self.on_gone: Callable[[], None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader(replyError=ServerError)
+        self._buffer: list[bytes] = []
+        self._queue: deque[tuple[int, OnReplies | None]] = deque()
+        self._replies: Replies = []
+        self._end: ConnectionLost | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._gone: asyncio.Future[None] = loop.create_future()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self._queue)} outstanding"
+        return f"<{type(self).__name__} {self.description} ({state})>"
+
+    @property
+    def closed(self) -> bool:
+        return self._end is not None
+
+    @property
+    def outstanding(self) -> int:
+        """How many sends are still waiting for replies."""
+        return len(self._queue)
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket, to set its options."""
+        return None if self._transport is None else self._transport.get_extra_info("socket")
+
+    # The way out
+
+    def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
+        if self._end is not None:
+            if on_replies is not None:
+                self._loop.call_soon(self._deliver, on_replies, ConnectionLost(str(self._end)))
+            return
+        packed = [_pack(command) for command in commands]
+        if not packed:
+            if on_replies is not None:
+                self._loop.call_soon(self._deliver, on_replies, [])
+            return
+        if not self._buffer:
+            self._loop.call_soon(self._flush)
+        self._buffer += packed
+        self._queue.append((len(packed), on_replies))
+
+    def call(self, *commands: Command) -> asyncio.Future[Replies]:
+        future: asyncio.Future[Replies] = self._loop.create_future()
+        self.send(commands, partial(_settle, future))
+        return future
+
+    async def execute(self, command: Command) -> Reply:
+        reply = (await self.call(command))[0]
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
+
+    async def drained(self) -> None:
+        if len(self._buffer) >= EARLY_WRITE:
+            self._flush()
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+        if self._end is not None:
+            raise ConnectionLost(str(self._end))
+
+    def _flush(self) -> None:
+        buffer = self._buffer
+        if buffer and self._transport is not None:
+            self._buffer = []
+            self._transport.write(b"".join(buffer))
+
+    # The way in
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        try:
+            self._reader.feed(data)
+            self._take()
+        except hiredis.HiredisError as error:
+            self.fail(f"what the server sent is not RESP2 ({error})")
+
+    def _take(self) -> None:
+        """Hand every complete reply to the send that it belongs to."""
+        gets = self._reader.gets
+        queue = self._queue
+        while queue:
+            reply = gets()
+            if reply is False:
+                return
+            replies = self._replies
+            replies.append(reply)
+            count, on_replies = queue[0]
+            if len(replies) < count:
+                continue
+            # All state is in order before foreign code runs.
+            queue.popleft()
+            self._replies = []
+            if on_replies is not None:
+                try:
+                    on_replies(replies)
+                except Exception as error:  # whatever it was, the replies behind this one still have owners
+                    self._report(error, on_replies)
+        stray = gets()
+        if stray is not False:
+            self._stray(stray)
+
+    def _stray(self, reply: Reply) -> None:
+        if isinstance(reply, ServerError):
+            # Redis says why before it hangs up on a connection that it does not want.
+            self.last_words = reply
+            self.fail(f"the server said {reply.code}")
+        else:
+            self.fail("the server sent a reply that nobody had asked for")
+
+    # The end
+
+    def fail(self, reason: str) -> None:
+        """End the connection as lost; ``on_lost`` is told."""
+        self._finish(lost_error(self.description, reason))
+
+    def abort(self) -> None:
+        self.on_lost = None
+        self._finish(lost_error(self.description, "aborted on this side"))
+
+    async def close(self) -> None:
+        self.on_lost = None
+        if self._transport is None:
+            return
+        if self._end is None:
+            self._flush()
+            self._end = lost_error(self.description, "closed on this side")
+            self._transport.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await asyncio.shield(self._gone)
+        except TimeoutError:
+            self._transport.abort()
+            await asyncio.shield(self._gone)
+
+    def _finish(self, end: ConnectionLost) -> None:
+        if self._end is None:
+            self._end = end
+        self._buffer.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What asyncio tells us
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._end is None:
+            self._end = lost_error(self.description, reason_of(exc))
+        end = self._end
+        self._buffer.clear()
+        self.resume_writing()
+        queue, self._queue = self._queue, deque()
+        self._replies = []
+        for _, on_replies in queue:
+            if on_replies is not None:
+                # An error of its own for each: a raised exception collects the traceback of whoever raises it.
+                self._deliver(on_replies, ConnectionLost(str(end)))
+        on_lost, self.on_lost = self.on_lost, None
+        if self.on_gone is not None:
+            self.on_gone()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        if on_lost is not None:
+            try:
+                on_lost(end)
+            except Exception as error:
+                self._report(error, on_lost)
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def _deliver(self, on_replies: OnReplies, outcome: Replies | TransportError) -> None:
+        try:
+            on_replies(outcome)
+        except Exception as error:
+            self._report(error, on_replies)
+
+    def _report(self, error: Exception, callback: object) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": f"a callback of a connection to {self.description} raised {type(error).__name__}",
+                "exception": error,
+                "callback": callback,
+                "protocol": self,
+            }
+        )
+
+
+def _settle(future: asyncio.Future[Replies], outcome: Replies | TransportError) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, TransportError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+__all__ = ["RedisConnection"]

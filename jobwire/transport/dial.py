@@ -1,0 +1,150 @@
+"""Make one connection to one address: socket, TLS, handshake, all within one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass
+
+from jobwire.errors import ConnectError, ConnectionLost, ServerError
+from jobwire.transport.address import Address
+from jobwire.transport.connection import RedisConnection
+from jobwire.transport.health import HealthCheck
+from jobwire.transport.protocols import OnLost, OnPush
+from jobwire.transport.subscription import SubscribingConnection
+from jobwire.transport.translate import auth_error, connect_error, handshake_error, timeout_error
+from jobwire.wire import session
+from jobwire.wire.commands import Command, Reply
+
+log = logging.getLogger("jobwire.transport")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialOptions:
+    """``connect_timeout`` (seconds, whole handshake included), ``socket_keepalive``, ``health_check_interval``
+    (seconds, 0 for none)."""
+
+    connect_timeout: float = 5.0
+    socket_keepalive: bool = True
+    health_check_interval: float = 0.0
+
+
+async def dial(
+    address: Address,
+    options: DialOptions,
+    *,
+    name: str = "",
+    on_push: OnPush | None = None,
+    on_lost: OnLost | None = None,
+    longest_silence: float = 0.0,
+    master_only: bool = False,
+) -> RedisConnection:
+    """A connection that has said who it is and was let in. Raises ``ConnectError``, ``AuthError``."""
+    loop = asyncio.get_running_loop()
+    connection = (
+        RedisConnection(loop, description=address.description)
+        if on_push is None
+        else SubscribingConnection(loop, description=address.description, on_push=on_push)
+    )
+    deadline = asyncio.timeout(options.connect_timeout)
+    try:
+        async with deadline:
+            await _open(loop, address, connection)
+            _tune(connection.socket, options)
+            await _shake_hands(connection, address, name=name, master_only=master_only)
+    except OSError as error:
+        connection.abort()
+        if deadline.expired():
+            raise timeout_error(address.description, options.connect_timeout) from None
+        raise connect_error(error, address.description) from None
+    except BaseException:
+        connection.abort()
+        raise
+    connection.on_lost = on_lost
+    if options.health_check_interval > 0:
+        check = HealthCheck(connection, loop, interval=options.health_check_interval, longest_silence=longest_silence)
+        check.start()
+        connection.on_gone = check.stop
+    return connection
+
+
+async def _open(loop: asyncio.AbstractEventLoop, address: Address, connection: RedisConnection) -> None:
+    context = address.tls
+    if address.path is not None:
+        await loop.create_unix_connection(lambda: connection, address.path)
+    elif context is None:
+        await loop.create_connection(lambda: connection, address.host, address.port)
+    else:
+        await loop.create_connection(
+            lambda: connection, address.host, address.port, ssl=context, server_hostname=address.host
+        )
+
+
+def _tune(sock: socket.socket | None, options: DialOptions) -> None:
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if options.socket_keepalive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # A vanished peer is noticed after 30 + 3 * 5 s, the values redis-py uses.
+        for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+            number = getattr(socket, option, None)
+            if number is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, number, value)
+
+
+async def _shake_hands(connection: RedisConnection, address: Address, *, name: str, master_only: bool) -> None:
+    """Everything in one write. What fails for want of a permission that nobody needs is let pass."""
+    commands: dict[str, Command] = {}
+    if address.password is not None:
+        commands["auth"] = session.auth(address.password, address.username)
+    if address.database:
+        commands["select"] = session.select(address.database)
+    if name:
+        commands["name"] = session.set_name(name)
+    commands["id"] = session.CLIENT_ID
+    commands["ping"] = session.PING
+    if master_only:
+        commands["role"] = session.ROLE
+    answers: dict[str, Reply] = {}
+    try:
+        # One by one: if the server hangs up half-way, what it said before is known.
+        futures = {what: connection.call(command) for what, command in commands.items()}
+        done = await asyncio.gather(*futures.values(), return_exceptions=True)
+        for what, outcome in zip(futures, done, strict=True):
+            if isinstance(outcome, list):
+                answers[what] = outcome[0]
+        _judge(answers, address)
+        lost = next((outcome for outcome in done if isinstance(outcome, BaseException)), None)
+        if lost is not None:
+            raise lost
+    except ConnectionLost as error:
+        words = connection.last_words
+        if words is not None:
+            raise auth_error(words, address.description, had_password=False) from None
+        raise ConnectError(f"cannot connect to {address.description}: {error}") from None
+    identity = answers.get("id")
+    connection.client_id = identity if isinstance(identity, int) else None
+
+
+def _judge(answers: dict[str, Reply], address: Address) -> None:
+    where, had_password = address.description, address.password is not None
+    for what, answer in answers.items():
+        if what == "role" and isinstance(answer, list) and not session.is_master(answer):
+            raise ConnectError(f"{where} is not a master (any more)")
+        if not isinstance(answer, ServerError):
+            continue
+        error = (
+            auth_error(answer, where, had_password=had_password)
+            if what == "auth"
+            else handshake_error(answer, where, had_password=had_password)
+        )
+        if error is not None:
+            raise error
+        if what == "select":
+            raise ConnectError(f"{where}: the database cannot be selected: {answer}")
+        log.debug("%s: the server refused the handshake's %r (%s); going on without", where, what, answer.code)
+
+
+__all__ = ["DialOptions", "dial"]

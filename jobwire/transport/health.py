@@ -1,0 +1,71 @@
+"""Notice a connection that is only half there: the peer is gone, and TCP has not found out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from jobwire.transport.protocols import OnReplies
+from jobwire.wire.commands import Command
+from jobwire.wire.session import PING
+
+
+class Watched(Protocol):
+    """What the health check needs of a connection."""
+
+    heard: bool
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def outstanding(self) -> int: ...
+    def send(self, commands: list[Command], on_replies: OnReplies | None = None) -> None: ...
+    def fail(self, reason: str) -> None: ...
+
+
+class HealthCheck:
+    """Every ``interval`` seconds: has anything arrived? An idle connection is sent a PING.
+
+    A connection that owes replies is lost when nothing at all has arrived for ``interval + longest_silence``
+    seconds, counted from the check that first saw it so; that is at most ``2 * interval + longest_silence`` after
+    the peer vanished. ``longest_silence`` is the timeout of the blocking pops on that connection: during a pop the
+    server rightly says nothing, and pipelined pops end one after the other.
+    """
+
+    def __init__(
+        self, connection: Watched, loop: asyncio.AbstractEventLoop, *, interval: float, longest_silence: float = 0.0
+    ) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._interval = interval
+        self._patience = interval + longest_silence
+        self._silent_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._timer = self._loop.call_later(self._interval, self._check)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        connection = self._connection
+        if connection.closed:
+            return
+        now = self._loop.time()
+        if connection.heard or self._silent_since is None:
+            connection.heard = False
+            self._silent_since = now
+            if not connection.outstanding:
+                connection.send([PING])
+        elif now - self._silent_since >= self._patience:
+            connection.fail(f"nothing was heard for {now - self._silent_since:.1f} s, though replies are owed")
+            return
+        # Come back no later than patience ends.
+        left = self._silent_since + self._patience - now
+        self._timer = self._loop.call_later(max(0.001, min(self._interval, left)), self._check)
+
+
+__all__ = ["HealthCheck"]

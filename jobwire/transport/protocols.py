@@ -1,0 +1,110 @@
+"""The contract between jobwire and whatever carries its commands to Redis.
+
+``jobwire.client`` and ``jobwire.worker`` are written against these two Protocols alone; the real thing is
+``jobwire.transport.open_transport``, the double for tests ``jobwire.testing.scripted.ScriptedTransport``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from jobwire.errors import TransportError
+from jobwire.wire.commands import Command, Reply
+
+Replies: TypeAlias = list[Reply]
+#: Called exactly once for a ``send``: with all replies, one for each command, or with the error that ended the
+#: connection.
+OnReplies: TypeAlias = Callable[[Replies | TransportError], object]
+#: Called with each piece of subscription traffic: ``[b"message", channel, payload]``, ``[b"subscribe", …]``.
+OnPush: TypeAlias = Callable[[list[Reply]], object]
+#: Called once when a connection ends that nobody here asked to end.
+OnLost: TypeAlias = Callable[[TransportError], object]
+
+
+class Connection(Protocol):
+    """One connection to Redis: commands in, replies out, in order.
+
+    Errors that the server answers with are *values* among the replies (``ServerError``); only ``execute``
+    raises them.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """True from the moment ``close``, ``abort`` or a failure ended the connection."""
+        ...
+
+    @property
+    def client_id(self) -> int | None:
+        """CLIENT ID of this connection where the server told it, else None."""
+        ...
+
+    def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
+        """Queue ``commands``; all that is queued in one turn of the event loop leaves in one write.
+
+        ``on_replies`` is called exactly once, never from within ``send``: with the list of replies, or with
+        ``ConnectionLost``. An exception that it raises goes to the loop's exception handler. On a connection
+        that is closed it gets ``ConnectionLost`` in the next turn of the loop.
+        """
+        ...
+
+    def call(self, *commands: Command) -> asyncio.Future[Replies]:
+        """``send`` as a future; it fails with ``ConnectionLost``. Cancelling it takes back no command."""
+        ...
+
+    async def execute(self, command: Command) -> Reply:
+        """One command, one reply. Raises ``ServerError`` or ``ConnectionLost``."""
+        ...
+
+    async def drained(self) -> None:
+        """Back-pressure: return when the write buffer is below its high-water mark.
+
+        Raises ``ConnectionLost`` where the connection ends, or has ended.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Write out what is queued, close, wait until closed (a few seconds at the most).
+
+        Replies still outstanding become ``ConnectionLost``; ``on_lost`` is not called.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Close at once, without writing out anything; otherwise as ``close``."""
+        ...
+
+
+class Transport(Protocol):
+    """A factory of connections to one place: a server, a unix socket, the master of a Sentinel service."""
+
+    @property
+    def description(self) -> str:
+        """The address, without credentials, for messages."""
+        ...
+
+    async def connect(
+        self,
+        *,
+        name: str = "",
+        on_push: OnPush | None = None,
+        on_lost: OnLost | None = None,
+        longest_silence: float = 0.0,
+    ) -> Connection:
+        """A new connection, authenticated and ready.
+
+        ``name`` is told to the server (CLIENT SETNAME) where that is permitted. ``on_push`` makes it a connection
+        that may subscribe. ``longest_silence`` is how long, in seconds, the server may rightly say nothing
+        while it owes a reply: the timeout of the blocking pops sent on this connection; only health checks use it.
+
+        Raises ``ConnectError``, and its subclass ``AuthError``.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Abort the connections that are still open, and give back whatever else is held."""
+        ...
+
+
+__all__ = ["Command", "Connection", "OnLost", "OnPush", "OnReplies", "Replies", "Reply", "Transport"]

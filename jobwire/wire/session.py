@@ -1,0 +1,75 @@
+"""Commands that open and keep up one connection, and the shapes of subscription traffic.
+
+Plain data, like everything in ``jobwire.wire``; ``jobwire.transport`` sends it. RESP2 only: HELLO is never sent.
+"""
+
+from __future__ import annotations
+
+from jobwire.errors import EncodeError
+from jobwire.wire.commands import Command, Reply
+
+PING: Command = (b"PING",)
+CLIENT_ID: Command = (b"CLIENT", b"ID")
+ROLE: Command = (b"ROLE",)
+
+#: First element of what arrives on a subscribed connection without having been asked for.
+MESSAGE_KINDS = frozenset({b"message", b"pmessage", b"smessage"})
+
+_SUBSCRIPTION_NAMES = frozenset(
+    {b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"}
+)
+#: First element of the acknowledgements, one for each channel or pattern named.
+ACKNOWLEDGEMENT_KINDS = frozenset(name.lower() for name in _SUBSCRIPTION_NAMES)
+
+
+def auth(password: str | bytes, username: str | bytes | None = None) -> Command:
+    """AUTH, in the form with a user name (ACL, Redis 6) only where there is one."""
+    if username:
+        return (b"AUTH", _raw(username), _raw(password))
+    return (b"AUTH", _raw(password))
+
+
+def select(database: int) -> Command:
+    return (b"SELECT", b"%d" % database)
+
+
+def set_name(name: str) -> Command:
+    """CLIENT SETNAME; what Redis forbids in a name (anything but printable ASCII, blanks too) becomes ``-``."""
+    clean = "".join(char if "!" <= char <= "~" else "-" for char in name)
+    return (b"CLIENT", b"SETNAME", clean.encode("ascii"))
+
+
+def acknowledgements(command: Command) -> int:
+    """How many acknowledgements a subscription command brings; 0 for every other command.
+
+    Raises ``EncodeError`` for an (S|P)UNSUBSCRIBE that names nothing: how often it is answered depends on what
+    is subscribed at that moment.
+    """
+    if command[0].upper() not in _SUBSCRIPTION_NAMES:
+        return 0
+    if len(command) == 1:
+        raise EncodeError("name the channels to subscribe to or to leave", field=command[0])
+    return len(command) - 1
+
+
+def is_master(role: Reply) -> bool:
+    """Does this reply to ROLE come from a server that takes writes?"""
+    return isinstance(role, list) and bool(role) and role[0] == b"master"
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+__all__ = [
+    "ACKNOWLEDGEMENT_KINDS",
+    "CLIENT_ID",
+    "MESSAGE_KINDS",
+    "PING",
+    "ROLE",
+    "acknowledgements",
+    "auth",
+    "is_master",
+    "select",
+    "set_name",
+]
