@@ -78,7 +78,7 @@ def _encode_map(value: dict[Any, Any]) -> Any:
     return {"$map": [[encode_value(key), encode_value(item)] for key, item in value.items()]}
 
 
-def _encode_number(value: float) -> Any:
+def _encode_number(value: int | float) -> Any:  # noqa: PYI041 - told apart below
     if isinstance(value, float):
         return {"$float": _float_text(value)}
     return value if -_SAFE <= value <= _SAFE else {"$int": str(value)}

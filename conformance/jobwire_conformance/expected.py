@@ -1,0 +1,104 @@
+"""Known-failing and flaky lists: what is expected to go wrong, with the reason, and nothing silently.
+
+A list is TOML (``conformance/expected/*.toml``): ``[[known-failing]]``, ``[[flaky]]``,
+``[[unsupported]]`` and ``[[lenient]]`` tables. An entry matches instances by glob patterns. The discipline:
+
+* an instance that a ``known-failing`` entry matches is run and must fail; where it passes, the
+  verdict is ``unexpected-pass`` and the run is red;
+* an entry that matches no instance of a complete run is stale: exit status 4;
+* ``flaky`` entries are tried up to three times, and count apart;
+* ``unsupported`` entries say which required cases a peer does not claim, and why that is right;
+* ``lenient`` entries say which accepted deviation a passing instance shows.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .axes import Instance
+
+__all__ = ["EXPECTED", "Entry", "Expectations", "ExpectedError", "default_lists", "load_expected"]
+
+EXPECTED = Path(__file__).resolve().parents[1] / "expected"
+
+Kind = Literal["known-failing", "flaky", "unsupported", "lenient"]
+_KINDS: tuple[Kind, ...] = ("known-failing", "flaky", "unsupported", "lenient")
+
+
+class ExpectedError(ValueError):
+    """A list that cannot be used."""
+
+
+class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One entry of a list; ``case``, ``client``, ``worker``, ``mode``, ``use_multi`` are globs (a list: any of them)."""
+
+    case: str | list[str]
+    reason: str
+    link: str
+    client: str | list[str] = "*"
+    worker: str | list[str] = "*"
+    mode: str = "*"
+    use_multi: str = "*"
+
+    def matches(self, instance: Instance) -> bool:
+        """Whether this entry speaks of ``instance``."""
+        return (
+            _any(self.case, instance.case.id)
+            and _any(self.client, instance.client or "-")
+            and _any(self.worker, instance.worker or "-")
+            and _any(self.mode, instance.mode)
+            and _any(self.use_multi, instance.use_multi)
+        )
+
+
+def _any(patterns: str | list[str], text: str) -> bool:
+    return any(
+        fnmatch.fnmatchcase(text, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+    )
+
+
+@dataclass
+class Expectations:
+    """All entries, and which of them have matched."""
+
+    entries: list[tuple[Kind, Entry]] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+
+    def find(self, instance: Instance, kind: Kind) -> Entry | None:
+        """The first entry of ``kind`` for ``instance``; remembers that it was of use."""
+        found: Entry | None = None
+        for number, (entry_kind, entry) in enumerate(self.entries):
+            if entry_kind == kind and entry.matches(instance):
+                self.used.add(number)
+                found = found or entry
+        return found
+
+    def stale(self) -> list[tuple[Kind, Entry]]:
+        """Entries that matched nothing so far."""
+        return [entry for number, entry in enumerate(self.entries) if number not in self.used]
+
+
+def load_expected(paths: list[Path]) -> Expectations:
+    """Read lists; raises :class:`ExpectedError` for what is no list."""
+    entries: list[tuple[Kind, Entry]] = []
+    for path in paths:
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            for kind in _KINDS:
+                entries += [(kind, entry) for entry in msgspec.convert(raw.pop(kind, []), list[Entry])]
+        except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise ExpectedError(f"{path.name}: {error}") from None
+        if raw:
+            raise ExpectedError(f"{path.name}: unknown tables {', '.join(sorted(raw))}")
+    return Expectations(entries)
+
+
+def default_lists(directory: Path = EXPECTED) -> list[Path]:
+    """The lists that come with the suite."""
+    return sorted(directory.glob("*.toml"))
