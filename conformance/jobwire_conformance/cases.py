@@ -245,10 +245,10 @@ class Needs(_Base, kw_only=True, frozen=True):
 class Axes(_Base, kw_only=True, frozen=True):
     """The values that a case spans, besides mode, dialect, client and worker."""
 
-    use_multi: list[Literal["none", "client", "worker", "both"]] = ["none"]
-    prefix: list[str] = ["jobs"]
-    codec: list[Literal["sereal", "json"]] = ["sereal"]
-    concurrency: list[int] = [1]
+    use_multi: tuple[Literal["none", "client", "worker", "both"], ...] = ("none",)
+    prefix: tuple[str, ...] = ("jobs",)
+    codec: tuple[Literal["sereal", "json"], ...] = ("sereal",)
+    concurrency: tuple[int, ...] = (1,)
 
 
 class Case(_Base, kw_only=True, frozen=True):
@@ -267,7 +267,7 @@ class Case(_Base, kw_only=True, frozen=True):
     source: str
     level: Literal["must", "should", "may"] = "must"
     peers: Literal["pair", "client", "worker"] = "pair"
-    modes: list[Mode] = ["reliable"]
+    modes: tuple[Mode, ...] = ("reliable",)
     needs: Needs = Needs()
     axes: Axes = Axes()
     client: dict[str, Any] = {}

@@ -36,7 +36,7 @@ class ExpectedError(ValueError):
 
 
 class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """One entry of a list; ``case``, ``client``, ``worker``, ``mode``, ``use_multi`` are globs (a list: any of them)."""
+    """One entry of a list; ``case``, ``client``, ``worker``, ``mode``, ``use_multi`` are globs (lists: any)."""
 
     case: str | list[str]
     reason: str
