@@ -6,8 +6,11 @@ tests can put ``jobwire.testing.scripted.ScriptedTransport`` in their place.
 
 from __future__ import annotations
 
+from jobwire.transport.address import Address
 from jobwire.transport.backoff import Backoff
-from jobwire.transport.direct import DirectTransport, open_transport
+from jobwire.transport.dial import DialOptions
+from jobwire.transport.direct import DirectTransport
+from jobwire.transport.factory import open_transport
 from jobwire.transport.protocols import (
     Command,
     Connection,
@@ -18,17 +21,22 @@ from jobwire.transport.protocols import (
     Reply,
     Transport,
 )
+from jobwire.transport.sentinel import SentinelAddress, SentinelTransport
 
 __all__ = [
+    "Address",
     "Backoff",
     "Command",
     "Connection",
+    "DialOptions",
     "DirectTransport",
     "OnLost",
     "OnPush",
     "OnReplies",
     "Replies",
     "Reply",
+    "SentinelAddress",
+    "SentinelTransport",
     "Transport",
     "open_transport",
 ]

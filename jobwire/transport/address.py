@@ -87,6 +87,7 @@ class ParsedURL:
     address: Address
     options: Mapping[str, Any]
     name: str
+    tls: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def parse_url(url: str, tls: TLSOptions | None = None) -> ParsedURL:
@@ -118,7 +119,7 @@ def parse_url(url: str, tls: TLSOptions | None = None) -> ParsedURL:
         "health_check_interval": "health_check_interval",
     }
     options = {ours: kwargs[theirs] for theirs, ours in names.items() if theirs in kwargs}
-    return ParsedURL(address, options, kwargs.get("client_name", ""))
+    return ParsedURL(address, options, kwargs.get("client_name", ""), tls_options)
 
 
 def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:

@@ -30,29 +30,30 @@ class DialOptions:
     health_check_interval: float = 0.0
 
 
-async def dial(
-    address: Address,
-    options: DialOptions,
-    *,
-    name: str = "",
-    on_push: OnPush | None = None,
-    on_lost: OnLost | None = None,
-    longest_silence: float = 0.0,
-    master_only: bool = False,
-) -> RedisConnection:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What one caller of ``Transport.connect`` asks for."""
+
+    name: str = ""
+    on_push: OnPush | None = None
+    on_lost: OnLost | None = None
+    longest_silence: float = 0.0
+
+
+async def dial(address: Address, options: DialOptions, wishes: Wishes, *, master_only: bool = False) -> RedisConnection:
     """A connection that has said who it is and was let in. Raises ``ConnectError``, ``AuthError``."""
     loop = asyncio.get_running_loop()
     connection = (
         RedisConnection(loop, description=address.description)
-        if on_push is None
-        else SubscribingConnection(loop, description=address.description, on_push=on_push)
+        if wishes.on_push is None
+        else SubscribingConnection(loop, description=address.description, on_push=wishes.on_push)
     )
     deadline = asyncio.timeout(options.connect_timeout)
     try:
         async with deadline:
             await _open(loop, address, connection)
             _tune(connection.socket, options)
-            await _shake_hands(connection, address, name=name, master_only=master_only)
+            await _shake_hands(connection, address, name=wishes.name, master_only=master_only)
     except OSError as error:
         connection.abort()
         if deadline.expired():
@@ -61,9 +62,11 @@ async def dial(
     except BaseException:
         connection.abort()
         raise
-    connection.on_lost = on_lost
+    connection.on_lost = wishes.on_lost
     if options.health_check_interval > 0:
-        check = HealthCheck(connection, loop, interval=options.health_check_interval, longest_silence=longest_silence)
+        check = HealthCheck(
+            connection, loop, interval=options.health_check_interval, longest_silence=wishes.longest_silence
+        )
         check.start()
         connection.on_gone = check.stop
     return connection

@@ -1,30 +1,33 @@
-"""``open_transport``: from a URL to a factory of connections."""
+"""Connections to one server, by TCP, TLS or unix socket."""
 
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
-from typing import Unpack
+from abc import ABC, abstractmethod
 
-from jobwire.errors import ConfigError
-from jobwire.transport.address import Address, TLSOptions, parse_url
+from jobwire.errors import ClosedError
+from jobwire.transport.address import Address
 from jobwire.transport.connection import RedisConnection
-from jobwire.transport.dial import DialOptions, dial
-from jobwire.transport.protocols import Connection, OnLost, OnPush, Transport
+from jobwire.transport.dial import DialOptions, Wishes, dial
+from jobwire.transport.protocols import Connection, OnLost, OnPush
 
 
-class DirectTransport:
-    """Connections to one server, by TCP, TLS or unix socket."""
+class DialingTransport(ABC):
+    """What all transports over sockets share: they know which of their connections are open."""
 
-    def __init__(self, address: Address, options: DialOptions | None = None, *, name: str = "") -> None:
-        self._address = address
+    def __init__(self, options: DialOptions | None, *, name: str = "") -> None:
         self._options = options or DialOptions()
         self._name = name
         self._connections: weakref.WeakSet[RedisConnection] = weakref.WeakSet()
+        self._closed = False
 
     @property
+    @abstractmethod
     def description(self) -> str:
-        return self._address.description
+        """The address, without credentials."""
+
+    @abstractmethod
+    async def _dial(self, wishes: Wishes) -> RedisConnection: ...
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.description}>"
@@ -37,51 +40,41 @@ class DirectTransport:
         on_lost: OnLost | None = None,
         longest_silence: float = 0.0,
     ) -> Connection:
-        connection = await dial(
-            self._address,
-            self._options,
-            name=name or self._name,
-            on_push=on_push,
-            on_lost=on_lost,
-            longest_silence=longest_silence,
+        """See ``jobwire.transport.protocols.Transport``. Raises ``ClosedError`` after ``close``."""
+        self._check_open()
+        connection = await self._dial(
+            Wishes(name=name or self._name, on_push=on_push, on_lost=on_lost, longest_silence=longest_silence)
         )
+        if self._closed:
+            connection.abort()
+        self._check_open()
         self._connections.add(connection)
         return connection
 
     async def close(self) -> None:
+        self._closed = True
         for connection in list(self._connections):
             connection.abort()
+            await connection.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"the transport to {self.description} has been closed")
 
 
-def open_transport(
-    url: str,
-    *,
-    connect_timeout: float = 5.0,
-    socket_keepalive: bool = True,
-    health_check_interval: float = 0.0,
-    **tls: Unpack[TLSOptions],
-) -> Transport:
-    """The way to the Redis at ``url``; nothing is sent yet.
+class DirectTransport(DialingTransport):
+    """Connections to the server at one ``Address``."""
 
-    ``redis://[[user]:password@]host[:port][/database]``, ``rediss://…`` (TLS), ``unix://[[user]:password@]/path?db=n``,
-    and the options that redis-py takes in a URL.
+    def __init__(self, address: Address, options: DialOptions | None = None, *, name: str = "") -> None:
+        super().__init__(options, name=name)
+        self._address = address
 
-    ``connect_timeout``, in seconds, bounds making a connection, from the name lookup to the answer to the
-    handshake. ``health_check_interval``, in seconds, 0 for none: see ``jobwire.transport.health``. What the URL
-    says (``socket_connect_timeout``, ``socket_keepalive``, ``health_check_interval``) wins.
+    @property
+    def description(self) -> str:
+        return self._address.description
 
-    Raises ``ConfigError`` for a URL or option that cannot work.
-    """
-    parsed = parse_url(url, tls)
-    options = DialOptions(
-        connect_timeout=connect_timeout,
-        socket_keepalive=socket_keepalive,
-        health_check_interval=health_check_interval,
-    )
-    options = replace(options, **parsed.options)
-    if options.connect_timeout <= 0 or options.health_check_interval < 0:
-        raise ConfigError("connect_timeout must be above 0, health_check_interval at least 0 (seconds)")
-    return DirectTransport(parsed.address, options, name=parsed.name)
+    async def _dial(self, wishes: Wishes) -> RedisConnection:
+        return await dial(self._address, self._options, wishes)
 
 
-__all__ = ["DirectTransport", "open_transport"]
+__all__ = ["DialingTransport", "DirectTransport"]

@@ -1,0 +1,171 @@
+"""Connections to whichever server Redis Sentinel names as the master at that moment.
+
+Who is the master is asked anew for every connection (by redis-py's Sentinel client), and the server found is asked
+for its ROLE, so that a master that was demoted an instant ago is not taken for one. When Sentinel demotes a master it
+cuts that server's connections; jobwire's clients and workers then connect again, and arrive at the new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+
+from jobwire.errors import ConfigError, ConnectError, printable
+from jobwire.transport.address import Address, ParsedURL, TLSOptions, parse_url
+from jobwire.transport.connection import RedisConnection
+from jobwire.transport.dial import DialOptions, Wishes, dial
+from jobwire.transport.direct import DialingTransport
+from jobwire.transport.translate import timeout_error
+
+DEFAULT_SENTINEL_PORT = 26379
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelAddress:
+    """Where the Sentinels are, and what to ask them for.
+
+    ``server`` says how to be let in by the master (its host and port do not count); ``username``, ``password`` and
+    ``tls`` are those of the Sentinels.
+    """
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    server: Address = field(default_factory=Address)
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    tls: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def description(self) -> str:
+        """The address as a URL without credentials."""
+        scheme = "redis+sentinel" if self.server.tls is None else "rediss+sentinel"
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.sentinels)
+        database = f"/{self.server.database}" if self.server.database else ""
+        return f"{scheme}://{hosts}/{self.service}{database}"
+
+
+class SentinelTransport(DialingTransport):
+    """Connections to the master of a service that Redis Sentinel watches."""
+
+    def __init__(self, address: SentinelAddress, options: DialOptions | None = None, *, name: str = "") -> None:
+        super().__init__(options, name=name)
+        if not address.sentinels:
+            raise ConfigError("at least one Sentinel is needed")
+        self._address = address
+
+    @property
+    def description(self) -> str:
+        return self._address.description
+
+    async def discover(self) -> tuple[str, int]:
+        """Host and port of the master now. Raises ``ConnectError`` where no Sentinel names one."""
+        from redis.asyncio.retry import Retry
+        from redis.asyncio.sentinel import Sentinel
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+
+        address = self._address
+        # A dead Sentinel must leave time for the others, and for the master.
+        share = self._options.connect_timeout / (len(address.sentinels) + 1)
+        options: dict[str, Any] = {
+            "username": address.username,
+            "password": address.password,
+            "socket_timeout": share,
+            "socket_connect_timeout": share,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        if address.tls is not None:
+            options |= {"ssl": True, **address.tls}
+        client = Sentinel(  # type: ignore[no-untyped-call]  # redis-py annotates this class only in part
+            list(address.sentinels), sentinel_kwargs=options
+        )
+        found: tuple[str, int] | None = None
+        try:
+            found = await client.discover_master(address.service)
+        except (RedisError, OSError):
+            pass  # its text is not ours to vouch for; what follows says what matters
+        finally:
+            await client.aclose()
+        if found is None:
+            asked = ", ".join(f"{host}:{port}" for host, port in address.sentinels)
+            raise ConnectError(f"none of the Sentinels asked ({asked}) names a master of {printable(address.service)}")
+        return found
+
+    async def _dial(self, wishes: Wishes) -> RedisConnection:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.connect_timeout
+        try:
+            async with asyncio.timeout_at(end):
+                host, port = await self.discover()
+        except TimeoutError:
+            raise timeout_error(self.description, self._options.connect_timeout) from None
+        left = max(end - loop.time(), 0.001)
+        server = replace(self._address.server, host=host, port=port)
+        return await dial(server, replace(self._options, connect_timeout=left), wishes, master_only=True)
+
+
+def is_sentinel_url(url: str) -> bool:
+    return url.startswith(("redis+sentinel://", "rediss+sentinel://"))
+
+
+def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[SentinelAddress, ParsedURL]:
+    """``redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database][?option=…]``.
+
+    User and password are those of the Redis servers; those of the Sentinels are the options ``sentinel_username``
+    and ``sentinel_password``. ``rediss+sentinel://`` speaks TLS with both. All other options are as in ``redis://``.
+
+    Raises ``ConfigError``.
+    """
+    parts = _split(url)
+    if parts is None:
+        raise ConfigError("the Sentinel URL cannot be read; write special characters in a password as %XX")
+    userinfo, at, hosts = parts.netloc.rpartition("@")
+    service, slash, database = parts.path.strip("/").partition("/")
+    service = unquote(service)
+    if not service or not service.isprintable():
+        raise ConfigError("a Sentinel URL names the service after the hosts: redis+sentinel://host:26379/mymaster")
+    own = {"sentinel_username", "sentinel_password"}
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    ours = {name: value for name, value in query if name in own}
+    rest = urlencode([(name, value) for name, value in query if name not in own])
+    scheme = "rediss" if parts.scheme == "rediss+sentinel" else "redis"
+    # The same URL without the Sentinels: redis-py reads the credentials, the database and the options.
+    plain = f"{scheme}://{userinfo}{at}sentinel{slash}{database}"
+    parsed = parse_url(f"{plain}?{rest}" if rest else plain, tls)
+    address = SentinelAddress(
+        sentinels=tuple(_host_and_port(item) for item in hosts.split(",")),
+        service=service,
+        server=parsed.address,
+        username=ours.get("sentinel_username"),
+        password=ours.get("sentinel_password"),
+        tls=parsed.tls if scheme == "rediss" else None,
+    )
+    return address, parsed
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _host_and_port(item: str) -> tuple[str, int]:
+    parts = _split(f"redis://{item}")
+    port: int | None = None
+    host: str | None = None
+    if parts is not None and not parts.path and "@" not in item:
+        try:
+            host, port = parts.hostname, parts.port or DEFAULT_SENTINEL_PORT
+        except ValueError:
+            host = None
+    if not host or port is None or not host.isprintable():
+        raise ConfigError("a host or port in the Sentinel URL cannot be read; write host:port,host:port/service")
+    return host, port
+
+
+__all__ = ["SentinelAddress", "SentinelTransport", "is_sentinel_url", "parse_sentinel_url"]
