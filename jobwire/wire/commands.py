@@ -67,6 +67,11 @@ def list_items(key: bytes, first: int = 0, last: int = -1) -> Command:
     return (b"LRANGE", key, b"%d" % first, b"%d" % last)
 
 
+def list_position(key: bytes, item: bytes) -> Command:
+    """LPOS: how far from the left an entry stands."""
+    return (b"LPOS", key, item)
+
+
 def list_push(key: bytes, *items: bytes) -> Command:
     """LPUSH: the end that is taken last."""
     return (b"LPUSH", key, *items)
@@ -175,6 +180,7 @@ __all__ = [
     "list_items",
     "list_length",
     "list_move_back",
+    "list_position",
     "list_push",
     "list_push_next",
     "list_remove",

@@ -20,11 +20,12 @@ from jobwire.wire import meta as m
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.fields import Nested
+from jobwire.wire.inspection import ask_for_state
 from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import ModeName
 from jobwire.wire.results import Result, decode_result, encode_outcome
-from jobwire.wire.scripts import COMPLETE, GIVE_BACK
+from jobwire.wire.scripts import COMPLETE, GIVE_BACK, WITHDRAW
 from jobwire.wire.text import Text, epoch, wire_bytes
 
 __all__ = ["HashMode", "Mode", "Notice", "Recoverable", "Reliable", "Submission", "Taken", "seconds"]
@@ -223,6 +224,25 @@ class HashMode(Mode):
             limits=self.limits,
             key=job_key(job_id),
         )
+
+    def check(self, job_id: bytes) -> tuple[Command, ...]:
+        """As ``collect``, and whether there is a hash at all: for a job that no notice came for."""
+        return (self.collect(job_id), c.exists(job_key(job_id)))
+
+    def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[Result | None, bool]:
+        """The result or None, and whether the hash is there. Raises as ``collected`` does."""
+        error = c.first_error(replies)
+        if error is not None:
+            raise error
+        return self.collected(job_id, replies[0]), replies[1] != 0
+
+    def withdraw(self, job_id: bytes, queue: bytes) -> Command:
+        """Take a job back that no worker has taken; answers 1, or 0 where it is too late."""
+        return WITHDRAW.call_whole((queue, job_key(job_id)), job_id)
+
+    def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        """Where the job is; the replies are read by ``jobwire.wire.inspection.read_state``."""
+        return ask_for_state(job_id, queue, self.processing, self.keyspace.dead)
 
     def discard(self, job_id: bytes) -> Command:
         """Delete the hash of a job whose result was collected, or that is not wanted any more."""

@@ -12,7 +12,7 @@ import msgspec
 
 from jobwire.wire.commands import Command
 
-__all__ = ["COMPLETE", "GIVE_BACK", "Script"]
+__all__ = ["COMPLETE", "GIVE_BACK", "WITHDRAW", "Script"]
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -52,3 +52,10 @@ redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """)
 """KEYS processing list, pending queue; ARGV job ID → 1 taken next by whoever pops, 0 was not there."""
+
+WITHDRAW = Script.of("""\
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[2])
+return 1
+""")
+"""KEYS pending queue, job hash; ARGV job ID → 1 the job is gone as if never submitted, 0 it is not in the queue."""

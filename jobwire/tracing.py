@@ -1,0 +1,31 @@
+"""One place for logs, metrics and spans: a function that is told of every step of every job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from jobwire.wire.lifecycle import Event
+from jobwire.wire.text import Text
+
+__all__ = ["Trace", "TraceEvent"]
+
+
+class TraceEvent(msgspec.Struct, frozen=True):
+    """A step of a job: one of the events of ``jobwire.wire.LIFECYCLE``, ``fail`` for a handler that raised, ``expire`` and
+    ``timeout`` for deadlines.
+
+    ``at`` epoch seconds; ``detail`` what else is known, in a few words (an error, a queue), empty where nothing.
+    """
+
+    event: Event | Literal["fail", "timeout", "expire", "cancel"]
+    role: Literal["client", "worker"]
+    job_id: Text
+    at: float
+    detail: str = ""
+
+
+Trace: TypeAlias = Callable[[TraceEvent], object]
+"""Called in the event loop, so it must not block; what it raises is logged and otherwise ignored."""
