@@ -1,0 +1,250 @@
+"""One Sereal body → one Python value, without recursion: the reader and its loop.
+
+A container is created, registered and handed to its parent *before* its contents are read, so
+that a later REFP or ALIAS (a shared or cyclic structure) finds the very same object. What is
+still to be read stands on a stack of frames; depth is therefore a limit, not a crash.
+
+The readers of the single tags stand in ``jobwire.sereal.readers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from jobwire.errors import SerealDecodeError
+from jobwire.limits import Limits
+from jobwire.sereal import tags
+from jobwire.sereal.frames import CopyFrame, Frame, HashFrame, ListFrame, RefFrame
+from jobwire.sereal.strings import read_utf8
+from jobwire.sereal.values import PerlObject, ScalarRef, StringPolicy, string_reader
+
+__all__ = ["Body", "ObjectHook"]
+
+Text = str | bytes
+ObjectHook = Callable[[PerlObject], object]
+Reader = Callable[["Body", int], Any]
+
+
+class Body:
+    """A body being read: the bytes, the place, the budget, and what has been seen.
+
+    ``base`` is what added to an offset of the document gives an index into ``data``.
+    """
+
+    __slots__ = (
+        "base", "classes", "data", "depth", "hook", "in_copy", "keys", "limits", "place", "policy", "pos", "pulled",
+        "readers", "refs", "replaced", "room", "stack", "start", "strings", "text", "values", "wide",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        start: int,
+        base: int,
+        strings: StringPolicy,
+        limits: Limits,
+        readers: list[Reader],
+        hook: ObjectHook | None = None,
+    ) -> None:
+        self.data = data
+        self.start = self.pos = start
+        self.base = base
+        self.policy = strings
+        self.text = string_reader(strings)
+        self.limits = limits
+        self.readers = readers
+        self.hook = hook
+        self.room = limits.max_items
+        self.pulled = 0  # bytes read again through COPY
+        self.depth = -1  # the root stands on the stack, too
+        self.in_copy = False
+        self.stack: list[Frame] = []
+        self.keys: dict[bytes, Text] = {}
+        self.strings: dict[int, Text] = {}  # by index: strings met through COPY are made once
+        self.classes: dict[int, Text] = {}  # by index of the string's tag
+        self.values: dict[int, object] = {}  # tracked items, by index
+        self.refs: dict[int, object] = {}  # what a reference to a tracked item is, by index
+        self.replaced: dict[int, tuple[object, object]] = {}  # by id: objects that the hook replaced
+        self.wide = False  # the string read last by string() was STR_UTF8
+        self.place = -1  # index of the tracked referent that was read last, or −1
+
+    def read(self) -> Any:
+        """The value; ``pos`` then stands behind it. ``SerealDecodeError`` for anything malformed."""
+        root = ScalarRef()
+        stack = self.stack
+        try:
+            self.push(RefFrame(root))
+            while stack:
+                stack[-1].fill(self)
+        except IndexError:
+            self.fail("the document ends early", at=len(self.data))
+        return root.value
+
+    def fail(self, reason: str, *, at: int | None = None, tag: int | None = None) -> NoReturn:
+        raise SerealDecodeError(reason, offset=self.pos if at is None else at, raw=self.data, tag=tag) from None
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    def push(self, frame: Frame) -> None:
+        self.check_depth()
+        self.depth += 1
+        self.stack.append(frame)
+
+    def check_depth(self) -> None:
+        if self.depth >= self.limits.max_depth:
+            self.fail(f"nested deeper than {self.limits.max_depth} levels (max_depth)")
+
+    def pop(self) -> None:
+        self.depth -= 1
+        self.stack.pop()
+
+    def open_list(self, count: int) -> list[object]:
+        items: list[object] = []
+        if count:
+            self.take(count, count)
+            self.push(ListFrame(items, count))
+        else:
+            self.check_depth()
+        return items
+
+    def open_hash(self, count: int) -> dict[Text, object]:
+        mapping: dict[Text, object] = {}
+        if count:
+            self.take(count, 2 * count)
+            self.push(HashFrame(mapping, count))
+        else:
+            self.check_depth()
+        return mapping
+
+    def take(self, count: int, items: int) -> None:
+        """Count ``items`` against the bytes that are left (each needs one) and against the limit."""
+        if items > len(self.data) - self.pos:
+            self.fail(f"{count} elements announced, but too few bytes are left")
+        self.room -= items
+        if self.room < 0:
+            self.fail(f"more than {self.limits.max_items} items (max_items)")
+
+    def begin_copy(self, tag: int) -> None:
+        """Read an offset and go there; the frame pushed here brings us back."""
+        if self.in_copy:
+            self.fail("COPY of something that holds a COPY", at=self.pos - 1, tag=tag)
+        at = self.pos - 1
+        target = self.offset(tag)
+        self.stack.append(CopyFrame(at, self.pos, target))
+        self.in_copy = True
+        self.pos = target
+
+    # -- parts -----------------------------------------------------------------------------------
+
+    def varint(self) -> int:
+        data = self.data
+        at = pos = self.pos
+        value = shift = 0
+        while True:
+            byte = data[pos]
+            pos += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+            if shift > 63:
+                self.fail("varint longer than 10 bytes", at=at)
+        if value >> 64:
+            self.fail("varint beyond 64 bits", at=at)
+        self.pos = pos
+        return value
+
+    def raw(self, length: int) -> bytes:
+        start = self.pos
+        stop = start + length
+        if stop > len(self.data):
+            self.fail(f"{length} bytes announced, {len(self.data) - start} are left")
+        self.pos = stop
+        return self.data[start:stop]
+
+    def offset(self, tag: int) -> int:
+        """The index of the earlier item that the varint here points at."""
+        at = self.pos - 1
+        target = self.varint() + self.base
+        if not self.start <= target < at:
+            self.fail("offset that points outside of what was read", at=at, tag=tag)
+        return target
+
+    def skip_pad(self) -> int:
+        """The next tag that is not PAD (track flag and all); ``pos`` then stands behind it."""
+        data = self.data
+        pos = self.pos
+        while data[pos] & 0x7F == tags.PAD:
+            pos += 1
+        self.pos = pos + 1
+        return data[pos]
+
+    def string(self, what: str) -> Text:
+        """A string where only a string may stand: hash keys, class names, patterns."""
+        at = self.pos
+        tag = self.data[at] & 0x7F
+        self.pos = at + 1
+        if tag >= tags.SHORT_BINARY:
+            return self.key(self.raw(tag - tags.SHORT_BINARY), at)
+        if tag == tags.BINARY:
+            return self.key(self.raw(self.varint()), at)
+        if tag == tags.STR_UTF8:
+            self.wide = True
+            return self.utf8(self.raw(self.varint()), at)
+        if tag == tags.COPY:
+            return self.copied_string(tag, what)
+        self.fail(f"{tags.tag_name(tag)} where {what} (a string) must stand", at=at, tag=self.data[at])
+
+    def copied_string(self, tag: int, what: str) -> Text:
+        """The string that the COPY here points at; made once, however often it is copied."""
+        at = self.pos - 1
+        target = self.offset(tag)
+        known = self.strings.get(target)
+        if known is not None:
+            self.wide = self.data[target] & 0x7F == tags.STR_UTF8
+            return known
+        back = self.pos
+        self.pos = target
+        if self.data[target] & 0x7F == tags.COPY:
+            self.fail("COPY of a COPY", at=at, tag=tag)
+        value = self.strings[target] = self.string(what)
+        if self.pos > at:
+            self.fail("COPY of a string that does not end before it", at=at, tag=tag)
+        self.pos = back
+        return value
+
+    def key(self, raw: bytes, at: int) -> Text:
+        known = self.keys.get(raw)
+        if known is None:
+            known = self.keys[raw] = self.binary(raw, at)
+        return known
+
+    def binary(self, raw: bytes, at: int) -> Text:
+        try:
+            return self.text(raw)
+        except UnicodeDecodeError as error:
+            self.fail(f"a string that is not UTF-8 ({error.reason}), read under the policy utf-8", at=at)
+
+    def utf8(self, raw: bytes, at: int) -> Text:
+        try:
+            return read_utf8(raw)
+        except UnicodeDecodeError as error:
+            self.fail(f"a STR_UTF8 that is not UTF-8, not even Perl's: {error.reason}", at=at, tag=tags.STR_UTF8)
+
+    def reference(self, target: int, tag: int, at: int) -> object:
+        """What a reference to the tracked item at ``target`` is."""
+        face = self.refs.get(target)
+        if face is None:
+            if target not in self.values:
+                self.fail("reference to an item that was not tracked", at=at, tag=tag)
+            face = self.refs[target] = ScalarRef(self.value_at(target))
+        return self.current(face)
+
+    def value_at(self, target: int) -> object:
+        return self.current(self.values[target])
+
+    def current(self, value: object) -> object:
+        """``value``, or what the application's hook put in its place."""
+        return self.replaced[id(value)][1] if id(value) in self.replaced else value

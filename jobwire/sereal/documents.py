@@ -1,0 +1,185 @@
+"""Whole documents: ``loads``, ``iter_loads``, ``dumps``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple, overload
+
+from jobwire.errors import SerealDecodeError, SerealEncodeError
+from jobwire.limits import DEFAULT_LIMITS, Limits
+from jobwire.sereal import tags
+from jobwire.sereal.compression import Compression, deflate, inflate
+from jobwire.sereal.decoder import Body, ObjectHook
+from jobwire.sereal.encoder import Style, write_body
+from jobwire.sereal.header import Header, read_header, write_header
+from jobwire.sereal.readers import READERS
+from jobwire.sereal.values import StringPolicy
+
+__all__ = ["dumps", "iter_loads", "loads"]
+
+Buffer = bytes | bytearray | memoryview
+
+
+class _Options(NamedTuple):
+    strings: StringPolicy
+    limits: Limits
+    hook: ObjectHook | None
+
+
+@overload
+def loads(
+    document: Buffer,
+    *,
+    strings: StringPolicy = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+    with_header: Literal[False] = False,
+    object_hook: ObjectHook | None = None,
+) -> Any: ...
+@overload
+def loads(
+    document: Buffer,
+    *,
+    strings: StringPolicy = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+    with_header: Literal[True],
+    object_hook: ObjectHook | None = None,
+) -> tuple[Any, Any]: ...
+def loads(
+    document: Buffer,
+    *,
+    strings: StringPolicy = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+    with_header: bool = False,
+    object_hook: ObjectHook | None = None,
+) -> Any:
+    """The value of one Sereal document (versions 1–5), which must end where the value ends.
+
+    ``strings`` says how BINARY is read (see ``StringPolicy``); ``limits`` bounds what is swallowed;
+    ``with_header`` gives ``(value, user data of the header)``, the latter None where there is none;
+    ``object_hook`` is given each blessed value as a ``PerlObject`` and answers what to put in its place.
+
+    ``SerealDecodeError`` (with ``offset``, ``tag`` and ``raw``) for anything malformed or beyond
+    the limits, and nothing else but what the hook raises. Counterpart: Sereal::Decoder 5.003,
+    ``decode_sereal`` and ``decode_sereal_with_header_data``.
+    """
+    data = bytes(document)
+    options = _options(data, strings, limits, object_hook)
+    value, header, stop = _read_one(data, 0, options)
+    if stop != len(data):
+        raise SerealDecodeError(f"{len(data) - stop} bytes behind the document (see iter_loads)", offset=stop, raw=data)
+    return (value, _user_data(data, header, options)) if with_header else value
+
+
+def iter_loads(
+    documents: Buffer,
+    *,
+    strings: StringPolicy = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+    object_hook: ObjectHook | None = None,
+) -> Iterator[Any]:
+    """The values of documents that stand one behind the other, each read when it is asked for.
+
+    Options and errors as for :func:`loads`. Counterpart: Sereal::Decoder's option ``incremental``.
+    """
+    data = bytes(documents)
+    options = _options(data, strings, limits, object_hook)
+    start = 0
+    while start < len(data):
+        value, _, start = _read_one(data, start, options)
+        yield value
+
+
+def _options(data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHook | None) -> _Options:
+    if len(data) > limits.max_bytes:
+        raise SerealDecodeError(f"{len(data)} bytes, more than {limits.max_bytes} (max_bytes)", offset=0, raw=data)
+    return _Options(strings, limits, hook)
+
+
+def _read_one(document: bytes, start: int, options: _Options) -> tuple[Any, Header, int]:
+    header = read_header(document, start)
+    if header.compression == tags.RAW:
+        base = start if header.version == 1 else header.stop - 1
+        body = _body(document, header.stop, base, options)
+        return body.read(), header, body.pos
+    inflated, stop = inflate(document, header, options.limits.max_inflated)
+    # Version 1 counts from the start of the document, as if it had never been compressed.
+    base = start - header.stop if header.version == 1 else -1
+    body = _body(inflated, 0, base, options)
+    value = body.read()
+    if body.pos != len(inflated):
+        body.fail(f"{len(inflated) - body.pos} bytes behind the value in the inflated body")
+    return value, header, stop
+
+
+def _user_data(document: bytes, header: Header, options: _Options) -> Any:
+    if header.user_data is None:
+        return None
+    start, stop = header.user_data
+    return _body(document[start:stop], 0, -1, options).read()
+
+
+def _body(data: bytes, start: int, base: int, options: _Options) -> Body:
+    return Body(
+        data,
+        start=start,
+        base=base,
+        strings=options.strings,
+        limits=options.limits,
+        readers=READERS,
+        hook=options.hook,
+    )
+
+
+def dumps(
+    value: object,
+    *,
+    version: int = 3,
+    compression: Compression | None = None,
+    canonical: bool = False,
+    header: object = None,
+    share_keys: bool = True,
+    dedupe_strings: bool = False,
+    booleans: Literal["native", "json-pp"] = "native",
+    compress_threshold: int = 1024,
+    default: Callable[[object], object] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
+    """``value`` as a Sereal document that Perl reads as the same value.
+
+    ``version``             1–5; 3 is read by every decoder since 2014
+    ``compression``         ``snappy``, ``zlib`` (version ≥ 3), ``zstd`` (≥ 4), ``snappy-old`` (1 alone)
+    ``compress_threshold``  bodies of fewer bytes stay as they are (Perl's option and default)
+    ``canonical``           equal values, equal bytes: keys in the order of their bytes, one form of reference
+    ``header``              user data for the header (version ≥ 2); None: none
+    ``share_keys``          a hash key met again is a COPY (Perl's default)
+    ``dedupe_strings``      so is any string of more than 3 bytes (Perl's option)
+    ``booleans``            ``native`` tags, or objects of ``JSON::PP::Boolean``
+    ``default``             called with a value of another type, answers one that can be written
+    ``limits``              ``max_depth`` applies
+
+    ``SerealEncodeError`` for what Sereal or the version cannot say. Counterpart: Sereal::Encoder
+    5.003, ``encode_sereal`` and ``encode_sereal_with_header_data``.
+    """
+    if not 1 <= version <= tags.NEWEST:
+        raise SerealEncodeError(f"version {version}: jobwire writes versions 1 to 5")
+    style = Style(
+        version=version,
+        canonical=canonical,
+        share_keys=share_keys,
+        dedupe_strings=dedupe_strings,
+        booleans=booleans,
+        default=default,
+        limits=limits,
+    )
+    user_data = None
+    if header is not None:
+        if version == 1:
+            raise SerealEncodeError("version 1 of Sereal has no user data in the header")
+        user_data = bytes(write_body(header, style, base=1))
+    head = write_header(version, tags.RAW, user_data)
+    body = bytes(write_body(value, style, base=len(head) if version == 1 else 1))
+    if compression is not None:
+        kind, packed = deflate(body, compression, version)
+        if len(body) >= compress_threshold:
+            return write_header(version, kind, user_data) + packed
+    return head + body
