@@ -102,15 +102,13 @@ def _from_zstd(blob: bytes, limit: int, document: bytes, at: int) -> bytes:
     library = _library("zstandard", "compression.zstd")
     if library is None:
         _fail("a Zstandard body: install the extra jobwire[sereal] to read it", document, at)
-    error_type: type[Exception]
+    error_type: type[Exception] = library.ZstdError
     try:
         if library.__name__ == "zstandard":
-            error_type = library.ZstdError
             inflater = library.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW)
             with inflater.stream_reader(blob, read_across_frames=False) as stream:
                 body: bytes = stream.read(limit + 1)
         else:
-            error_type = library.ZstdError
             body = library.ZstdDecompressor().decompress(blob, max_length=limit + 1)
     except error_type as error:
         _fail(f"not Zstandard's format: {error}", document, at)

@@ -10,7 +10,7 @@ The readers of the single tags stand in ``jobwire.sereal.readers``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from jobwire.errors import SerealDecodeError
 from jobwire.limits import Limits
@@ -79,11 +79,11 @@ class Body:
             while stack:
                 stack[-1].fill(self)
         except IndexError:
-            self.fail("the document ends early", at=len(self.data))
+            raise self.error("the document ends early", at=len(self.data)) from None
         return root.value
 
-    def fail(self, reason: str, *, at: int | None = None, tag: int | None = None) -> NoReturn:
-        raise SerealDecodeError(reason, offset=self.pos if at is None else at, raw=self.data, tag=tag) from None
+    def error(self, reason: str, *, at: int | None = None, tag: int | None = None) -> SerealDecodeError:
+        return SerealDecodeError(reason, offset=self.pos if at is None else at, raw=self.data, tag=tag)
 
     # -- frames ----------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Body:
 
     def check_depth(self) -> None:
         if self.depth >= self.limits.max_depth:
-            self.fail(f"nested deeper than {self.limits.max_depth} levels (max_depth)")
+            raise self.error(f"nested deeper than {self.limits.max_depth} levels (max_depth)")
 
     def pop(self) -> None:
         self.depth -= 1
@@ -121,15 +121,15 @@ class Body:
     def take(self, count: int, items: int) -> None:
         """Count ``items`` against the bytes that are left (each needs one) and against the limit."""
         if items > len(self.data) - self.pos:
-            self.fail(f"{count} elements announced, but too few bytes are left")
+            raise self.error(f"{count} elements announced, but too few bytes are left")
         self.room -= items
         if self.room < 0:
-            self.fail(f"more than {self.limits.max_items} items (max_items)")
+            raise self.error(f"more than {self.limits.max_items} items (max_items)")
 
     def begin_copy(self, tag: int) -> None:
         """Read an offset and go there; the frame pushed here brings us back."""
         if self.in_copy:
-            self.fail("COPY of something that holds a COPY", at=self.pos - 1, tag=tag)
+            raise self.error("COPY of something that holds a COPY", at=self.pos - 1, tag=tag)
         at = self.pos - 1
         target = self.offset(tag)
         self.stack.append(CopyFrame(at, self.pos, target))
@@ -150,9 +150,9 @@ class Body:
                 break
             shift += 7
             if shift > 63:
-                self.fail("varint longer than 10 bytes", at=at)
+                raise self.error("varint longer than 10 bytes", at=at)
         if value >> 64:
-            self.fail("varint beyond 64 bits", at=at)
+            raise self.error("varint beyond 64 bits", at=at)
         self.pos = pos
         return value
 
@@ -160,16 +160,16 @@ class Body:
         start = self.pos
         stop = start + length
         if stop > len(self.data):
-            self.fail(f"{length} bytes announced, {len(self.data) - start} are left")
+            raise self.error(f"{length} bytes announced, {len(self.data) - start} are left")
         self.pos = stop
         return self.data[start:stop]
 
-    def offset(self, tag: int) -> int:
-        """The index of the earlier item that the varint here points at."""
+    def offset(self, tag: int, upto: int | None = None) -> int:
+        """The index of the item that the varint here points at: one before this tag, or up to ``upto``."""
         at = self.pos - 1
         target = self.varint() + self.base
-        if not self.start <= target < at:
-            self.fail("offset that points outside of what was read", at=at, tag=tag)
+        if not self.start <= target <= (at - 1 if upto is None else upto):
+            raise self.error("offset that points outside of what was read", at=at, tag=tag)
         return target
 
     def skip_pad(self) -> int:
@@ -195,7 +195,7 @@ class Body:
             return self.utf8(self.raw(self.varint()), at)
         if tag == tags.COPY:
             return self.copied_string(tag, what)
-        self.fail(f"{tags.tag_name(tag)} where {what} (a string) must stand", at=at, tag=self.data[at])
+        raise self.error(f"{tags.tag_name(tag)} where {what} (a string) must stand", at=at, tag=self.data[at])
 
     def copied_string(self, tag: int, what: str) -> Text:
         """The string that the COPY here points at; made once, however often it is copied."""
@@ -208,10 +208,10 @@ class Body:
         back = self.pos
         self.pos = target
         if self.data[target] & 0x7F == tags.COPY:
-            self.fail("COPY of a COPY", at=at, tag=tag)
+            raise self.error("COPY of a COPY", at=at, tag=tag)
         value = self.strings[target] = self.string(what)
         if self.pos > at:
-            self.fail("COPY of a string that does not end before it", at=at, tag=tag)
+            raise self.error("COPY of a string that does not end before it", at=at, tag=tag)
         self.pos = back
         return value
 
@@ -225,20 +225,24 @@ class Body:
         try:
             return self.text(raw)
         except UnicodeDecodeError as error:
-            self.fail(f"a string that is not UTF-8 ({error.reason}), read under the policy utf-8", at=at)
+            raise self.error(
+                f"a string that is not UTF-8 ({error.reason}), read under the policy utf-8", at=at
+            ) from None
 
     def utf8(self, raw: bytes, at: int) -> Text:
         try:
             return read_utf8(raw)
         except UnicodeDecodeError as error:
-            self.fail(f"a STR_UTF8 that is not UTF-8, not even Perl's: {error.reason}", at=at, tag=tags.STR_UTF8)
+            raise self.error(
+                f"a STR_UTF8 that is not UTF-8, not even Perl's: {error.reason}", at=at, tag=tags.STR_UTF8
+            ) from None
 
     def reference(self, target: int, tag: int, at: int) -> object:
         """What a reference to the tracked item at ``target`` is."""
         face = self.refs.get(target)
         if face is None:
             if target not in self.values:
-                self.fail("reference to an item that was not tracked", at=at, tag=tag)
+                raise self.error("reference to an item that was not tracked", at=at, tag=tag)
             face = self.refs[target] = ScalarRef(self.value_at(target))
         return self.current(face)
 

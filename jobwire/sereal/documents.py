@@ -107,7 +107,7 @@ def _read_one(document: bytes, start: int, options: _Options) -> tuple[Any, Head
     body = _body(inflated, 0, base, options)
     value = body.read()
     if body.pos != len(inflated):
-        body.fail(f"{len(inflated) - body.pos} bytes behind the value in the inflated body")
+        raise body.error(f"{len(inflated) - body.pos} bytes behind the value in the inflated body")
     return value, header, stop
 
 

@@ -17,7 +17,7 @@ from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal import tags
 from jobwire.sereal.header import write_varint
 from jobwire.sereal.strings import write_utf8
-from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.sereal.values import REGEXP_CLASS, PerlObject, PerlRegexp, ScalarRef
 
 __all__ = ["Style", "write_body"]
 
@@ -25,6 +25,7 @@ _FLOAT = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")
 _DEDUPE_LONGER_THAN = 3  # Perl's encoder leaves shorter strings alone
 _BOOLEAN_CLASS = "JSON::PP::Boolean"
+REGEXP_FLAGS = frozenset("msixp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Writer:
 
     # -- scalars ---------------------------------------------------------------------------------
 
-    def none(self, value: None) -> None:
+    def none(self, _value: None) -> None:
         self.out.append(tags.UNDEF)
 
     def boolean(self, value: bool) -> None:
@@ -133,7 +134,7 @@ class Writer:
         else:
             self.number(tags.ZIGZAG, -2 * value - 1)
 
-    def float(self, value: float) -> None:
+    def real(self, value: float) -> None:
         out = self.out
         try:
             short = _FLOAT.pack(value)
@@ -230,7 +231,7 @@ class Writer:
         self.open(value, len(value), tags.ARRAYREF, tags.ARRAY)
         self.push(iter(value))
 
-    def hash(self, value: Mapping[str | bytes, object]) -> None:
+    def mapping(self, value: Mapping[str | bytes, object]) -> None:
         if self.met(value):
             return
         self.open(value, len(value), tags.HASHREF, tags.HASH)
@@ -255,8 +256,16 @@ class Writer:
         self.push(iter((value.value,)))
 
     def regexp(self, value: PerlRegexp) -> None:
+        """As Perl does: qr// is an object of the class Regexp, unless blessed into another."""
+        if id(value) not in self.places:
+            self.class_name(REGEXP_CLASS, frozen=False)
+        self.plain_regexp(value)
+
+    def plain_regexp(self, value: PerlRegexp) -> None:
         if self.met(value):
             return
+        if not set(value.flags) <= REGEXP_FLAGS:
+            raise SerealEncodeError(f"pattern flags {printable(value.flags)}: Perl's Sereal decoder knows m s i x p")
         self.out.append(tags.REFN)
         self.places[id(value)] = len(self.out)
         self.out.append(tags.REGEXP)
@@ -266,7 +275,7 @@ class Writer:
             self.plain_bytes(value.pattern)
         self.plain_bytes(value.flags.encode("ascii"))
 
-    def object(self, value: PerlObject) -> None:
+    def perl_object(self, value: PerlObject) -> None:
         inner = self.plain(value.value)
         writer = _REFERENTS.get(type(inner))
         if writer is None:
@@ -353,23 +362,24 @@ def refuse_twins(value: Mapping[str | bytes, object]) -> None:
 _Write = Callable[[Writer, Any], None]
 
 _REFERENTS: dict[type, _Write] = {
-    dict: Writer.hash,
+    dict: Writer.mapping,
     list: Writer.array,
     tuple: Writer.array,
     ScalarRef: Writer.scalar_ref,
-    PerlRegexp: Writer.regexp,
+    PerlRegexp: Writer.plain_regexp,
 }
 _WRITERS: dict[type, _Write] = {
     **_REFERENTS,
+    PerlRegexp: Writer.regexp,
     type(None): Writer.none,
     bool: Writer.boolean,
     int: Writer.integer,
-    float: Writer.float,
+    float: Writer.real,
     str: Writer.text,
     bytes: Writer.binary,
     bytearray: Writer.byte_array,
     memoryview: Writer.byte_array,
-    PerlObject: Writer.object,
+    PerlObject: Writer.perl_object,
 }
 # An int or str of an Enum is written as what it is, whatever its __str__ says.
 _KINDS: tuple[tuple[type, Callable[[Any], object]], ...] = (

@@ -25,7 +25,7 @@ class Frame(Protocol):
     def fill(self, body: Body) -> None:
         """Read on, until done (then leave the stack) or until a child stands on the stack."""
 
-    def replace(self, value: object) -> None:
+    def replace(self, value: object, /) -> None:
         """Put ``value`` where the child that was read last stands."""
 
 
@@ -94,7 +94,7 @@ class HashFrame:
                     return raw
                 self.mapping[raw] = self.mapping.pop(key)
                 return key
-        body.fail("a hash key stands twice")
+        raise body.error("a hash key stands twice")
 
 
 class RefFrame:
@@ -131,16 +131,17 @@ class CopyFrame:
 
     def fill(self, body: Body) -> None:
         if body.pos > self.at:
-            body.fail("COPY of something that does not end before it", at=self.at, tag=tags.COPY)
+            raise body.error("COPY of something that does not end before it", at=self.at, tag=tags.COPY)
         body.pulled += body.pos - self.target
         if body.pulled > body.limits.max_inflated:
-            body.fail(f"COPY tags unfold to more than {body.limits.max_inflated} bytes (max_inflated)", at=self.at)
+            raise body.error(
+                f"COPY tags unfold to more than {body.limits.max_inflated} bytes (max_inflated)", at=self.at
+            )
         body.pos = self.back
         body.in_copy = False
         body.stack.pop()
 
-    def replace(self, value: object) -> None:
-        """The item is the parent's; the frame below knows its place."""
+    def replace(self, _value: object) -> None:
         raise AssertionError("a COPY holds no child")
 
 
@@ -164,5 +165,5 @@ class HookFrame:
                     frame.replace(answer)
                     return
 
-    def replace(self, value: object) -> None:
+    def replace(self, _value: object) -> None:
         raise AssertionError("an object holds no child")

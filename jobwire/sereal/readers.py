@@ -5,6 +5,8 @@ encoder writes: a bare HASH or ARRAY where a reference should stand (other langu
 write those) is read as the reference to it.
 """
 
+# ruff: noqa: ARG001 - every reader has the signature of the table
+
 from __future__ import annotations
 
 import struct
@@ -14,7 +16,7 @@ from jobwire.sereal import tags
 from jobwire.sereal.decoder import Body, Reader
 from jobwire.sereal.floats import read_float_128, read_long_double
 from jobwire.sereal.frames import HookFrame, RefFrame
-from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.sereal.values import REGEXP_CLASS, PerlObject, PerlRegexp, ScalarRef
 
 __all__ = ["BOOLEAN_CLASSES", "READERS"]
 
@@ -103,28 +105,20 @@ def _hashref(body: Body, tag: int) -> dict[Text, object]:
 
 def _array(body: Body, tag: int) -> list[object]:
     """An ARRAY itself, no reference: Perl writes it behind REFN alone."""
-    place = body.pos - 1
-    items = body.open_list(body.varint())
-    body.refs[place] = items
-    return items
+    return body.open_list(body.varint())
 
 
 def _hash(body: Body, tag: int) -> dict[Text, object]:
-    place = body.pos - 1
-    mapping = body.open_hash(body.varint())
-    body.refs[place] = mapping
-    return mapping
+    return body.open_hash(body.varint())
 
 
 def _regexp(body: Body, tag: int) -> PerlRegexp:
-    place = body.pos - 1
     pattern = body.string("a pattern")
     at = body.pos
     flags = body.string("pattern flags")
     if not isinstance(flags, str) or not (flags == "" or (flags.isascii() and flags.isalpha() and flags.islower())):
-        body.fail("pattern flags that are not letters", at=at, tag=tag)
-    regexp = body.refs[place] = PerlRegexp(pattern, flags)
-    return regexp
+        raise body.error("pattern flags that are not letters", at=at, tag=tag)
+    return PerlRegexp(pattern, flags)
 
 
 _REFERENTS: dict[int, Reader] = {tags.ARRAY: _array, tags.HASH: _hash, tags.REGEXP: _regexp}
@@ -142,7 +136,10 @@ def _refn(body: Body, tag: int) -> object:
         plain = following & 0x7F
     if plain in _REFERENTS:
         body.place = place
-        return _REFERENTS[plain](body, plain)
+        face = _REFERENTS[plain](body, plain)
+        if following & tags.TRACK:
+            body.refs[place] = face
+        return face
     if plain == tags.ALIAS:
         return _refp(body, plain)
     body.pos = place
@@ -156,10 +153,13 @@ def _refn(body: Body, tag: int) -> object:
 
 def _refp(body: Body, tag: int) -> object:
     at = body.pos - 1
-    place = body.offset(tag)
-    face = body.reference(place, tag, at)
+    place = body.offset(tag, upto=at)
     body.place = place
-    return face
+    if place == at and at not in body.refs:  # a scalar that holds a reference to itself
+        ref = body.refs[at] = ScalarRef()
+        ref.value = ref
+        return ref
+    return body.reference(place, tag, at)
 
 
 def _alias(body: Body, tag: int) -> object:
@@ -167,7 +167,7 @@ def _alias(body: Body, tag: int) -> object:
     target = body.offset(tag)
     if target in body.values:
         return body.value_at(target)
-    body.fail("ALIAS of an item that was not tracked", at=at, tag=tag)
+    raise body.error("ALIAS of an item that was not tracked", at=at, tag=tag)
 
 
 def _weaken(body: Body, tag: int) -> object:
@@ -175,7 +175,7 @@ def _weaken(body: Body, tag: int) -> object:
     at = body.pos
     following = body.skip_pad()
     if following & 0x7F not in _WEAKENABLE:
-        body.fail("WEAKEN of something that is no reference", at=at, tag=following)
+        raise body.error("WEAKEN of something that is no reference", at=at, tag=following)
     return body.readers[following](body, following)
 
 
@@ -187,9 +187,8 @@ def _copy(body: Body, tag: int) -> object:
     if plain >= tags.SHORT_BINARY or plain in (tags.BINARY, tags.STR_UTF8):
         body.pos = start
         if body.in_copy:
-            body.fail("COPY of something that holds a COPY", at=at, tag=tag)
-        value = body.copied_string(tag, "a string")
-        return value
+            raise body.error("COPY of something that holds a COPY", at=at, tag=tag)
+        return body.copied_string(tag, "a string")
     body.pos = start
     body.begin_copy(tag)
     following = body.data[target]
@@ -216,7 +215,7 @@ def _objectv(body: Body, tag: int) -> object:
     place = body.offset(tag)
     name = body.classes.get(place)
     if name is None:
-        body.fail("offset of a class name where none was used", at=at, tag=tag)
+        raise body.error("offset of a class name where none was used", at=at, tag=tag)
     return _blessed(body, tag, name)
 
 
@@ -230,22 +229,30 @@ def _blessed(body: Body, tag: int, name: Text) -> object:
     if hooked is not None:
         body.stack.append(hooked)
     face, place = _bless_target(body)
-    if name in BOOLEAN_CLASSES and isinstance(face, bool):
-        return face
+    found = _object_of(body, tag, name, face, frozen)
+    if isinstance(found, PerlObject):
+        if place in body.refs:
+            body.refs[place] = found
+        if hooked is not None:
+            hooked.found = found
+    return found
+
+
+def _object_of(body: Body, tag: int, name: Text, face: object, frozen: bool) -> object:
+    """The object of class ``name`` that the reference ``face`` becomes: often new, sometimes known."""
     if isinstance(face, PerlObject):
         if (face.class_name, face.frozen) == (name, frozen):
             return face
         face = face.value
+    if isinstance(face, bool) and name in BOOLEAN_CLASSES:
+        return face
+    if isinstance(face, PerlRegexp) and name == REGEXP_CLASS:
+        return face
     if frozen and not isinstance(face, list):
-        body.fail("frozen object that is no list", tag=tag)
+        raise body.error("frozen object that is no list", tag=tag)
     if not isinstance(face, (dict, list, ScalarRef, PerlRegexp)):
-        body.fail("blessed value that is no plain reference", tag=tag)
-    found = PerlObject(name, face, frozen)
-    if place >= 0:
-        body.refs[place] = found
-    if hooked is not None:
-        hooked.found = found
-    return found
+        raise body.error("blessed value that is no plain reference", tag=tag)
+    return PerlObject(name, face, frozen)
 
 
 def _bless_target(body: Body) -> tuple[object, int]:
@@ -253,7 +260,7 @@ def _bless_target(body: Body) -> tuple[object, int]:
     at = body.pos
     following = body.skip_pad()
     if following & 0x7F not in _BLESSABLE:
-        body.fail("class name without a reference behind it", at=at, tag=following)
+        raise body.error("class name without a reference behind it", at=at, tag=following)
     body.place = -1
     face = body.readers[following](body, following)
     return face, body.place
@@ -288,6 +295,8 @@ def _tracked(body: Body, tag: int) -> object:
     at = body.pos - 1
     plain = tag & 0x7F
     value = body.values[at] = body.readers[plain](body, plain)
+    if plain in _REFERENTS:
+        body.refs[at] = value
     return value
 
 
@@ -297,7 +306,7 @@ def _pad(body: Body, tag: int) -> object:
 
 
 def _refused(body: Body, tag: int) -> object:
-    body.fail(f"{tags.tag_name(tag)} is no tag that a document may hold here", at=body.pos - 1, tag=tag)
+    raise body.error(f"{tags.tag_name(tag)} is no tag that a document may hold here", at=body.pos - 1, tag=tag)
 
 
 _SCALAR_TAGS = frozenset(

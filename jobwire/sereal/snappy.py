@@ -87,11 +87,9 @@ def compress(data: bytes) -> bytes:
     for start, size, distance in _matches(data):
         _write_literal(out, data[done:start])
         done = start + size
-        while size:
-            part = min(size, 64)
+        for part in [64] * (size // 64) + [size % 64] * bool(size % 64):
             out.append((part - 1) << 2 | 2)
             out += distance.to_bytes(2, "little")
-            size -= part
     _write_literal(out, data[done:])
     return bytes(out)
 

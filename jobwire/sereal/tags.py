@@ -63,11 +63,12 @@ ZSTD = 4
 
 NEWEST = 5
 
-_SINGLE = {
-    number: name
-    for name, number in list(globals().items())
-    if name.isupper() and isinstance(number, int) and VARINT <= number <= PAD and name not in {"SHORT_LENGTH"}
-}
+_SINGLE = (
+    "VARINT", "ZIGZAG", "FLOAT", "DOUBLE", "LONG_DOUBLE", "UNDEF", "BINARY", "STR_UTF8", "REFN", "REFP", "HASH",
+    "ARRAY", "OBJECT", "OBJECTV", "ALIAS", "COPY", "WEAKEN", "REGEXP", "OBJECT_FREEZE", "OBJECTV_FREEZE", "NO",
+    "YES", "RESERVED_0", "RESERVED_1", "FLOAT_128", "CANONICAL_UNDEF", "FALSE", "TRUE", "MANY", "PACKET_START",
+    "EXTEND", "PAD",
+)  # fmt: skip
 
 
 def tag_name(tag: int) -> str:
@@ -83,4 +84,4 @@ def tag_name(tag: int) -> str:
         return f"HASHREF_{tag - HASHREF}"
     if tag >= ARRAYREF:
         return f"ARRAYREF_{tag - ARRAYREF}"
-    return _SINGLE.get(tag, f"RESERVED_{tag - 0x36}")
+    return _SINGLE[tag - VARINT]

@@ -12,6 +12,9 @@ from typing import Literal
 
 __all__ = ["PerlObject", "PerlRegexp", "ScalarRef", "StringPolicy", "string_reader"]
 
+REGEXP_CLASS = "Regexp"
+"""The class of every qr// that was not blessed into another."""
+
 StringPolicy = Literal["auto", "exact", "latin-1", "utf-8", "bytes"]
 """How bytes that may be text are read.
 
@@ -94,7 +97,8 @@ class ScalarRef:
 class PerlRegexp:
     """A Perl regular expression (``qr/…/flags``) as text; it is never compiled.
 
-    ``flags`` are letters out of ``m s i x p`` (the ones Sereal's Perl decoder knows), in Perl's order.
+    ``flags`` are letters. Perl's encoder writes those of the pattern; its decoder reads ``m s i x p``
+    alone, so that only these are written.
     """
 
     pattern: str | bytes
