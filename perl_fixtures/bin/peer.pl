@@ -70,7 +70,7 @@ sub drain {
     return $ended //= do {
         my @running = $role ? $role->running : ();
         Future->wait_any(Future->wait_all(map { $_->without_cancel } @running), $loop->delay_future(after => $GRACE))
-            ->then(sub { $role ? $role->leave // Future->done : Future->done });
+            ->then(sub { $role ? Jobwire::Peer::Stack::leave($loop, $role->connections) : Future->done });
     };
 }
 

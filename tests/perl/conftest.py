@@ -2,77 +2,63 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_py
 from perl_peer import PerlPeer, missing
 
+from jobwire.testing.server import RedisServer
+
 StartPerl = Callable[..., Coroutine[Any, Any, PerlPeer]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything below this folder runs real Perl."""
+    here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(__file__.rpartition("/")[0]):
+        if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.perl)
 
 
-def require_perl(stack: str = "0.004") -> None:
-    """Skip, with what is missing and where to get it, unless ``stack`` runs here."""
-    reason = missing(stack)
-    if reason:
-        pytest.skip(f"NO PERL: {reason}")
+@pytest.fixture(scope="session")
+def require_perl() -> Callable[[str], None]:
+    """``require_perl("0.003")`` skips the test, saying what is missing and where to get it, unless that stack runs."""
+
+    def require(stack: str = "0.004") -> None:
+        reason = missing(stack)
+        if reason:
+            pytest.skip(f"NO PERL: {reason}")
+
+    return require
 
 
 @pytest.fixture(scope="session")
-def redis_server_url() -> Iterator[str]:
-    """A server for this folder's tests."""
-    binary = shutil.which("redis-server") or shutil.which("valkey-server")
-    if binary is None:
-        pytest.skip("NO REDIS: neither redis-server nor valkey-server is on PATH")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            with redis_py.Redis(port=port) as client:
-                for _ in range(100):
-                    try:
-                        client.ping()
-                        break
-                    except redis_py.ConnectionError:
-                        time.sleep(0.05)
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
+def perl_redis_server() -> Iterator[RedisServer]:
+    """The server that this folder's tests share."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture
-def redis(redis_server_url: str) -> Iterator[redis_py.Redis]:
-    """A blocking client of an empty server, for looking at what is left."""
-    with redis_py.Redis.from_url(redis_server_url) as client:
+def redis(perl_redis_server: RedisServer) -> Iterator[redis_py.Redis]:
+    """A blocking client of the server, which is empty now: for looking at what is in it."""
+    with redis_py.Redis.from_url(perl_redis_server.url) as client:
         client.flushall()
         yield client
 
 
 @pytest.fixture
-def redis_url(redis_server_url: str, redis: redis_py.Redis) -> str:
-    """The URL of an empty server."""
-    return redis_server_url
+def redis_url(perl_redis_server: RedisServer, redis: redis_py.Redis) -> str:
+    """The URL of the server, which is empty now."""
+    del redis
+    return perl_redis_server.url
 
 
 @pytest.fixture
-async def perl(redis_url: str) -> AsyncIterator[StartPerl]:
+async def perl(redis_url: str, require_perl: Callable[[str], None]) -> AsyncIterator[StartPerl]:
     """``await perl("worker", dialect="0.004", …)``: :meth:`PerlPeer.start` on this test's server; killed at the end."""
     started: list[PerlPeer] = []
 

@@ -35,19 +35,18 @@ sub start {
 
 sub client_for {
     my ($self, $queue) = @_;
-    my $start = $self->{start};
+    my ($start, $clients) = @$self{qw(start clients)};
     $queue //= $start->{queue} // 'pending';
-    return $self->{clients}{$queue} //= do {
-        my %changed = (queue => $queue, %{ $self->{clients} } ? (id => undef) : ());
-        my $client = $self->{manager}->client(
-            Jobwire::Peer::Stack::type_for($start) => { Jobwire::Peer::Stack::arguments({ %$start, %changed }) }
-        );
-        # Replies come in the order of the submissions, and the client tells of each LPUSH that was answered (0.001
-        # does not).
-        my $unanswered = [];
-        $client->queue_length->each(sub { (shift @$unanswered // sub { })->() }) if $client->can('queue_length');
-        $client->start->transform(done => sub { ($client, $unanswered) });
-    };
+    return $clients->{$queue} if $clients->{$queue};
+    my %changed = (queue => $queue, %$clients ? (id => undef) : ());
+    my $client = $self->{manager}->client(
+        Jobwire::Peer::Stack::type_for($start) => { Jobwire::Peer::Stack::arguments({ %$start, %changed }) }
+    );
+    # Replies come in the order of the submissions, and the client tells of each LPUSH that was answered (0.001 does
+    # not).
+    my $unanswered = [];
+    $client->queue_length->each(sub { (shift @$unanswered // sub { })->() }) if $client->can('queue_length');
+    return $clients->{$queue} = $client->start->transform(done => sub { ($client, $unanswered) });
 }
 
 sub submit {
@@ -101,13 +100,12 @@ sub count { shift->{count} }
 # Job::Async has no word for stopping a client. Jobs that still wait keep it; then its connections are closed.
 sub running { map { $_->future } values %{ shift->{waiting} } }
 
-sub leave {
+# Its connections: those on which something may still be on its way, and the one that only listens.
+sub connections {
     my ($self) = @_;
-    for my $client (map { $_->is_done ? ($_->get)[0] : () } values %{ $self->{clients} }) {
-        $client->configure(reconnect_delay => 86_400) if $client->can('reconnect_delay');
-        Jobwire::Peer::Stack::hang_up(map { $client->$_ } qw(client submitter subscriber));
-    }
-    return;
+    my @clients = map { $_->is_done ? ($_->get)[0] : () } values %{ $self->{clients} };
+    $_->configure(reconnect_delay => 86_400) for grep { $_->can('reconnect_delay') } @clients;
+    return ([ map { ($_->client, $_->submitter) } @clients ], [ map { $_->subscriber } @clients ]);
 }
 
 1;

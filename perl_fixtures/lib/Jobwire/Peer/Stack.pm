@@ -122,14 +122,17 @@ sub reliable_arguments {
     return %want;
 }
 
-# Closes connections without telling their owner, who would reconnect, complain, or (Net::Async::Redis 1.003) die of it.
-sub hang_up {
-    my (@redis) = @_;
-    for my $stream (grep { defined } map { $_->stream } @redis) {
-        $stream->configure(on_closed => sub { });
-        $stream->close_now;
-    }
-    return;
+# Closes connections, when the server has had what was written to the talking ones. Their owners are not told: they
+# would reconnect, complain, or (Net::Async::Redis 1.003) die of it.
+sub leave {
+    my ($loop, $talking, $listening) = @_;
+    return Future->wait_any(Future->wait_all(map { $_->ping } @$talking), $loop->delay_future(after => 2))->then(sub {
+        for my $stream (grep { defined } map { $_->stream } @$talking, @$listening) {
+            $stream->configure(on_closed => sub { });
+            $stream->close_now;
+        }
+        Future->done;
+    });
 }
 
 sub unsupported { die { unsupported => $_[0] } }

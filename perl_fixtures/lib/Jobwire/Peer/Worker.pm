@@ -50,15 +50,10 @@ sub running {
     return values %{ $self->{running} };
 }
 
-sub leave {
+# Its connections: the one on which results may still be on their way (made by the first job), and the one that pops.
+sub connections {
     my ($self) = @_;
-    my $worker = $self->{worker};
-    # Closing tells the server to forget the pop; the results of the last jobs have to be out before.
-    my $redis = $self->{count} ? $worker->redis : undef;
-    return ($redis ? $redis->ping : Future->done)->followed_by(sub {
-        Jobwire::Peer::Stack::hang_up($worker->queue_redis, $redis // ());
-        Future->done;
-    });
+    return ([ $self->{count} ? $self->{worker}->redis : () ], [ $self->{worker}->queue_redis ]);
 }
 
 1;
