@@ -42,6 +42,7 @@ __all__ = [
     "Step",
     "StopPeer",
     "SubmitJob",
+    "Sums",
     "Took",
     "Wait",
     "WireRule",
@@ -207,7 +208,13 @@ class Sleep(_Base, tag="sleep", tag_field="do", kw_only=True, frozen=True):
     seconds: float
 
 
-Step = StartPeer | SubmitJob | Await | Cancel | Redis | Wait | Took | Fault | StopPeer | Exits | Log | Sleep
+class Sums(_Base, tag="sums", tag_field="do", kw_only=True, frozen=True):
+    """The 507 sums of Job::Async::Test::Compliance, at most ``at_a_time`` under way."""
+
+    at_a_time: int = 1
+
+
+Step = StartPeer | SubmitJob | Await | Cancel | Redis | Wait | Took | Fault | StopPeer | Exits | Log | Sleep | Sums
 
 
 class WireRule(_Base, kw_only=True, frozen=True):
