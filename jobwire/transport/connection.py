@@ -16,7 +16,7 @@ from typing import cast
 
 import hiredis
 
-from jobwire.errors import ConnectionLost, ServerError, TransportError
+from jobwire.errors import ConnectionLost, ServerError, TransportError, printable
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error, reason_of
 from jobwire.wire.commands import Command, Reply
@@ -53,6 +53,8 @@ class RedisConnection(asyncio.Protocol):
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
         self._end: ConnectionLost | None = None
+        #: Why the connection ended; empty while it has not.
+        self.reason = ""
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = loop.create_future()
 
@@ -79,17 +81,23 @@ class RedisConnection(asyncio.Protocol):
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
         if self._end is not None:
             if on_replies is not None:
-                self._loop.call_soon(self._deliver, on_replies, ConnectionLost(str(self._end)))
+                self._loop.call_soon(self._deliver, on_replies, lost_error(self.description, self.reason))
             return
-        packed = [_pack(command) for command in commands]
-        if not packed:
-            if on_replies is not None:
-                self._loop.call_soon(self._deliver, on_replies, [])
-            return
-        if not self._buffer:
+        buffer = self._buffer
+        if not buffer:
             self._loop.call_soon(self._flush)
-        self._buffer += packed
-        self._queue.append((len(packed), on_replies))
+        count = 0
+        try:
+            for command in commands:
+                buffer.append(_pack(command))
+                count += 1
+        except BaseException:
+            del buffer[len(buffer) - count :]
+            raise
+        if count:
+            self._queue.append((count, on_replies))
+        elif on_replies is not None:
+            self._loop.call_soon(self._deliver, on_replies, [])
 
     def call(self, *commands: Command) -> asyncio.Future[Replies]:
         future: asyncio.Future[Replies] = self._loop.create_future()
@@ -108,7 +116,7 @@ class RedisConnection(asyncio.Protocol):
         if self._writable is not None:
             await asyncio.shield(self._writable)
         if self._end is not None:
-            raise ConnectionLost(str(self._end))
+            raise lost_error(self.description, self.reason)
 
     def _flush(self) -> None:
         buffer = self._buffer
@@ -124,24 +132,27 @@ class RedisConnection(asyncio.Protocol):
             self._reader.feed(data)
             self._take()
         except hiredis.HiredisError as error:
-            self.fail(f"what the server sent is not RESP2 ({error})")
+            self.fail(f"what the server sent is not RESP2 ({printable(str(error))})")
 
     def _take(self) -> None:
         """Hand every complete reply to the send that it belongs to."""
         gets = self._reader.gets
         queue = self._queue
         while queue:
+            count, on_replies = queue[0]
             reply = gets()
             if reply is False:
                 return
-            replies = self._replies
-            replies.append(reply)
-            count, on_replies = queue[0]
-            if len(replies) < count:
-                continue
+            if count == 1:
+                replies = [reply]
+            else:
+                replies = self._replies
+                replies.append(reply)
+                if len(replies) < count:
+                    continue
+                self._replies = []
             # All state is in order before foreign code runs.
             queue.popleft()
-            self._replies = []
             if on_replies is not None:
                 try:
                     on_replies(replies)
@@ -155,7 +166,7 @@ class RedisConnection(asyncio.Protocol):
         if isinstance(reply, ServerError):
             # Redis says why before it hangs up on a connection that it does not want.
             self.last_words = reply
-            self.fail(f"the server said {reply.code}")
+            self.fail(f"the server said {printable(reply.code)}")
         else:
             self.fail("the server sent a reply that nobody had asked for")
 
@@ -163,11 +174,14 @@ class RedisConnection(asyncio.Protocol):
 
     def fail(self, reason: str) -> None:
         """End the connection as lost; ``on_lost`` is told."""
-        self._finish(lost_error(self.description, reason))
+        self._mark(reason)
+        self._buffer.clear()
+        if self._transport is not None:
+            self._transport.abort()
 
     def abort(self) -> None:
         self.on_lost = None
-        self._finish(lost_error(self.description, "aborted on this side"))
+        self.fail("aborted on this side")
 
     async def close(self) -> None:
         self.on_lost = None
@@ -175,7 +189,7 @@ class RedisConnection(asyncio.Protocol):
             return
         if self._end is None:
             self._flush()
-            self._end = lost_error(self.description, "closed on this side")
+            self._mark("closed on this side")
             self._transport.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -184,12 +198,12 @@ class RedisConnection(asyncio.Protocol):
             self._transport.abort()
             await asyncio.shield(self._gone)
 
-    def _finish(self, end: ConnectionLost) -> None:
+    def _mark(self, reason: str) -> ConnectionLost:
+        """From now on the connection is closed; the first reason is the one that counts."""
         if self._end is None:
-            self._end = end
-        self._buffer.clear()
-        if self._transport is not None:
-            self._transport.abort()
+            self.reason = reason
+            self._end = lost_error(self.description, reason)
+        return self._end
 
     # What asyncio tells us
 
@@ -198,9 +212,7 @@ class RedisConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._end is None:
-            self._end = lost_error(self.description, reason_of(exc))
-        end = self._end
+        end = self._mark(reason_of(exc))
         self._buffer.clear()
         self.resume_writing()
         queue, self._queue = self._queue, deque()
@@ -208,7 +220,7 @@ class RedisConnection(asyncio.Protocol):
         for _, on_replies in queue:
             if on_replies is not None:
                 # An error of its own for each: a raised exception collects the traceback of whoever raises it.
-                self._deliver(on_replies, ConnectionLost(str(end)))
+                self._deliver(on_replies, lost_error(self.description, self.reason))
         on_lost, self.on_lost = self.on_lost, None
         if self.on_gone is not None:
             self.on_gone()

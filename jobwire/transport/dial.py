@@ -7,13 +7,13 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from jobwire.errors import ConnectError, ConnectionLost, ServerError
+from jobwire.errors import ConnectError, ServerError, printable
 from jobwire.transport.address import Address
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.health import HealthCheck
 from jobwire.transport.protocols import OnLost, OnPush
 from jobwire.transport.subscription import SubscribingConnection
-from jobwire.transport.translate import auth_error, connect_error, handshake_error, timeout_error
+from jobwire.transport.translate import auth_error, connect_error, handshake_error, refusal, timeout_error
 from jobwire.wire import session
 from jobwire.wire.commands import Command, Reply
 
@@ -99,9 +99,25 @@ def _tune(sock: socket.socket | None, options: DialOptions) -> None:
 
 async def _shake_hands(connection: RedisConnection, address: Address, *, name: str, master_only: bool) -> None:
     """Everything in one write. What fails for want of a permission that nobody needs is let pass."""
+    # One by one: if the server hangs up half-way, what it said before is known.
+    futures = {what: connection.call(command) for what, command in _greeting(address, name, master_only).items()}
+    outcomes = await asyncio.gather(*futures.values(), return_exceptions=True)
+    answers = {
+        what: outcome[0]
+        for what, outcome in zip(futures, outcomes, strict=True)
+        if not isinstance(outcome, BaseException)
+    }
+    _judge(answers, address)
+    if connection.closed:
+        raise _hung_up(connection, address)
+    identity = answers["id"]
+    connection.client_id = identity if isinstance(identity, int) else None
+
+
+def _greeting(address: Address, name: str, master_only: bool) -> dict[str, Command]:
     commands: dict[str, Command] = {}
-    if address.password is not None:
-        commands["auth"] = session.auth(address.password, address.username)
+    if address.password or address.username:
+        commands["auth"] = session.auth(address.password or "", address.username)
     if address.database:
         commands["select"] = session.select(address.database)
     if name:
@@ -110,44 +126,29 @@ async def _shake_hands(connection: RedisConnection, address: Address, *, name: s
     commands["ping"] = session.PING
     if master_only:
         commands["role"] = session.ROLE
-    answers: dict[str, Reply] = {}
-    try:
-        # One by one: if the server hangs up half-way, what it said before is known.
-        futures = {what: connection.call(command) for what, command in commands.items()}
-        done = await asyncio.gather(*futures.values(), return_exceptions=True)
-        for what, outcome in zip(futures, done, strict=True):
-            if isinstance(outcome, list):
-                answers[what] = outcome[0]
-        _judge(answers, address)
-        lost = next((outcome for outcome in done if isinstance(outcome, BaseException)), None)
-        if lost is not None:
-            raise lost
-    except ConnectionLost as error:
-        words = connection.last_words
-        if words is not None:
-            raise auth_error(words, address.description, had_password=False) from None
-        raise ConnectError(f"cannot connect to {address.description}: {error}") from None
-    identity = answers.get("id")
-    connection.client_id = identity if isinstance(identity, int) else None
+    return commands
+
+
+def _hung_up(connection: RedisConnection, address: Address) -> ConnectError:
+    where = address.description
+    if connection.last_words is not None:
+        return refusal(connection.last_words, where)
+    return ConnectError(f"cannot connect to {where}: {connection.reason}")
 
 
 def _judge(answers: dict[str, Reply], address: Address) -> None:
-    where, had_password = address.description, address.password is not None
+    """Raise ``ConnectError`` for an answer that means that this connection is of no use."""
+    where = address.description
     for what, answer in answers.items():
-        if what == "role" and isinstance(answer, list) and not session.is_master(answer):
+        if isinstance(answer, ServerError):
+            error = auth_error(answer, where) if what == "auth" else handshake_error(answer, where)
+            if error is None and what == "select":
+                error = refusal(answer, f"{where} (selecting the database)")
+            if error is not None:
+                raise error
+            log.debug("%s: %s was refused (%s); going on without", where, what, printable(answer.code))
+        elif what == "role" and not session.is_master(answer):
             raise ConnectError(f"{where} is not a master (any more)")
-        if not isinstance(answer, ServerError):
-            continue
-        error = (
-            auth_error(answer, where, had_password=had_password)
-            if what == "auth"
-            else handshake_error(answer, where, had_password=had_password)
-        )
-        if error is not None:
-            raise error
-        if what == "select":
-            raise ConnectError(f"{where}: the database cannot be selected: {answer}")
-        log.debug("%s: the server refused the handshake's %r (%s); going on without", where, what, answer.code)
 
 
 __all__ = ["DialOptions", "dial"]

@@ -40,10 +40,11 @@ class HealthCheck:
         self._interval = interval
         self._patience = interval + longest_silence
         self._silent_since: float | None = None
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._timer = self._loop.call_later(self._interval, self._check)
+        self._again(self._interval)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -55,7 +56,10 @@ class HealthCheck:
         if connection.closed:
             return
         now = self._loop.time()
-        if connection.heard or self._silent_since is None:
+        # A loop that was held up for long (by a handler, or a stopped process) may run its timers before it reads
+        # what has long arrived: our lateness is no sign of the peer's.
+        late = now - self._due > self._interval / 2
+        if connection.heard or late or self._silent_since is None:
             connection.heard = False
             self._silent_since = now
             if not connection.outstanding:
@@ -64,8 +68,11 @@ class HealthCheck:
             connection.fail(f"nothing was heard for {now - self._silent_since:.1f} s, though replies are owed")
             return
         # Come back no later than patience ends.
-        left = self._silent_since + self._patience - now
-        self._timer = self._loop.call_later(max(0.001, min(self._interval, left)), self._check)
+        self._again(max(0.001, min(self._interval, self._silent_since + self._patience - now)))
+
+    def _again(self, delay: float) -> None:
+        self._due = self._loop.time() + delay
+        self._timer = self._loop.call_later(delay, self._check)
 
 
 __all__ = ["HealthCheck"]

@@ -53,33 +53,45 @@ def lost_error(where: str, reason: str) -> ConnectionLost:
     return ConnectionLost(f"connection to {where} lost: {reason}")
 
 
-def auth_error(answer: ServerError, where: str, *, had_password: bool) -> ConnectError:
-    """What the answer to AUTH means.
+def refusal(answer: ServerError, where: str) -> ConnectError:
+    """The server says that it will not serve us, and why. Never for an answer to AUTH."""
+    return ConnectError(f"{where} refused the connection: {printable(str(answer), at_most=160)}")
+
+
+def auth_error(answer: ServerError, where: str) -> ConnectError:
+    """What an error in answer to AUTH means.
 
     Its text is never repeated: some servers quote the command that they did not like, password and all.
     """
-    if answer.code in _REFUSALS or "max number of clients" in str(answer):
-        return ConnectError(f"{where} refused the connection: {_plain(answer)}")
-    if answer.code == "WRONGPASS" or "invalid password" in str(answer):
+    text = str(answer)
+    if _is_refusal(answer):
+        return ConnectError(f"{where} refused the connection ({printable(answer.code)})")
+    if answer.code == "WRONGPASS" or "invalid password" in text:
         return AuthError(f"{where} did not accept the user name and password")
     if answer.code == "NOAUTH":
         return AuthError(f"{where} asks for a password; give it in the URL")
-    if had_password and "without any password configured" in str(answer):
+    if "without any password configured" in text or "no password is set" in text:
         return AuthError(f"{where} has no password configured, but the URL holds one")
-    return AuthError(f"{where} refused to authenticate (its answer begins with {printable(answer.code)})")
+    return AuthError(f"{where} refused to authenticate")
 
 
-def handshake_error(answer: ServerError, where: str, *, had_password: bool) -> ConnectError | None:
-    """The error that an answer to CLIENT ID or PING stands for; None where the connection works all the same."""
+def handshake_error(answer: ServerError, where: str) -> ConnectError | None:
+    """The error that an answer to anything but AUTH stands for; None where the connection works all the same."""
     if answer.code in _AUTH_CODES:
-        return auth_error(answer, where, had_password=had_password)
-    if answer.code in _REFUSALS or "max number of clients" in str(answer):
-        return ConnectError(f"{where} refused the connection: {_plain(answer)}")
-    return None
+        return auth_error(answer, where)
+    return refusal(answer, where) if _is_refusal(answer) else None
 
 
-def _plain(answer: ServerError) -> str:
-    return printable(str(answer), at_most=160)
+def _is_refusal(answer: ServerError) -> bool:
+    return answer.code in _REFUSALS or "max number of clients" in str(answer)
 
 
-__all__ = ["auth_error", "connect_error", "handshake_error", "lost_error", "reason_of", "timeout_error"]
+__all__ = [
+    "auth_error",
+    "connect_error",
+    "handshake_error",
+    "lost_error",
+    "reason_of",
+    "refusal",
+    "timeout_error",
+]

@@ -1,0 +1,183 @@
+"""URLs: as redis-py reads them, and without a word about credentials."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio.connection import ConnectionPool
+
+from jobwire.errors import ConfigError
+from jobwire.transport import SentinelTransport, open_transport
+from jobwire.transport.address import Address, parse_url
+from jobwire.transport.direct import DirectTransport
+from jobwire.transport.sentinel import SentinelAddress, parse_sentinel_url
+
+
+@pytest.mark.parametrize(
+    ("url", "expected", "description"),
+    [
+        ("redis://", Address(), "redis://localhost:6379"),
+        ("redis://h", Address(host="h"), "redis://h:6379"),
+        ("redis://h:1/2", Address(host="h", port=1, database=2), "redis://h:1/2"),
+        ("redis://h/?db=3", Address(host="h", database=3), "redis://h:6379/3"),
+        ("redis://h/2?db=3", Address(host="h", database=3), "redis://h:6379/3"),
+        ("redis://:pw@h", Address(host="h", password="pw"), "redis://h:6379"),
+        ("redis://me:p%40w%2f@h", Address(host="h", username="me", password="p@w/"), "redis://h:6379"),
+        ("redis://h?username=me&password=pw", Address(host="h", username="me", password="pw"), "redis://h:6379"),
+        ("redis://[::1]:7", Address(host="::1", port=7), "redis://[::1]:7"),
+        ("unix:///run/r.sock", Address(path="/run/r.sock"), "unix:///run/r.sock"),
+        ("unix://:pw@/run/r%20s?db=4", Address(path="/run/r s", database=4, password="pw"), "unix:///run/r s?db=4"),
+    ],
+)
+def test_urls(url: str, expected: Address, description: str) -> None:
+    address = parse_url(url).address
+    assert address == expected
+    assert address.description == description
+    assert open_transport(url).description == description
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h:1/2", "redis://me:p%25w@h", "redis://h?db=7&socket_keepalive=no", "redis://"]
+)
+def test_redis_py_agrees(url: str) -> None:
+    theirs = ConnectionPool.from_url(url).make_connection()
+    ours = parse_url(url)
+    assert (ours.address.host, ours.address.port, ours.address.database) == (theirs.host, theirs.port, theirs.db)  # type: ignore[attr-defined]  # a Connection
+    assert (ours.address.username, ours.address.password) == (theirs.username, theirs.password)
+    assert ours.options.get("socket_keepalive", True) == theirs.socket_keepalive  # type: ignore[attr-defined]  # a Connection
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("hunter2", "begins with redis://"),
+        ("", "begins with redis://"),
+        ("http://:hunter2@h", "begins with redis://"),
+        ("redis+tls://:hunter2@h", "begins with redis://"),
+        ("redis://:hunt/er2@h", "cannot be read; in a password"),
+        ("redis://:hunter2@h:port", "cannot be read"),
+        ("redis://:hunter2@h:99999", "cannot be read"),
+        ("redis://:hunter2@[::1", "cannot be read"),
+        ("redis://:hun#ter2@h", "write # as %23|cannot be read"),
+        ("redis://:hunter2@h/db", "is not a number"),
+        ("redis://:hunter2@h/?db=-1", "negative"),
+        ("redis://:hunter2@h/?db=hunter2", "a value that is no number"),
+        ("redis://:hunter2@h/?sokcet_keepalive=1", "unknown option in the Redis URL: 'sokcet_keepalive'"),
+        ("redis://:hunter2@h?socket_connect_timeout=0", "connect_timeout must be more than 0"),
+        ("redis://:hunter2@h?health_check_interval=-1", "health_check_interval must be at least 0"),
+        ("redis://:hunter2@h?ssl_cert_reqs=none", "write rediss://"),
+        ("redis://:hunter2@h%0aforged", "unprintable"),
+        ("unix://:hunter2@", "needs the path"),
+        ("unix://:hunter2@/a%0ab", "unprintable"),
+        ("rediss://:hunter2@h?ssl_cert_reqs=hunter", "TLS options do not work: Invalid SSL"),
+        ("rediss://:hunter2@h?ssl_ca_certs=/nowhere/ca.pem", "file cannot be read"),
+        ("redis+sentinel://:hunter2@h:1", "names the service"),
+        ("redis+sentinel://:hunter2@/mymaster", "host or port in the Sentinel URL"),
+        ("redis+sentinel://:hunter2@h:1,h:x/mymaster", "host or port in the Sentinel URL"),
+        ("redis+sentinel://:hunt/er2@h:1,h:2/mymaster", "cannot be read|is not a number"),
+        ("redis+sentinel://:hunter2@h/mymaster/db", "is not a number"),
+        ("redis+sentinel://:hunter2@h/m%0am", "names the service"),
+        ("redis+sentinel://:hunter2@[::1/mymaster", "cannot be read"),
+    ],
+)
+def test_a_url_that_cannot_work_says_why_and_nothing_more(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        open_transport(url)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hunter2" not in str(error)
+        assert "er2" not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_any_text_is_a_transport_or_a_config_error(text: str) -> None:
+    for prefix in ("", "redis://", "unix://", "redis+sentinel://"):
+        try:
+            open_transport(prefix + text)
+        except ConfigError as error:
+            assert text not in str(error) or len(text) < 5  # noqa: PT017 - no error is fine as well
+
+
+def test_credentials_are_in_no_repr() -> None:
+    plain = open_transport("redis://myuser:hunter2@h")
+    sentinel = open_transport("redis+sentinel://myuser:hunter2@h/m?sentinel_username=other&sentinel_password=hunter3")
+    assert isinstance(plain, DirectTransport)
+    assert isinstance(sentinel, SentinelTransport)
+    parsed = parse_url("redis://myuser:hunter2@h")
+    assert parsed.address.password == "hunter2"
+    for shown in (plain, sentinel, parsed, parsed.address, sentinel._address, vars(sentinel), vars(plain)):
+        text = f"{shown!r} {shown!s}"
+        assert not any(secret in text for secret in ("myuser", "hunter2", "hunter3", "other"))
+
+
+def test_options_in_the_url_win() -> None:
+    transport = open_transport(
+        "redis://h?socket_connect_timeout=7&health_check_interval=3&socket_keepalive=no&client_name=me",
+        connect_timeout=1,
+        health_check_interval=1,
+    )
+    assert isinstance(transport, DirectTransport)
+    options = transport._options
+    assert (options.connect_timeout, options.health_check_interval, options.socket_keepalive) == (7, 3, False)
+    assert transport._name == "me"
+    assert open_transport("redis://h?socket_keepalive=", socket_keepalive=False)._options.socket_keepalive is False  # type: ignore[attr-defined]  # a DirectTransport
+
+
+def test_options_without_meaning_here_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        open_transport("redis://:hunter2@h?max_connections=5&decode_responses=yes")
+    assert "decode_responses, max_connections" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_tls_is_verified_unless_told_otherwise() -> None:
+    context = parse_url("rediss://h").address.tls
+    assert context is not None
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    open_context = parse_url("rediss://h?ssl_cert_reqs=none&ssl_check_hostname=no").address.tls
+    assert open_context is not None
+    assert open_context.verify_mode is ssl.CERT_NONE
+    assert open_transport("rediss://h", ssl_check_hostname=False).description == "rediss://h:6379"
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("hello")
+    with pytest.raises(ConfigError, match="TLS options do not work"):
+        open_transport("rediss://h", ssl_ca_certs=str(path))
+    with pytest.raises(ConfigError, match="unknown to redis-py"):
+        open_transport("rediss://h", ssl_nonsense=1)  # type: ignore[call-arg]  # the error is the point
+
+
+def test_sentinel_urls() -> None:
+    address, parsed = parse_sentinel_url(
+        "redis+sentinel://me:pw@a:1,b,[::1]:3/my%20master/2?sentinel_username=u&sentinel_password=p%2F&client_name=n"
+    )
+    assert address == SentinelAddress(
+        sentinels=(("a", 1), ("b", 26379), ("::1", 3)),
+        service="my master",
+        server=Address(host="sentinel", database=2, username="me", password="pw"),
+        username="u",
+        password="p/",
+    )
+    assert parsed.name == "n"
+    assert address.description == "redis+sentinel://a:1,b:26379,[::1]:3/my master/2"
+    tls, _ = parse_sentinel_url("rediss+sentinel://a/m?ssl_check_hostname=no")
+    assert tls.server.tls is not None
+    assert tls.tls == {"ssl_check_hostname": False}
+    assert tls.description == "rediss+sentinel://a:26379/m"
+    with pytest.raises(ConfigError, match="at least one Sentinel"):
+        SentinelTransport(SentinelAddress(sentinels=(), service="m"))
+
+
+def test_the_package_loads_no_redis_py_for_a_look() -> None:
+    code = "import jobwire.transport, sys; assert 'redis' not in sys.modules"
+    subprocess.run([__import__("sys").executable, "-c", code], check=True, timeout=30)
