@@ -203,8 +203,8 @@ class Writer:
     # -- containers and references -----------------------------------------------------------------
 
     def refer(self, at: int) -> None:
-        self.out[at] |= tags.TRACK
         self.number(tags.REFP, at + self.base)
+        self.out[at] |= tags.TRACK  # at == here: a scalar that refers to itself
 
     def met(self, value: object) -> bool:
         """Whether ``value`` was written before; then a reference to it is written now."""
@@ -252,6 +252,9 @@ class Writer:
         if self.met(value):
             return
         self.out.append(tags.REFN)
+        if isinstance(value.value, bool) and self.true == tags.TRUE:
+            # REFN TRUE is a reference to Perl's one immutable "true"; behind a PAD it is a scalar like any other.
+            self.out.append(tags.PAD)
         self.places[id(value)] = len(self.out)  # the scalar referred to, whatever it holds
         self.push(iter((value.value,)))
 
