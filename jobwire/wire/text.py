@@ -6,6 +6,7 @@ Reading: one policy everywhere (``jobwire.sereal.values.StringPolicy``).
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TypeAlias
 
 from jobwire.errors import EncodeError
@@ -14,17 +15,19 @@ __all__ = ["Text", "epoch", "parse_epoch", "perl_number", "readable", "scalar_by
 
 Text: TypeAlias = str | bytes
 
-_PERL_NAMES = {"inf": "Inf", "-inf": "-Inf", "nan": "NaN", "-nan": "NaN"}
+_PERL_NAMES = {"inf": "Inf", "-inf": "-Inf", "nan": "NaN", "-0": "0"}
 
 
 def wire_bytes(value: Text) -> bytes:
-    """``value`` as bytes; raises ``EncodeError`` for lone surrogates."""
+    """``value`` as bytes; raises ``EncodeError`` for lone surrogates and for what is neither ``str`` nor ``bytes``."""
     if isinstance(value, bytes):
         return value
     try:
         return value.encode()
     except UnicodeEncodeError as error:
         raise EncodeError(f"text with a lone surrogate at character {error.start} has no UTF-8 form") from None
+    except AttributeError:
+        raise EncodeError(f"str or bytes are wanted here, not a {type(value).__name__}") from None
 
 
 def readable(value: bytes) -> Text:
@@ -36,9 +39,15 @@ def readable(value: bytes) -> Text:
 
 
 def perl_number(value: float) -> str:
-    """A number as Perl prints it: integers whole, floats with ``%.15g``, ``Inf``, ``-Inf``, ``NaN``."""
+    """A number as Perl prints it: integers whole, floats with ``%.15g``, ``Inf``, ``-Inf``, ``NaN``, ``0`` for -0.0.
+
+    Raises ``EncodeError`` for an integer of so many digits that Python refuses to print it.
+    """
     if isinstance(value, int):
-        return str(int(value))
+        try:
+            return str(int(value))
+        except ValueError as error:
+            raise EncodeError(str(error)) from None
     text = f"{value:.15g}"
     return _PERL_NAMES.get(text, text)
 
@@ -63,13 +72,14 @@ def epoch(seconds: float) -> bytes:
 
 
 def parse_epoch(value: bytes | None) -> float | None:
-    """Epoch seconds, or None where the field is missing or no number.
+    """Epoch seconds, or None where the field is missing or no finite number.
 
     Perl never reads these fields, so a strange one must not keep a job from running.
     """
     if value is None:
         return None
     try:
-        return float(value)
+        seconds = float(value)
     except ValueError:
         return None
+    return seconds if isfinite(seconds) else None
