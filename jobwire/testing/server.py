@@ -28,6 +28,9 @@ from jobwire.errors import ConfigError, ConnectError
 
 #: Seconds that a server may take to answer.
 START_TIMEOUT = 20.0
+#: Seconds after which a server that answers, but logs nothing, is taken for ours.
+SETTLE_TIME = 0.3
+_READY = ("Ready to accept connections", "Sentinel ID is")
 
 # Reads process ids, one a line, the last one counts; when nobody can write any more, ends that process. Signals
 # from a terminal or supervisor are not its business.
@@ -249,6 +252,7 @@ class RedisServer:
         config = self.directory / "redis.conf"
         config.touch(mode=0o600)
         config.write_text("\n".join(settings) + "\n")
+        logged_before = len(self.log)
         self._process = subprocess.Popen(  # noqa: S603 - the binary that the caller chose
             ["/bin/sh", "-c", _LAUNCH, "sh", str(self.binary), str(config), *self._args],
             stdin=subprocess.DEVNULL,
@@ -257,14 +261,23 @@ class RedisServer:
             start_new_session=True,
             cwd=self.directory,
         )
-        self._await_answer(time.monotonic() + START_TIMEOUT)
+        self._await_answer(time.monotonic() + START_TIMEOUT, logged_before)
 
-    def _await_answer(self, deadline: float) -> None:
-        while not _answers(self.port):
+    def _await_answer(self, deadline: float, logged_before: int) -> None:
+        answered: float | None = None
+        while True:
+            now = time.monotonic()
             if not self.running:
                 raise ConnectError(f"{self.binary.name} ended at once:\n{self.log[-2000:]}")
-            if time.monotonic() > deadline:
+            if now > deadline:
                 raise ConnectError(f"{self.binary.name} does not answer on port {self.port}:\n{self.log[-2000:]}")
+            if answered is None and _answers(self.port):
+                answered = now
+            # Somebody else may have taken the port and answer in place of ours, which then is about to end. Ours says
+            # in its log that it is up, unless it was told to be terse.
+            ready = any(words in self.log[logged_before:] for words in _READY)
+            if answered is not None and (ready or now - answered > SETTLE_TIME):
+                return
             time.sleep(0.005)
 
     def _end(self, number: signal.Signals) -> None:

@@ -152,13 +152,20 @@ def _check_shape(url: str) -> None:
             "redis+sentinel:// or rediss+sentinel://"
         )
     parts = _split(url)
-    if parts is None:
+    if parts is None or _password_split(parts):
         raise ConfigError(
             "the host or port in the Redis URL cannot be read; in a password, write / ? # @ : [ ] as "
             "%2F %3F %23 %40 %3A %5B %5D"
         )
     if parts.fragment:
         raise ConfigError("the Redis URL has a part after '#'; in a password, write # as %23")
+
+
+def _password_split(parts: SplitResult) -> bool:
+    """Did a ``/`` or ``?`` in a password cut the URL in two? Then the ``@`` stands behind it."""
+    if parts.scheme == "unix" or "@" in parts.netloc:
+        return False
+    return "@" in parts.path or ("@" in parts.query and "password=" not in parts.query)
 
 
 def _split(url: str) -> SplitResult | None:
