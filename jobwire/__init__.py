@@ -1,28 +1,61 @@
 """jobwire: the Redis wire protocol of Perl's Job::Async::Redis, for Python.
 
-Names are loaded on first use (PEP 562), so that ``import jobwire.wire`` and ``import jobwire.sereal``
-load neither Redis client nor event loop.
+Names are loaded on first use (PEP 562), so that ``import jobwire.wire`` and ``import jobwire.sereal`` load neither
+Redis client nor event loop.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from jobwire import errors
+from jobwire.errors import *  # noqa: F403 - the whole tree, which errors.__all__ lists
+
 if TYPE_CHECKING:
-    from jobwire.errors import JobwireError as JobwireError
+    from jobwire.client import Client
+    from jobwire.handlers import current_job
+    from jobwire.handles import JobHandle
+    from jobwire.limits import Limits
+    from jobwire.tracing import Trace, TraceEvent
+    from jobwire.wire import Job, Keyspace
+    from jobwire.wire.inspection import JobState
+    from jobwire.worker import Worker
 
-_HOME = {"JobwireError": "jobwire.errors"}
+_HOME = {
+    "Client": "jobwire.client",
+    "Job": "jobwire.wire",
+    "JobHandle": "jobwire.handles",
+    "JobState": "jobwire.wire.inspection",
+    "Keyspace": "jobwire.wire",
+    "Limits": "jobwire.limits",
+    "Trace": "jobwire.tracing",
+    "TraceEvent": "jobwire.tracing",
+    "Worker": "jobwire.worker",
+    "current_job": "jobwire.handlers",
+}
 
-__all__ = ["JobwireError"]
 __version__ = "0.1.0"
+__all__ = [
+    "Client",
+    "Job",
+    "JobHandle",
+    "JobState",
+    "Keyspace",
+    "Limits",
+    "Trace",
+    "TraceEvent",
+    "Worker",
+    "__version__",
+    "current_job",
+]
+__all__ += errors.__all__
 
 
 def __getattr__(name: str) -> object:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

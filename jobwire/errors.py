@@ -5,6 +5,7 @@
     JobwireError
     ├── ConfigError                 an option, URL or handler that cannot work (also a ValueError)
     ├── ClosedError                 used before start or after stop (also a RuntimeError)
+    ├── TooManyJobs                 a client that has its limit of jobs outstanding already (also a RuntimeError)
     ├── WireError                   what is, or should go, on the wire
     │   ├── EncodeError             ours: a value that the wire cannot say (also a ValueError)
     │   │   └── SerealEncodeError   … in a Sereal document
@@ -51,6 +52,7 @@ __all__ = [
     "SerealDecodeError",
     "SerealEncodeError",
     "ServerError",
+    "TooManyJobs",
     "TransportError",
     "WireError",
     "printable",
@@ -69,7 +71,7 @@ def printable(value: Text | None, *, at_most: int = 80) -> str:
         return "(none)"
     # Cut first: a hostile value may be megabytes long.
     head = value[:at_most]
-    text = ascii(head)
+    text = ascii(head.decode("ascii") if isinstance(head, bytes) and head.isascii() else head)
     return text if len(value) <= at_most else f"{text}… ({len(value)} in all)"
 
 
@@ -83,6 +85,10 @@ class ConfigError(JobwireError, ValueError):
 
 class ClosedError(JobwireError, RuntimeError):
     """The client or worker has not been started, or has been stopped."""
+
+
+class TooManyJobs(JobwireError, RuntimeError):
+    """The client has ``max_outstanding`` jobs outstanding; nothing was sent."""
 
 
 class WireError(JobwireError):

@@ -15,9 +15,10 @@ __all__ = ["JobHandle", "Pending"]
 
 
 class JobHandle(Generic[T]):
-    """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it:
-    ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``, ``ServerError``,
-    ``ClosedError``.
+    """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it.
+
+    That is ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``,
+    ``ServerError`` or ``ClosedError``.
     """
 
     __slots__ = ("_cancel", "_future", "id")

@@ -14,10 +14,12 @@ __all__ = ["Trace", "TraceEvent"]
 
 
 class TraceEvent(msgspec.Struct, frozen=True):
-    """A step of a job: one of the events of ``jobwire.wire.LIFECYCLE``, ``fail`` for a handler that raised, ``expire`` and
-    ``timeout`` for deadlines.
+    """A step of a job.
 
-    ``at`` epoch seconds; ``detail`` what else is known, in a few words (an error, a queue), empty where nothing.
+    ``event``   one of the events of ``jobwire.wire.LIFECYCLE``, ``fail`` for a handler that raised, ``expire`` and
+                ``timeout`` for deadlines, ``cancel``
+    ``at``      epoch seconds
+    ``detail``  what else is known, in a few words (an error, a queue); empty where nothing
     """
 
     event: Event | Literal["fail", "timeout", "expire", "cancel"]

@@ -140,6 +140,17 @@ def scan(cursor: bytes, pattern: bytes, count: int = 500) -> Command:
     return (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % count)
 
 
+def scanned(reply: Reply) -> tuple[bytes, list[bytes]]:
+    """The next cursor (``b"0"``: that was all) and the keys of one step of a SCAN."""
+    cursor, keys = reply if isinstance(reply, list) and len(reply) == 2 else (b"0", [])
+    found = [key for key in keys if isinstance(key, bytes)] if isinstance(keys, list) else []
+    return (cursor if isinstance(cursor, bytes) else b"0"), found
+
+
+def value_type(key: bytes) -> Command:
+    return (b"TYPE", key)
+
+
 def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
     """The mapping that HGETALL answered (RESP2: a flat list).
 
@@ -186,10 +197,12 @@ __all__ = [
     "list_remove",
     "publish",
     "scan",
+    "scanned",
     "set_add",
     "set_members",
     "set_remove",
     "subscribe",
     "transaction",
     "transaction_replies",
+    "value_type",
 ]

@@ -80,4 +80,7 @@ def read_state(replies: Sequence[Reply]) -> JobState:
 
 
 def _place(*found: tuple[bool, Place]) -> Place:
-    return next((place for holds, place in found if holds), "unknown")
+    for holds, place in found:
+        if holds:
+            return place
+    return "unknown"

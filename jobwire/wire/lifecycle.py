@@ -79,7 +79,9 @@ LIFECYCLE: tuple[Transition, ...] = (
 FINAL: frozenset[State] = frozenset({"collected", "dead", "rejected"})
 """States that nothing in the protocol leads out of."""
 
-_TABLE = {(entry.source, entry.event, mode): entry.target for entry in LIFECYCLE for mode in entry.modes}
+_TABLE: dict[tuple[State, Event, ModeName], State] = {
+    (entry.source, entry.event, mode): entry.target for entry in LIFECYCLE for mode in entry.modes
+}
 
 
 def after(state: State, event: Event, *, mode: ModeName) -> State:

@@ -25,7 +25,7 @@ from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import ModeName
 from jobwire.wire.results import Result, decode_result, encode_outcome
-from jobwire.wire.scripts import COMPLETE, GIVE_BACK, WITHDRAW
+from jobwire.wire.scripts import BURY, COMPLETE, DELETE_GHOST, GIVE_BACK, REJECT, WITHDRAW
 from jobwire.wire.text import Text, epoch, wire_bytes
 
 __all__ = ["HashMode", "Mode", "Notice", "Recoverable", "Reliable", "Submission", "Taken", "seconds"]
@@ -80,18 +80,21 @@ class Mode(ABC):
         dialect: Dialect | None = DEFAULT_DIALECT,
         use_multi: bool = False,
         processing: bytes | None = None,
+        own_list: bool = False,
         owner: Text | None = None,
         strings: StringPolicy = "auto",
         limits: Limits = DEFAULT_LIMITS,
         nested: Nested = "sereal",
     ) -> None:
         """``dialect=None`` (worker) answers each job in the dialect it shows. ``processing`` is the whole key of the
-        processing list (Perl's shared one by default); ``owner`` the ID of the worker whose own list that is.
+        processing list (Perl's shared one by default); ``own_list`` says that it belongs to one worker alone; ``owner``
+        is that worker's ID.
         """
         self.keyspace = keyspace
         self.dialect = dialect
         self.use_multi = use_multi
         self.processing = keyspace.queue("processing") if processing is None else processing
+        self.own_list = own_list
         self.owner = None if owner is None else wire_bytes(owner)
         self.strings: StringPolicy = strings
         self.limits = limits
@@ -179,7 +182,8 @@ class Mode(ABC):
 
     def reject(self, taken: Taken, record: bytes) -> tuple[Command, ...]:
         """Set an entry aside that cannot be read: ``record`` (JSON) goes to the list of rejected ones."""
-        return c.transaction((c.list_push(self.keyspace.rejected, record), *self.forget(taken)))
+        del taken
+        return (c.list_push(self.keyspace.rejected, record),)
 
 
 class HashMode(Mode):
@@ -271,8 +275,9 @@ class HashMode(Mode):
                 raw=taken.entry,
             )
 
-    def _ghost(self, taken: Taken) -> Command:
-        return c.delete(job_key(taken.entry))
+    def vanished(self, taken: Taken) -> tuple[Command, ...]:
+        """Drop the entry of a job whose hash is gone, with the ghost that a worker may have left in its place."""
+        return (*self.forget(taken), DELETE_GHOST.call_whole((job_key(taken.entry),), m.STARTED))
 
     def _outcome(self, job: Job, result: Result, at: float) -> dict[bytes, bytes]:
         fields = {m.PROCESSED: epoch(at)} if job.dialect.timing_fields else {}
@@ -293,11 +298,21 @@ class HashMode(Mode):
         """Move a job that will not be run again to the dead ones; its hash keeps everything and says why."""
         return c.transaction(
             (
-                c.hash_set(job_key(taken.entry), {m.ERROR: reason.encode(errors="backslashreplace")}),
+                c.hash_set(job_key(taken.entry), {m.ERROR: _error_text(reason)}),
                 c.list_push(self.keyspace.dead, taken.entry),
-                *self.forget(taken),
             )
         )
+
+    def count_attempt(self, taken: Taken, reason: str) -> tuple[Command, ...]:
+        """Note that the job failed once more; the first reply is how often."""
+        key = job_key(taken.entry)
+        return (
+            c.hash_increment(self.keyspace.attempts, taken.entry),
+            c.hash_set(key, {m.ERROR: _error_text(reason)}),
+        )
+
+    def forget_attempts(self, taken: Taken) -> Command:
+        return c.hash_delete(self.keyspace.attempts, taken.entry)
 
 
 class Reliable(HashMode):
@@ -324,14 +339,14 @@ class Reliable(HashMode):
         return (c.hash_set(job_key(taken.entry), {m.STARTED: epoch(at)}),)
 
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
-        if self.owner is None:
+        if not self.own_list:
             return super().complete(job, taken, result, started=started, at=at)
         pairs = [item for pair in self._outcome(job, result, at).items() for item in pair]
         keys = (self.processing, job_key(taken.entry))
         return (COMPLETE.call(keys, taken.entry, channel(wire_bytes(job.reply_to)), *pairs),)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
-        if self.owner is None:
+        if not self.own_list:
             return super().completed(replies)
         reply = replies[0]
         if isinstance(reply, ServerError):
@@ -339,13 +354,24 @@ class Reliable(HashMode):
         return reply == 1
 
     def prepare(self) -> tuple[Command, ...]:
-        return () if self.owner is None else (COMPLETE.load(),)
+        return (COMPLETE.load(),) if self.own_list else ()
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
         return (GIVE_BACK.call_whole((self.processing, taken.queue), taken.entry),)
 
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         return (c.list_remove(self.processing, taken.entry),)
+
+    def reject(self, taken: Taken, record: bytes) -> tuple[Command, ...]:
+        return (REJECT.call_whole((self.processing, self.keyspace.rejected), taken.entry, record),)
+
+    def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
+        keys = (self.processing, job_key(taken.entry), self.keyspace.dead)
+        return (BURY.call_whole(keys, taken.entry, m.ERROR, _error_text(reason)),)
+
+    def leftovers(self) -> Command:
+        """The entries of the processing list, newest first."""
+        return c.list_items(self.processing)
 
 
 class Recoverable(HashMode):
@@ -376,6 +402,10 @@ class Recoverable(HashMode):
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         del taken
         return ()
+
+
+def _error_text(reason: str) -> bytes:
+    return reason.encode(errors="backslashreplace")
 
 
 def pop_waiting(queues: Sequence[bytes], wait: float) -> Command:

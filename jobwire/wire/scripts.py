@@ -12,7 +12,7 @@ import msgspec
 
 from jobwire.wire.commands import Command
 
-__all__ = ["COMPLETE", "GIVE_BACK", "WITHDRAW", "Script"]
+__all__ = ["BURY", "COMPLETE", "DELETE_GHOST", "GIVE_BACK", "REJECT", "WITHDRAW", "Script"]
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -59,3 +59,26 @@ redis.call('DEL', KEYS[2])
 return 1
 """)
 """KEYS pending queue, job hash; ARGV job ID → 1 the job is gone as if never submitted, 0 it is not in the queue."""
+
+BURY = Script.of("""\
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('HMSET', KEYS[2], ARGV[2], ARGV[3])
+redis.call('LPUSH', KEYS[3], ARGV[1])
+return 1
+""")
+"""KEYS processing list, job hash, dead list; ARGV job ID, field, value → 1 buried, 0 given away meanwhile."""
+
+REJECT = Script.of("""\
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+return 1
+""")
+"""KEYS processing list, list of rejected ones; ARGV entry, record → 1 set aside, 0 given away meanwhile."""
+
+DELETE_GHOST = Script.of("""\
+if redis.call('HLEN', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+""")
+"""KEYS job hash; ARGV the field that a worker writes into a hash that is gone → 1 where that was all there was."""

@@ -52,6 +52,21 @@ def acknowledgements(command: Command) -> int:
     return len(command) - 1
 
 
+def client_list(client_id: int) -> Command:
+    """CLIENT LIST ID (Redis 6.2): the connection with this ID, if it is still there."""
+    return (b"CLIENT", b"LIST", b"ID", b"%d" % client_id)
+
+
+def client_unblock(client_id: int) -> Command:
+    """CLIENT UNBLOCK: end a blocking pop early; often forbidden by ACLs."""
+    return (b"CLIENT", b"UNBLOCK", b"%d" % client_id)
+
+
+def client_kill(client_id: int) -> Command:
+    """CLIENT KILL ID: end a connection of our own that the server still takes for open."""
+    return (b"CLIENT", b"KILL", b"ID", b"%d" % client_id)
+
+
 def is_master(role: Reply) -> bool:
     """Does this reply to ROLE come from a server that takes writes?"""
     return isinstance(role, list) and bool(role) and role[0] == b"master"
@@ -69,6 +84,9 @@ __all__ = [
     "ROLE",
     "acknowledgements",
     "auth",
+    "client_kill",
+    "client_list",
+    "client_unblock",
     "is_master",
     "select",
     "set_name",

@@ -1,0 +1,367 @@
+"""Submit jobs, and await their results. The counterpart of Perl's ``Job::Async::Client::Redis``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from jobwire.collection import Collector
+from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError
+from jobwire.handles import JobHandle, Pending
+from jobwire.limits import DEFAULT_LIMITS, Limits
+from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
+from jobwire.sereal.values import StringPolicy
+from jobwire.tracing import Trace
+from jobwire.transport import OnLost, Transport, open_transport
+from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
+from jobwire.wire import Dialect, Submission, new_id
+from jobwire.wire.fields import Nested
+from jobwire.wire.ids import check_id
+from jobwire.wire.inspection import JobState
+from jobwire.wire.meta import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
+from jobwire.wire.plain import parameters_of
+from jobwire.wire.text import Text, epoch, wire_bytes
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+_log = logging.getLogger("jobwire.client")
+
+
+class Client:
+    """A client of one keyspace, for one event loop.
+
+    Options, with Perl's names where Perl has them (Job::Async::Redis 0.004, Client/Redis.pm ``configure``):
+
+    ``url``               where Redis is: ``redis://``, ``rediss://``, ``unix://`` (Perl: ``uri``)
+    ``mode``              ``reliable`` (what Perl speaks), ``recoverable``, ``simple``; the workers' must be the same
+    ``dialect``           the release to speak as: ``0.001`` … ``0.004``, ``master``
+    ``prefix``, ``queue`` the queue is ``<prefix>::<queue>``; the workers' must be the same
+    ``route``             a function from a job's data to the name of its queue, instead of ``queue``
+    ``use_multi``         submit inside MULTI … EXEC
+    ``timeout``           seconds to wait for a result, 300 unless said; None waits without end
+    ``id``                this client's ID; a client that was away takes the same one again
+    ``accept``            result tags to ask for besides ``T`` and ``J``: ``E`` failures, ``V`` exact scalars
+    ``nested``            references as ``sereal`` (default) or ``json``
+    ``strings``           how bytes that may be text are read (``jobwire.sereal.values.StringPolicy``)
+    ``max_outstanding``   jobs that may be outstanding at a time
+    ``reconnect_delay``   seconds, about, before a lost connection is made again; grows while that fails
+    ``max_reconnects``    attempts in a row after which the client gives up; None never does
+    ``on_state``          told ``up``, ``down``, ``closed`` with the error
+    ``trace``             told every step of every job
+    ``transport``         a ``Transport`` instead of ``url`` (Sentinel, tests)
+
+    Raises ``ConfigError`` for options that cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://127.0.0.1",
+        *,
+        mode: str = "reliable",
+        dialect: str | Dialect = "0.004",
+        prefix: Text = "jobs",
+        queue: Text = "pending",
+        route: Callable[[Mapping[Any, Any]], Text] | None = None,
+        use_multi: bool = False,
+        timeout: float | None = 300.0,
+        id: Text | None = None,
+        accept: str = "E,V",
+        nested: Nested = "sereal",
+        strings: StringPolicy = "auto",
+        limits: Limits = DEFAULT_LIMITS,
+        max_outstanding: int = 100_000,
+        reconnect_delay: float = 1.0,
+        max_reconnects: int | None = None,
+        on_state: OnLinkState | None = None,
+        trace: Trace | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        at_least("timeout", timeout, 0.001)
+        at_least("max_outstanding", max_outstanding, 1, unit="job")
+        self._mode = build_mode(
+            mode,
+            dialect=_fixed(dialect),
+            prefix=prefix,
+            use_multi=use_multi,
+            strings=strings,
+            limits=limits,
+            nested=nested,
+        )
+        self.id: Text = new_id() if id is None else id
+        self._reply_to = check_id(self.id)
+        self._queue = queue
+        self._route = route
+        self._timeout = timeout
+        self._meta: dict[Text, Text] = {ACCEPT.decode(): accept} if accept and self._mode.keeps_jobs else {}
+        self._max_outstanding = max_outstanding
+        self._on_state = on_state
+        self._transport = open_transport(url) if transport is None else transport
+        self._collector = Collector(self._mode, self._reply_to, _log, trace)
+        self._supervisor = Supervisor(
+            self._connect,
+            self._collector.disconnect,
+            backoff=backoff_of(reconnect_delay),
+            on_state=self._told,
+            log=_log,
+            maximum_attempts=max_reconnects,
+        )
+        self._queue_keys: dict[Text, bytes] = {}
+        self._state: LinkState | None = None
+
+    # -- life
+
+    async def start(self) -> None:
+        """Connect and subscribe. Raises ``ConnectError`` or ``AuthError`` where there is no Redis to talk to."""
+        if self._state is not None:
+            raise ClosedError("a client is started once; make a new one")
+        self._collector.open()
+        try:
+            await self._supervisor.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close the connections; whoever still awaits a job gets ``ClosedError``, the jobs themselves go on."""
+        self._state = "closed"
+        await self._supervisor.stop()
+        await self._collector.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _connect(self, lost: OnLost) -> None:
+        commands = await self._transport.connect(name=f"jobwire-client-{self.id!s}", on_lost=lost)
+        notices = await self._transport.connect(
+            name=f"jobwire-notices-{self.id!s}", on_push=self._collector.on_push, on_lost=lost
+        )
+        await self._collector.connected(commands, notices)
+
+    def _told(self, state: LinkState, error: TransportError | None) -> None:
+        self._state = state
+        if state == "closed":
+            self._collector.fail_all(error or ClosedError("the client gave up connecting"))
+        if self._on_state is not None:
+            self._on_state(state, error)
+
+    # -- jobs
+
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[Any]: ...
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        result_type: type[T],
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[T]: ...
+    def submit(
+        self,
+        data: object = None,
+        *,
+        result_type: Any = None,
+        queue: Text | None = None,
+        timeout: float | Unset | None = UNSET,
+        expires_in: float | None = None,
+        id: Text | None = None,
+        traceparent: str | None = None,
+        meta: Mapping[Text, Text] | None = None,
+    ) -> JobHandle[Any]:
+        """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
+
+        ``data``         parameters: a mapping, a Struct, a dataclass; None for none
+        ``result_type``  the type to convert the result to (msgspec, lax: Perl's scalars are strings)
+        ``queue``        the queue's name, instead of the client's
+        ``timeout``      seconds, instead of the client's
+        ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)
+        ``id``           the job's ID, instead of a fresh UUID
+        ``traceparent``  W3C trace context (extension ``_traceparent``)
+        ``meta``         further fields whose names start with ``_``
+
+        All that is submitted in one turn of the event loop leaves in one write. Nothing is sent where this raises:
+        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
+        """
+        collector = self._collector
+        if self._state in (None, "closed"):
+            raise ClosedError("the client is not started (async with client: …, or await client.start())")
+        if len(collector.pending) >= self._max_outstanding:
+            raise TooManyJobs(
+                f"{len(collector.pending)} jobs are outstanding; wait (await client.room()) or raise max_outstanding"
+            )
+        wait = self._timeout if isinstance(timeout, Unset) else timeout
+        now = time.time()
+        parameters = {} if data is None else parameters_of(data)
+        submission = Submission(
+            id=new_id().encode() if id is None else check_id(id),
+            data=parameters,
+            reply_to=self._reply_to,
+            queued=now,
+            meta=self._meta
+            if not (meta or expires_in or traceparent)
+            else self._extended(meta, expires_in, traceparent, now),
+        )
+        pending = Pending(
+            submission.id,
+            queue=self._queue_key(self._queue_for(parameters) if queue is None else queue),
+            timeout=wait,
+            result_type=result_type,
+            submission=submission,
+            future=collector.future(),
+        )
+        collector.submit(pending)
+        return JobHandle(pending.id, pending.future, self._cancel)
+
+    async def submit_many(
+        self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
+    ) -> list[JobHandle[Any]]:
+        """Submit many jobs, thousands in one write, waiting while ``max_outstanding`` are outstanding or Redis is slow
+        to read. Raises as ``submit``; what was submitted before stays submitted.
+        """
+        handles: list[JobHandle[Any]] = []
+        for data in jobs:
+            if len(self._collector.pending) >= self._max_outstanding:
+                await self.room()
+            handles.append(self.submit(data, queue=queue, timeout=timeout))
+            if len(handles) % 1000 == 0:
+                await self._collector.drained()
+        return handles
+
+    async def room(self) -> None:
+        """Return when fewer than ``max_outstanding`` jobs are outstanding."""
+        await self._collector.fewer_than(self._max_outstanding)
+
+    async def results(self, handles: Iterable[JobHandle[T]]) -> AsyncIterator[tuple[JobHandle[T], T | JobError]]:
+        """The results of ``handles`` as they complete, each with its handle: a value, or the ``JobError``.
+
+        The error comes as a value so that one failure does not hide the other results. Other errors are raised.
+        """
+        done: asyncio.Queue[JobHandle[T]] = asyncio.Queue()
+        waiting = 0
+        for handle in handles:
+            waiting += 1
+            handle.add_done_callback(done.put_nowait)
+        for _ in range(waiting):
+            handle = await done.get()
+            try:
+                yield handle, await handle
+            except JobError as error:
+                yield handle, error
+
+    def attach(
+        self, job_id: Text, *, timeout: float | Unset | None = UNSET, queue: Text | None = None
+    ) -> JobHandle[Any]:
+        """Wait again for a job of one's own: submitted under the same client ID, by this process or one before it.
+
+        What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``, which
+        keeps nothing.
+        """
+        if self._state in (None, "closed"):
+            raise ClosedError("the client is not started")
+        self._needs_hashes("attach")
+        raw = check_id(job_id)
+        known = self._collector.pending.get(raw)
+        if known is None:
+            known = Pending(
+                raw,
+                queue=self._queue_key(self._queue if queue is None else queue),
+                timeout=self._timeout if isinstance(timeout, Unset) else timeout,
+                result_type=None,
+                submission=None,
+                future=self._collector.future(),
+            )
+            self._collector.attach(known)
+        return JobHandle(raw, known.future, self._cancel)
+
+    async def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
+        """What Redis holds of a job now.
+
+        Raises ``ConnectionLost``, ``ServerError``; ``ConfigError`` in mode ``simple``, which keeps nothing.
+        """
+        self._needs_hashes("state")
+        return await self._collector.inspect(check_id(job_id), self._queue_key(self._queue if queue is None else queue))
+
+    @property
+    def queue_length(self) -> int | None:
+        """The length of the queue after the last submission, None before (Perl: ``queue_length``, a source)."""
+        return self._collector.queue_length
+
+    def on_queue_length(self, callback: Callable[[int], object]) -> None:
+        """Call ``callback`` with the queue's length after each submission."""
+        self._collector.on_queue_length.append(callback)
+
+    @property
+    def outstanding(self) -> int:
+        """Jobs that were submitted and have neither result nor error yet."""
+        return len(self._collector.pending)
+
+    # -- inside
+
+    def _cancel(self, job_id: bytes) -> None:
+        pending = self._collector.pending.get(job_id)
+        if pending is not None:
+            self._collector.abandon(pending, JobCancelled("cancelled by its submitter", job_id=job_id), withdraw=True)
+
+    def _queue_for(self, parameters: Mapping[Any, object]) -> Text:
+        return self._queue if self._route is None else self._route(parameters)
+
+    def _queue_key(self, name: Text) -> bytes:
+        key = self._queue_keys.get(name)
+        if key is None:
+            if not name:
+                raise ConfigError("a queue's name must not be empty")
+            key = self._queue_keys[name] = self._mode.keyspace.queue(name)
+        return key
+
+    def _extended(
+        self, meta: Mapping[Text, Text] | None, expires_in: float | None, traceparent: str | None, now: float
+    ) -> dict[Text, Text]:
+        fields = dict(self._meta)
+        for name, value in (meta or {}).items():
+            if wire_bytes(name) in RESERVED:
+                raise ConfigError(f"{name!r} is the protocol's own field; there is an option for it")
+            fields[name] = value
+        if expires_in is not None:
+            fields[EXPIRES.decode()] = epoch(now + expires_in)
+        if traceparent is not None:
+            fields[TRACEPARENT.decode()] = traceparent
+        return fields
+
+    def _needs_hashes(self, what: str) -> None:
+        if not self._mode.keeps_jobs:
+            raise ConfigError(
+                f"{what} needs a mode that keeps jobs (recoverable or reliable); {self._mode.name} keeps nothing"
+            )
+
+
+def _fixed(dialect: str | Dialect) -> str | Dialect:
+    if dialect == "auto":
+        raise ConfigError("a client speaks as one dialect; 'auto' is for workers, which see what a job was written in")
+    return dialect

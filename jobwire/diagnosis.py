@@ -1,0 +1,64 @@
+"""Why nobody answered: what can be said at a deadline, from what Redis holds."""
+
+from __future__ import annotations
+
+from jobwire.errors import printable
+from jobwire.transport import Connection
+from jobwire.wire import HashMode, Mode
+from jobwire.wire.commands import list_length, scan, scanned, set_members, value_type
+from jobwire.wire.inspection import JobState, read_state
+
+__all__ = ["explain_timeout"]
+
+_SCAN_STEPS = 20
+
+
+async def explain_timeout(connection: Connection, mode: Mode, job_id: bytes, queue: bytes) -> str:
+    """One sentence that says where the job is and what to look at. Raises ``TransportError``."""
+    if isinstance(mode, HashMode):
+        state = read_state(await connection.call(*mode.inspect(job_id, queue)))
+        where = _place(state, queue)
+        waiting = state.place == "queued"
+    else:
+        length = await connection.execute(list_length(queue))
+        where = f"the queue {printable(queue)} holds {length!r} jobs"
+        waiting = bool(length)
+    if not waiting:
+        return where
+    members = await connection.execute(set_members(mode.keyspace.workers))
+    workers = (
+        f"{len(members)} jobwire workers are known under this prefix"
+        if isinstance(members, list) and members
+        else ("no jobwire worker is known under this prefix (Perl workers leave no sign)")
+    )
+    others = await _other_queues(connection, queue)
+    hint = (
+        f"; other queues that wait: {', '.join(others)}: do both sides use the same prefix and queue?" if others else ""
+    )
+    return f"{where}; {workers}{hint}"
+
+
+def _place(state: JobState, queue: bytes) -> str:
+    name = printable(queue)
+    who = "" if state.worker is None else f" by worker {printable(state.worker)}"
+    why = "" if state.error is None else f": {printable(state.error, at_most=200)}"
+    return {
+        "queued": f"it is still in {name}, {state.ahead} jobs ahead of it, {state.queue_length} in the queue",
+        "started": f"it was taken{who}, and there is no result yet{why}",
+        "processed": "its result has just arrived; attach to it",
+        "dead": f"it was set aside as dead{why}",
+        "unknown": f"its hash is there, but it is in no queue we know{why}: is it in another processing queue?",
+        "gone": "its hash is gone",
+    }[state.place]
+
+
+async def _other_queues(connection: Connection, queue: bytes) -> list[str]:
+    """Queues besides ``queue`` that look like ours, from a bounded look around."""
+    cursor, found = b"0", list[bytes]()
+    for _ in range(_SCAN_STEPS):
+        cursor, keys = scanned(await connection.execute(scan(cursor, b"*pending*")))
+        found += [key for key in keys if key != queue]
+        if cursor == b"0":
+            break
+    types = await connection.call(*(value_type(key) for key in found[:20])) if found else []
+    return [printable(key) for key, kind in zip(found, types, strict=False) if kind == b"list"]

@@ -1,0 +1,140 @@
+"""Handlers: what a worker calls for a job.
+
+``async def`` functions run in the event loop, plain ones in a thread. A first parameter that is annotated with anything
+but ``jobwire.Job`` gets the job's data converted to that type (msgspec, lax: Perl's scalars are strings, so ``"5"``
+becomes 5 where the handler says ``int``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, TypeAlias, get_type_hints
+
+import msgspec
+
+from jobwire.bytes_fields import bytes_restorer
+from jobwire.errors import ConfigError, DecodeError, JobDecodeError
+from jobwire.wire import Job
+from jobwire.wire.text import Text
+
+__all__ = ["AnyHandler", "Handler", "Router", "current_job", "enter", "make_handler"]
+
+AnyHandler: TypeAlias = Callable[[Any], Any]
+
+_current: ContextVar[Job] = ContextVar("jobwire.current_job")
+
+
+def current_job() -> Job:
+    """The job whose handler is running here; works in handlers, what they await, and threads they run in.
+
+    Raises ``LookupError`` outside of a handler.
+    """
+    return _current.get()
+
+
+class Handler:
+    """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it."""
+
+    __slots__ = ("function", "in_thread", "prepare")
+
+    def __init__(self, function: AnyHandler, prepare: Callable[[Job], Any]) -> None:
+        self.function = function
+        self.prepare = prepare
+        call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at, not callability
+        self.in_thread = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
+
+    def __call__(self, job: Job) -> Awaitable[Any] | Any:
+        return self.function(self.prepare(job))
+
+
+def enter(job: Job) -> None:
+    """Make ``job`` the current one in this context (each job's task has its own)."""
+    _current.set(job)
+
+
+def make_handler(function: AnyHandler, wanted: Any = None) -> Handler:
+    """``function`` as a handler, for parameters of the type ``wanted`` where its annotation does not say.
+
+    Raises ``ConfigError`` for one that cannot take a job.
+    """
+    if not callable(function):
+        raise ConfigError(f"a handler is a function, not {function!r}")
+    annotated = _first_parameter_type(function)
+    wanted = annotated if wanted is None else wanted
+    if wanted is None or wanted is Job:
+        return Handler(function, _whole)
+    return Handler(function, _converter(wanted, function))
+
+
+def _whole(job: Job) -> Job:
+    return job
+
+
+def _first_parameter_type(function: AnyHandler) -> Any:
+    name = getattr(function, "__qualname__", repr(function))
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    required = [
+        p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    takes_one = bool(parameters) and parameters[0].kind is not inspect.Parameter.KEYWORD_ONLY
+    if not takes_one or len(required) > 1 or any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+        raise ConfigError(f"the handler {name} must take exactly one argument: the job, or its parameters")
+    first = parameters[0]
+    if first.annotation is first.empty:
+        return None
+    try:
+        return get_type_hints(function).get(first.name)
+    except NameError as error:
+        raise ConfigError(
+            f"the annotation of {name} cannot be resolved ({error}); define that type at module level, or pass it as "
+            "worker.handler(type=…)"
+        ) from None
+
+
+def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
+    name = getattr(function, "__qualname__", repr(function))
+    try:
+        restore = bytes_restorer(wanted)
+    except TypeError as error:
+        raise ConfigError(f"the handler {name} cannot be given a {wanted!r}: {error}") from None
+    convert = msgspec.convert
+
+    def prepare(job: Job) -> Any:
+        try:
+            return convert(restore(job.data), wanted, strict=False, builtin_types=(bytes,), str_keys=True)
+        except msgspec.ValidationError as error:
+            raise JobDecodeError(f"the parameters do not fit {wanted.__name__}: {error}", key=job.id) from None
+
+    return prepare
+
+
+class Router:
+    """Dispatches on a field of the job's data, whatever type the chosen handler wants."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+        self.handlers: dict[Text, Handler] = {}
+
+    def add(self, value: Text, function: AnyHandler, wanted: Any = None) -> None:
+        """Raises ``ConfigError`` where ``value`` has a handler already."""
+        if value in self.handlers:
+            raise ConfigError(f"{self.field} = {value!r} has a handler already")
+        self.handlers[value] = make_handler(function, wanted)
+
+    def find(self, job: Job, *, fallback: Handler | None) -> Handler:
+        """The handler for ``job``, else ``fallback``. Raises ``DecodeError`` where there is none."""
+        value = job.data.get(self.field)
+        found = self.handlers.get(value) if isinstance(value, str | bytes) else None
+        if found is None:
+            found = fallback
+        if found is None:
+            known = ", ".join(sorted(map(repr, self.handlers))) or "none"
+            raise DecodeError(
+                f"no handler for {self.field} = {value!r}; there are {known}", key=job.id, field=self.field
+            )
+        return found

@@ -1,0 +1,165 @@
+"""How a worker takes entries from its queues: never more than it has free slots for, and none of them lost.
+
+Two ways, chosen by where a popped entry is safe. In a list of the worker's own, pops are pipelined: one for each
+free slot waits at the server. In a list that is shared, or where a pop only removes (BRPOP), one blocking pop waits,
+and what else is there is fetched by pops that do not wait; its connection is never closed with a pop outstanding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from jobwire.errors import DecodeError, TransportError
+from jobwire.transport import Backoff, Connection, Replies
+from jobwire.wire import Mode, Taken
+
+__all__ = ["Intake", "PipelinedIntake", "SingleIntake"]
+
+MAX_IN_FLIGHT = 64
+"""Pops that wait at the server; more gain nothing (docs/PERFORMANCE.md)."""
+
+
+class Intake(ABC):
+    """Keeps pops going on one connection while ``free()`` says that there are slots."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        connection: Connection,
+        *,
+        queues: Sequence[bytes],
+        wait: float,
+        free: Callable[[], int],
+        on_taken: Callable[[Taken], None],
+        log: logging.Logger,
+    ) -> None:
+        self._mode = mode
+        self._connection = connection
+        self._queues = tuple(queues)
+        self._free = free
+        self._on_taken = on_taken
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._take = mode.take(queues, wait)
+        self._backoff = Backoff(0.2, 10.0)
+        self._stopping = False
+        self._pause: asyncio.TimerHandle | None = None
+
+    @abstractmethod
+    def fill(self) -> None:
+        """Send the pops that there are free slots for; to be called whenever a slot has become free."""
+
+    async def stop(self) -> None:
+        """Send no more pops; entries that still come go to ``on_taken``."""
+        self._stopping = True
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def _read(self, outcome: Replies | TransportError, queues: Sequence[bytes]) -> list[Taken] | None:
+        """The entries that came; None where popping has to pause, or has ended with the connection."""
+        if isinstance(outcome, TransportError):
+            return None
+        found: list[Taken] = []
+        trouble: Exception | None = None
+        for reply in outcome:
+            try:
+                taken = self._mode.taken(reply, queues)
+            except (TransportError, DecodeError) as error:
+                trouble = error
+                continue
+            if taken is not None:
+                found.append(taken)
+        for taken in found:
+            self._on_taken(taken)
+        if trouble is not None:
+            # A queue key of the wrong type, a server that is loading: ask again, ever less often, until it is mended.
+            delay = self._backoff.next()
+            self._log.error("cannot take jobs from %r: %s; trying again in %.1f s", self._queues, trouble, delay)
+            if not self._stopping:
+                self._pause = self._loop.call_later(delay, self._resume)
+            return None
+        self._backoff.reset()
+        return found
+
+    def _resume(self) -> None:
+        self._pause = None
+        self.fill()
+
+
+class PipelinedIntake(Intake):
+    """For a list of the worker's own."""
+
+    _in_flight = 0
+
+    def fill(self) -> None:
+        if self._stopping or self._pause is not None:
+            return
+        wanted = min(self._free(), MAX_IN_FLIGHT) - self._in_flight
+        for _ in range(wanted):
+            self._in_flight += 1
+            self._connection.send((self._take,), self._popped)
+
+    def _popped(self, outcome: Replies | TransportError) -> None:
+        self._in_flight -= 1
+        if self._read(outcome, self._queues) is not None:
+            self.fill()
+
+    async def stop(self) -> None:
+        """Closes the connection: what its pops have moved meanwhile stands in the worker's own list."""
+        await super().stop()
+        await self._connection.close()
+
+
+class SingleIntake(Intake):
+    """For a shared list, and for pops that only remove."""
+
+    _busy = False
+    _idle: asyncio.Event | None = None
+
+    def fill(self) -> None:
+        if self._busy or self._stopping or self._pause is not None or self._free() <= 0:
+            return
+        self._busy = True
+        self._connection.send((self._take,), self._first)
+
+    def _first(self, outcome: Replies | TransportError) -> None:
+        found = self._read(outcome, self._queues)
+        if found:
+            self._more(0)
+        else:
+            self._rest(again=found is not None)
+
+    def _more(self, index: int) -> None:
+        """Fetch what else waits in the queue ``index`` without waiting for it."""
+        count = min(self._free(), MAX_IN_FLIGHT)
+        if count <= 0 or index >= len(self._queues) or self._stopping:
+            self._rest(again=True)
+            return
+        queue = self._queues[index]
+
+        def got(outcome: Replies | TransportError) -> None:
+            found = self._read(outcome, (queue,))
+            if found is None:
+                self._rest(again=False)
+            else:
+                # A queue that gave all that was asked for may hold more; the next one has its turn when it is empty.
+                self._more(index if len(found) == count else index + 1)
+
+        self._connection.send((self._mode.take_now(queue),) * count, got)
+
+    def _rest(self, *, again: bool) -> None:
+        self._busy = False
+        if self._idle is not None:
+            self._idle.set()
+        if again:
+            self.fill()
+
+    async def stop(self) -> None:
+        """Returns when the outstanding pop has come back, at most its waiting time later."""
+        await super().stop()
+        if self._busy and not self._connection.closed:
+            self._idle = asyncio.Event()
+            await self._idle.wait()

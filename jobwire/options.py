@@ -1,0 +1,80 @@
+"""Options that client and worker share: checked once, with one clear error each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jobwire.errors import ConfigError
+from jobwire.limits import Limits
+from jobwire.sereal.values import StringPolicy, string_reader
+from jobwire.transport import Backoff
+from jobwire.wire import MODES, Mode, dialect_named
+from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect
+from jobwire.wire.fields import Nested
+from jobwire.wire.keys import PROCESSING
+from jobwire.wire.text import Text
+
+__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode"]
+
+AUTO = "auto"
+
+
+class Unset:
+    """The type of ``UNSET``: an option that was not given, where None means something."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset()
+
+
+def at_least(name: str, value: float | None, minimum: float, *, unit: str = "seconds") -> None:
+    """Raises ``ConfigError`` where an option is below its minimum; None passes."""
+    if value is not None and not value >= minimum:
+        raise ConfigError(f"{name} is {value!r}; it must be at least {minimum:g} {unit}")
+
+
+def build_mode(
+    mode: str,
+    *,
+    dialect: str | Dialect,
+    prefix: Text,
+    use_multi: bool,
+    strings: StringPolicy,
+    limits: Limits,
+    nested: Nested = "sereal",
+    owner: Text | None = None,
+    processing_queue: Text | None = PROCESSING,
+) -> Mode:
+    """The mode called ``mode``; raises ``ConfigError`` for one that there is not, and for the other options.
+
+    ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own.
+    """
+    kind = MODES.get(mode)
+    if kind is None:
+        raise ConfigError(f"unknown mode {mode!r}; there are {', '.join(MODES)}")
+    known = None if dialect == AUTO else dialect_named(dialect)
+    try:
+        string_reader(strings)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    keyspace = (known or DEFAULT_DIALECT).keyspace(prefix)
+    own = keyspace.own_list(owner) if owner is not None and processing_queue is None and kind.moves_jobs else None
+    return kind(
+        keyspace,
+        dialect=known,
+        use_multi=use_multi,
+        strings=strings,
+        limits=limits,
+        nested=nested,
+        owner=owner,
+        own_list=own is not None,
+        processing=own or keyspace.queue(processing_queue or PROCESSING),
+    )
+
+
+def backoff_of(reconnect_delay: float) -> Backoff:
+    """Perl's ``reconnect_delay`` (seconds) is how the delays begin on average; they grow to thirty times that."""
+    at_least("reconnect_delay", reconnect_delay, 0.001)
+    return Backoff(2 * reconnect_delay, 60 * reconnect_delay)

@@ -1,0 +1,392 @@
+"""Take jobs, run their handlers, send back results. The counterpart of Perl's ``Job::Async::Worker::Redis``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from jobwire.errors import ClosedError, ConfigError, TransportError
+from jobwire.failures import OnFailure, policy_named
+from jobwire.handlers import AnyHandler, Handler, Router, make_handler
+from jobwire.intake import Intake, PipelinedIntake, SingleIntake
+from jobwire.limits import DEFAULT_LIMITS, Limits
+from jobwire.options import at_least, backoff_of, build_mode
+from jobwire.runs import Runs
+from jobwire.sereal.values import StringPolicy
+from jobwire.tracing import Trace
+from jobwire.transport import Connection, OnLost, Transport, open_transport
+from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
+from jobwire.wire import Dialect, Job, Reliable, Taken, new_id
+from jobwire.wire.ids import check_id
+from jobwire.wire.session import client_kill, client_list, client_unblock
+from jobwire.wire.text import Text
+
+__all__ = ["Worker"]
+
+F = TypeVar("F", bound=AnyHandler)
+_log = logging.getLogger("jobwire.worker")
+_FOREVER = 60.0
+"""Seconds of one blocking pop where ``job_poll_interval`` is 0: short enough that a stop comes to an end."""
+_CLOSED_WITHIN = 5.0
+
+
+class Worker:
+    """A worker of one keyspace, for one event loop.
+
+    Options, with Perl's names where Perl has them (Job::Async::Redis 0.004, Worker/Redis.pm ``configure``):
+
+    ``url``                  where Redis is: ``redis://``, ``rediss://``, ``unix://`` (Perl: ``uri``)
+    ``mode``                 ``reliable`` (what Perl speaks), ``recoverable``, ``simple``; the clients' must be the same
+    ``dialect``              the release to speak as, or ``auto``: as each job shows
+    ``prefix``               the clients' must be the same
+    ``pending_queues``       names of queues in order of priority; ``reliable`` has one
+    ``processing_queue``     name of the list for what is under way: ``processing`` is the one all Perl workers share;
+                             None is a list of this worker's own
+    ``max_concurrent_jobs``  handlers at a time
+    ``job_poll_interval``    seconds that one blocking pop waits; 0 as long as it takes
+    ``use_multi``            complete inside MULTI … EXEC
+    ``timeout``              seconds a handler may take; None for no limit
+    ``id``                   this worker's ID
+    ``on_failure``           ``leave``, ``retry`` or ``reply``: see ``jobwire.failures``
+    ``max_attempts``, ``retry_delay``  for ``retry``: times in all, seconds before the first repetition
+    ``threads``              threads for handlers that are plain functions; ``max_concurrent_jobs`` unless said
+    ``strings``              how bytes that may be text are read
+    ``reconnect_delay``      seconds, about, before a lost connection is made again; grows while that fails
+    ``max_reconnects``       attempts in a row after which ``run`` raises; None never does
+    ``on_state``             told ``up``, ``down``, ``closed`` with the error
+    ``trace``                told every step of every job
+    ``transport``            a ``Transport`` instead of ``url`` (Sentinel, tests)
+
+    Raises ``ConfigError`` for options that cannot work.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://127.0.0.1",
+        *,
+        mode: str = "reliable",
+        dialect: str | Dialect = "0.004",
+        prefix: Text = "jobs",
+        pending_queues: Sequence[Text] = ("pending",),
+        processing_queue: Text | None = "processing",
+        max_concurrent_jobs: int = 1,
+        job_poll_interval: float = 3.0,
+        use_multi: bool = False,
+        timeout: float | None = None,
+        id: Text | None = None,
+        on_failure: OnFailure = "leave",
+        max_attempts: int = 3,
+        retry_delay: float = 1.0,
+        threads: int | None = None,
+        strings: StringPolicy = "auto",
+        limits: Limits = DEFAULT_LIMITS,
+        reconnect_delay: float = 1.0,
+        max_reconnects: int | None = None,
+        on_state: OnLinkState | None = None,
+        trace: Trace | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        at_least("max_concurrent_jobs", max_concurrent_jobs, 1, unit="job")
+        at_least("job_poll_interval", job_poll_interval, 0)
+        at_least("timeout", timeout, 0.001)
+        at_least("max_attempts", max_attempts, 1, unit="attempt")
+        at_least("retry_delay", retry_delay, 0)
+        self.id: Text = new_id() if id is None else id
+        check_id(self.id)
+        self._mode = build_mode(
+            mode,
+            dialect=dialect,
+            prefix=prefix,
+            use_multi=use_multi,
+            strings=strings,
+            limits=limits,
+            owner=self.id,
+            processing_queue=processing_queue,
+        )
+        self._queues = _queue_keys(self._mode, pending_queues)
+        self._wait = job_poll_interval or _FOREVER
+        self._slots = max_concurrent_jobs
+        self._on_state = on_state
+        self._transport = open_transport(url) if transport is None else transport
+        self._handler: Handler | None = None
+        self._router: Router | None = None
+        self._intake: Intake | None = None
+        self._connections: list[Connection] = []
+        self._popping_id: int | None = None
+        self._gave_up: TransportError | None = None
+        self._commands: Connection | None = None
+        self._state: LinkState | None = None
+        self._stopped: asyncio.Event | None = None
+        self._runs = Runs(
+            self._mode,
+            worker_id=self.id,
+            find_handler=self._find_handler,
+            policy=policy_named(on_failure, max_attempts=max_attempts, retry_delay=retry_delay),
+            timeout=timeout,
+            threads=threads or max_concurrent_jobs,
+            on_free=self._fill,
+            log=_log,
+            trace=trace,
+        )
+        self._supervisor = Supervisor(
+            self._connect,
+            self._disconnect,
+            backoff=backoff_of(reconnect_delay),
+            on_state=self._told,
+            log=_log,
+            maximum_attempts=max_reconnects,
+        )
+
+    # -- handlers
+
+    @overload
+    def handler(self, function: F) -> F: ...
+    @overload
+    def handler(self, *, type: Any = ...) -> Callable[[F], F]: ...
+    def handler(self, function: Any = None, *, type: Any = None) -> Any:
+        """The function that does this worker's jobs (Perl: ``jobs->each``).
+
+        It takes a ``jobwire.Job``, or the job's parameters as whatever type its annotation says (or ``type``). What it
+        returns is the result; what it raises is the job's failure. ``async def`` runs in the event loop, a plain
+        function in a thread.
+        """
+        if function is None:
+            return lambda found: self._set_handler(found, type)
+        return self._set_handler(function, type)
+
+    def _set_handler(self, function: F, wanted: Any) -> F:
+        if self._handler is not None:
+            raise ConfigError("this worker has a handler already; use worker.route(value) for several")
+        self._handler = make_handler(function, wanted)
+        return function
+
+    def route(self, value: Text, /, *, field: str = "name", type: Any = None) -> Callable[[F], F]:
+        """The function for jobs whose parameter ``field`` is ``value``; jobs that no route fits go to ``handler``."""
+
+        def register(function: F) -> F:
+            if self._router is None:
+                self._router = Router(field)
+            if self._router.field != field:
+                raise ConfigError(f"this worker routes by {self._router.field!r}; it cannot route by {field!r} as well")
+            self._router.add(value, function, type)
+            return function
+
+        return register
+
+    def _find_handler(self, job: Job) -> Handler:
+        if self._router is not None:
+            return self._router.find(job, fallback=self._handler)
+        assert self._handler is not None  # noqa: S101 - start() refuses a worker without any
+        return self._handler
+
+    # -- life
+
+    async def start(self) -> None:
+        """Connect and begin to take jobs. Raises ``ConfigError`` without a handler; ``ConnectError``, ``AuthError``."""
+        if self._state is not None:
+            raise ClosedError("a worker is started once; make a new one")
+        if self._handler is None and self._router is None:
+            raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")
+        self._stopped = asyncio.Event()
+        try:
+            await self._supervisor.start()
+        except BaseException:
+            await self._close()
+            raise
+        _log.info(
+            "worker %s takes %s jobs from %s at %s, %d at a time",
+            self.id,
+            self._mode.name,
+            b", ".join(self._queues).decode(errors="backslashreplace"),
+            self._transport.description,
+            self._slots,
+        )
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """Take no more jobs, finish what is in hand within ``grace`` seconds, put back the rest, close.
+
+        With a list of the worker's own that begins at once; with a shared one, after ``job_poll_interval`` at the most.
+        """
+        if self._state == "closed":
+            return
+        self._state = "closed"
+        self._runs.draining = True
+        await self._stop_taking()
+        try:
+            async with asyncio.timeout(grace):
+                await self._runs.idle()
+        except TimeoutError:
+            self._runs.give_back_unfinished()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSED_WITHIN):
+                await self._runs.idle()
+        await self._close()
+
+    async def _close(self) -> None:
+        self._state = "closed"
+        await self._supervisor.stop()
+        self._runs.close()
+        await self._transport.close()
+        if self._stopped is not None:
+            self._stopped.set()
+
+    async def run(self, *, grace: float = 30.0) -> None:
+        """``start``, then work until ``stop`` is called or SIGTERM or SIGINT comes, then stop with that ``grace``.
+
+        Raises as ``start`` does, and ``TransportError`` where ``max_reconnects`` were used up.
+        """
+        await self.start()
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+        signals = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Only the main thread can, and only outside Windows; elsewhere whoever called us stops us.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, asked.set)
+                signals.append(number)
+        assert self._stopped is not None  # noqa: S101 - set by start()
+        waits = [asyncio.create_task(asked.wait()), asyncio.create_task(self._stopped.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            for number in signals:
+                loop.remove_signal_handler(number)
+            await self.stop(grace)
+        if self._gave_up is not None:
+            raise self._gave_up
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many jobs ended how since the start.
+
+        ``done``, ``failed``, ``dead``, ``retried``, ``returned``, ``rejected``, ``expired``, ``vanished``,
+        ``duplicate``, ``given away``, ``notified again``.
+        """
+        return self._runs.counts.copy()
+
+    @property
+    def running(self) -> int:
+        """How many jobs are in hand now."""
+        return len(self._runs.active)
+
+    # -- connections
+
+    async def _connect(self, lost: OnLost) -> None:
+        previous = self._popping_id
+        commands = await self._transport.connect(name=f"jobwire-worker-{self.id!s}", on_lost=lost)
+        self._connections = [commands]
+        popping = await self._transport.connect(
+            name=f"jobwire-popping-{self.id!s}", on_lost=lost, longest_silence=self._wait
+        )
+        self._connections.append(popping)
+        self._popping_id = popping.client_id
+        for command in self._mode.prepare():
+            await commands.execute(command)
+        if isinstance(self._mode, Reliable) and self._mode.own_list:
+            await self._until_gone(commands, previous)
+            await self._return_leftovers(commands, self._mode)
+        self._commands = commands
+        self._runs.connected(commands)
+        kind = PipelinedIntake if self._mode.own_list else SingleIntake
+        self._intake = kind(
+            self._mode,
+            popping,
+            queues=self._queues,
+            wait=self._wait,
+            free=self._free,
+            on_taken=self._runs.begin,
+            log=_log,
+        )
+        self._fill()
+
+    async def _disconnect(self) -> None:
+        self._runs.disconnected()
+        self._intake = self._commands = None
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            await connection.close()
+
+    def _told(self, state: LinkState, error: TransportError | None) -> None:
+        if state == "closed":
+            self._gave_up = error
+            if self._stopped is not None:
+                self._stopped.set()
+        if self._state != "closed":
+            self._state = state
+        if self._on_state is not None:
+            self._on_state(state, error)
+
+    # -- taking
+
+    def _free(self) -> int:
+        return self._slots - len(self._runs.active)
+
+    def _fill(self) -> None:
+        if self._intake is not None:
+            self._intake.fill()
+
+    async def _stop_taking(self) -> None:
+        intake, self._intake = self._intake, None
+        commands = self._commands
+        if intake is None or commands is None:
+            return
+        if isinstance(self._mode, Reliable) and self._mode.own_list:
+            await intake.stop()
+            with contextlib.suppress(TransportError):
+                await self._until_gone(commands, self._popping_id)
+                await self._return_leftovers(commands, self._mode)
+            return
+        if self._popping_id is not None:
+            # Ends the wait early where the server permits it; where not, the pop ends by itself.
+            commands.send((client_unblock(self._popping_id),))
+        await intake.stop()
+
+    async def _until_gone(self, commands: Connection, client_id: int | None) -> None:
+        """Return when the server has noticed that a popping connection of ours is closed: until then its pops may still
+        move jobs into the worker's own list.
+        """
+        if client_id is None:
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CLOSED_WITHIN
+        while await commands.execute(client_list(client_id)):
+            if loop.time() > end:
+                await commands.execute(client_kill(client_id))
+            await asyncio.sleep(0.01)
+
+    async def _return_leftovers(self, commands: Connection, mode: Reliable) -> None:
+        """Put back what stands in the own list and is not in hand: newest first, so that the oldest is taken next."""
+        entries = await commands.execute(mode.leftovers())
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, bytes) and entry not in self._runs.active:
+                for command in mode.give_back(Taken(self._queues[0], entry)):
+                    await commands.execute(command)
+                self._runs.counts["returned"] += 1
+
+
+def _queue_keys(mode: Any, names: Sequence[Text]) -> tuple[bytes, ...]:
+    if isinstance(names, str | bytes):
+        raise ConfigError(f"pending_queues is a list of names, not {names!r}")
+    if not names or not all(names):
+        raise ConfigError("pending_queues needs at least one name, and no empty one")
+    if len(names) > 1 and not mode.many_queues:
+        # The sentence is Perl's (Worker/Redis.pm, configure).
+        raise ConfigError(f"Only a single queue is supported in {mode.name} mode")
+    return tuple(mode.keyspace.queue(name) for name in names)
