@@ -7,6 +7,7 @@ infinities and NaN become ``null``, byte strings become the text of their Latin-
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -14,34 +15,49 @@ import msgspec
 
 from jobwire.errors import DecodeError, EncodeError
 from jobwire.limits import Limits
-from jobwire.wire.text import Text, perl_number
+from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.wire.text import Text
 
-__all__ = ["MAX_DEPTH", "decode_json", "decode_json_strictly", "encode_json"]
+__all__ = ["MAX_DEPTH", "check_depth", "check_size", "decode_json", "decode_json_strictly", "encode_json"]
 
 MAX_DEPTH = 512
 """Levels of nesting that Perl's JSON modules read and write by default."""
 
 _decode = msgspec.json.Decoder().decode
+# Strings as a whole, so that what stands in them is not taken for structure. The closing quote is optional and the
+# quantifiers give nothing back: malformed input costs no more time than the well-formed.
+_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,:{\[]', re.DOTALL)
+_QUOTE = ord('"')
+_TOO_DEEP = f"nested deeper than the {MAX_DEPTH} levels that Perl's JSON reads"
+_PERL = (PerlObject, PerlRegexp, ScalarRef)
 
 
 def encode_json(value: object, *, field: Text | None = None) -> bytes:
     """``value`` as JSON in UTF-8.
 
     bytes become the string of their Latin-1 characters, NaN and infinities ``null``, Structs, dataclasses, dates and
-    the other types that msgspec knows their JSON form. Raises ``EncodeError`` for anything else, for lone surrogates
+    the other types that msgspec knows their JSON form; keys that are numbers, booleans or None become the JSON text
+    of these. Raises ``EncodeError`` for anything else (Perl's objects too, as Perl refuses them), for lone surrogates
     and for more than 512 levels.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+        text = _dumps(value)
     except (TypeError, ValueError, RecursionError):
-        # NaN, or a key that json.dumps does not take: the slow way finds out which, and says so.
+        # NaN, or a key that JSONEncoder does not take: the slow way finds out which, and says so.
         text = _dumps_carefully(value, field)
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(value, field)
     try:
-        return text.encode()
+        raw = text.encode()
     except UnicodeEncodeError:
         raise EncodeError("text with a lone surrogate has no JSON form", field=field) from None
+    if _may_be_deeper_than(MAX_DEPTH, raw):
+        # Looked at as the other side will see it: Structs and mappings in ``value`` are levels too.
+        try:
+            deep = deeper_than(MAX_DEPTH, _decode(raw))
+        except RecursionError:
+            deep = True
+        if deep:
+            raise EncodeError(_TOO_DEEP, field=field)
+    return raw
 
 
 def _plain(value: object) -> object:
@@ -50,27 +66,36 @@ def _plain(value: object) -> object:
         return bytes(value).decode("latin-1")
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, _PERL):
+        # They are dataclasses, so msgspec would make objects of them that mean something else.
+        raise TypeError(f"a {type(value).__name__} has no JSON form")
     try:
         return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), str_keys=True)
     except TypeError:
         raise TypeError(f"a {type(value).__name__} has no JSON form") from None
 
 
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode
+
+
 def _dumps_carefully(value: object, field: Text | None) -> str:
     try:
-        _check_depth(value, field)
-        return json.dumps(_cleaned(value), ensure_ascii=False, separators=(",", ":"), default=_plain)
+        return _dumps(_cleaned(value))
+    except RecursionError:
+        raise EncodeError(_TOO_DEEP, field=field) from None
     except (TypeError, ValueError) as error:
-        if isinstance(error, EncodeError):
-            raise
-        raise EncodeError(str(error), field=field) from None
+        reason = error.reason if isinstance(error, EncodeError) else str(error)
+        raise EncodeError(reason, field=field) from None
 
 
 def _cleaned(value: object) -> object:
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, dict):
-        return {_key(key): _cleaned(item) for key, item in value.items()}
+        cleaned = {_key(key): _cleaned(item) for key, item in value.items()}
+        if len(cleaned) != len(value):
+            raise EncodeError("two keys of one object have the same JSON form")
+        return cleaned
     if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
     if isinstance(value, str | int | None):
@@ -83,37 +108,66 @@ def _key(key: object) -> str:
         return key
     if isinstance(key, bytes):
         return key.decode("latin-1")
-    if isinstance(key, int | float):
-        return "1" if key is True else "" if key is False else perl_number(key)
+    if key is None or isinstance(key, int | float):
+        return json.dumps(key)
     raise EncodeError(f"a {type(key).__name__} cannot be a key in JSON")
 
 
-def _check_depth(value: object, field: Text | None) -> None:
-    # Iterative: a value may be deeper than Python's stack, or contain itself.
-    stack = [(value, 0)]
-    while stack:
-        item, depth = stack.pop()
-        if isinstance(item, dict):
-            children = list(item.values())
-        elif isinstance(item, list | tuple):
-            children = list(item)
-        else:
-            continue
-        if depth >= MAX_DEPTH:
-            raise EncodeError(f"nested deeper than the {MAX_DEPTH} levels that Perl's JSON reads", field=field)
-        stack += [(child, depth + 1) for child in children]
+def _may_be_deeper_than(levels: int, raw: bytes) -> bool:
+    # A level costs two bytes at the least: most documents need no look at all.
+    return len(raw) > 2 * levels and raw.count(b"[") + raw.count(b"{") > levels
+
+
+def deeper_than(levels: int, value: Any) -> bool:
+    """Has ``value``, as it came out of JSON, more than so many levels?"""
+    level = [value] if isinstance(value, dict | list) else []
+    while level and levels:
+        levels -= 1
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+    return bool(level)
+
+
+def check_depth(value: Any, raw: bytes, limits: Limits) -> None:
+    """Raises ``DecodeError`` where ``value``, decoded from ``raw``, has more levels than ``limits`` allow."""
+    if _may_be_deeper_than(limits.max_depth, raw) and deeper_than(limits.max_depth, value):
+        raise DecodeError(f"JSON of more than {limits.max_depth} levels, which is the limit", raw=raw)
+
+
+def check_size(raw: bytes, limits: Limits) -> None:
+    """Raises ``DecodeError`` for a document of more bytes or items than ``limits`` allow."""
+    size = len(raw)
+    if size > limits.max_bytes:
+        raise DecodeError(f"{size} bytes of JSON; the limit is {limits.max_bytes}", raw=raw)
+    # An item costs a byte at the least.
+    if size > limits.max_items and _more_items_than(limits.max_items, raw):
+        raise DecodeError(f"JSON of more than {limits.max_items} items, which is the limit", raw=raw)
+
+
+def _more_items_than(items: int, raw: bytes) -> bool:
+    # n elements have n - 1 commas and a bracket, n pairs n - 1 commas, n colons and a brace.
+    if sum(map(raw.count, (b",", b":", b"[", b"{"))) <= items:
+        return False
+    return sum(raw[token.start()] != _QUOTE for token in _TOKENS.finditer(raw)) > items
 
 
 def decode_json(raw: bytes, *, limits: Limits) -> Any:
     """A JSON document. Of duplicate keys the last counts. Raises ``DecodeError``."""
-    if len(raw) > limits.max_bytes:
-        raise DecodeError(f"{len(raw)} bytes of JSON; the limit is {limits.max_bytes}", raw=raw)
+    check_size(raw, limits)
     try:
-        return _decode(raw)
+        value = _decode(raw)
     except RecursionError:
         raise DecodeError("JSON nested too deeply", raw=raw) from None
+    except UnicodeDecodeError:
+        raise DecodeError("invalid JSON: a string in it is not UTF-8", raw=raw) from None
     except msgspec.MsgspecError as error:
         raise DecodeError(f"invalid JSON: {error}", raw=raw) from None
+    check_depth(value, raw, limits)
+    return value
 
 
 def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:

@@ -25,7 +25,10 @@ def to_plain(value: object) -> Any:
     """
     if _is_plain(value):
         return value
-    return _converted(value)
+    try:
+        return _converted(value)
+    except RecursionError:
+        raise EncodeError("nested too deeply, or a Struct or tuple that contains itself") from None
 
 
 def _is_plain(value: object) -> bool:
@@ -45,16 +48,30 @@ def _is_plain(value: object) -> bool:
 
 
 def _converted(value: object) -> Any:
-    if isinstance(value, _PERL) or value is None or type(value) in _PLAIN:
+    if isinstance(value, (*_PLAIN, *_PERL)):
         return value
     if isinstance(value, dict):
-        return {_converted(key): _converted(item) for key, item in value.items()}
+        return _converted_pairs(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [_converted(item) for item in value]
     try:
         return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_perl_hook)
     except TypeError:
         raise EncodeError(f"a {type(value).__name__} has no form on the wire") from None
+    except ValueError as error:
+        raise EncodeError(f"a {type(value).__name__} has no form on the wire: {error}") from None
+
+
+def _converted_pairs(pairs: dict[Any, object]) -> dict[Any, Any]:
+    converted: dict[Any, Any] = {}
+    for key, item in pairs.items():
+        name = _converted(key)
+        if isinstance(name, list | dict):
+            raise EncodeError(f"a {type(key).__name__} cannot be a key on the wire")
+        if name in converted:
+            raise EncodeError("two keys of one mapping are the same on the wire")
+        converted[name] = _converted(item)
+    return converted
 
 
 def _perl_hook(value: object) -> Any:
@@ -64,18 +81,21 @@ def _perl_hook(value: object) -> Any:
 
 
 def parameters_of(data: object) -> Mapping[Any, object]:
-    """The parameters of a submission: a mapping as it is, a Struct or dataclass by its fields.
+    """The parameters of a submission: a mapping as it is, a Struct (its tag too) or dataclass by its fields.
 
     Raises ``EncodeError`` for anything else.
     """
     if isinstance(data, Mapping):
         return data
     if isinstance(data, msgspec.Struct):
-        return {
-            field.encode_name: getattr(data, field.name)
-            for field in msgspec.structs.fields(data)
-            if getattr(data, field.name) is not msgspec.UNSET
-        }
+        return _fields_of(data)
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
         return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
     raise EncodeError(f"a job's parameters are a mapping, a msgspec.Struct or a dataclass, not a {type(data).__name__}")
+
+
+def _fields_of(data: msgspec.Struct) -> dict[str, object]:
+    names = zip(data.__struct_encode_fields__, data.__struct_fields__, strict=True)
+    fields = {name: value for name, field in names if (value := getattr(data, field)) is not msgspec.UNSET}
+    config = data.__struct_config__
+    return fields if config.tag_field is None else {config.tag_field: config.tag, **fields}
