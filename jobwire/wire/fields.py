@@ -34,38 +34,45 @@ def encode_parameters(
 ) -> dict[bytes, bytes]:
     """The parameters of a job as hash fields; raises ``EncodeError`` that names the parameter."""
     encode = _encode_typed if dialect.typed_fields else _encode_untyped
+    named = {wire_bytes(key): value for key, value in data.items()}
+    if len(named) != len(data):
+        raise EncodeError("two parameters, one named by str and one by bytes, have the same name on the wire")
     fields: dict[bytes, bytes] = {}
-    for key, value in data.items():
-        name = wire_bytes(key)
-        check_parameter_name(name)
-        encode(fields, name, value, nested)
+    for name, value in named.items():
+        try:
+            check_parameter_name(name)
+            encode(fields, name, value, nested)
+        except EncodeError as error:
+            raise EncodeError(error.reason, field=name) from error
     return fields
 
 
 def _encode_typed(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:
-    # None and booleans travel as Sereal scalars: in a text field Perl could not tell them from "" and "1".
-    text = None if value is None or isinstance(value, bool) else scalar_bytes(value)
+    text = _text_of(value)
+    if text is None:
+        value = to_plain(value)
+        text = _text_of(value)
     if text is not None:
         fields[b"text_" + name] = text
-        return
-    if nested == "json" and value is not None and not isinstance(value, bool):
-        document = encode_json(value, field=name)
-        if document[:1] in (b"{", b"["):
-            fields[b"json_" + name] = document
-            return
-    try:
-        fields[b"sereal_" + name] = sereal.dumps(to_plain(value))
-    except EncodeError as error:
-        raise EncodeError(error.reason, field=name) from error
+    elif nested == "json" and isinstance(value, dict | list):
+        fields[b"json_" + name] = encode_json(value)
+    else:
+        fields[b"sereal_" + name] = sereal.dumps(value)
+
+
+def _text_of(value: object) -> bytes | None:
+    # None and booleans travel as Sereal scalars: in a text field Perl could not tell them from "" and "1".
+    return None if value is None or isinstance(value, bool) else scalar_bytes(value)
 
 
 def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:  # noqa: ARG001 - same face as _encode_typed
     if name.startswith(b"_") or name == RESULT:
-        raise EncodeError("this dialect has no field types, so a parameter cannot have this name", field=name)
-    if value is None:
-        raise EncodeError("this dialect cannot say None", field=name)
-    text = scalar_bytes(value)
-    fields[name] = encode_json(value, field=name) if text is None else text
+        raise EncodeError("this dialect has no field types, so a parameter cannot have this name")
+    plain = to_plain(value)
+    if plain is None:
+        raise EncodeError("this dialect cannot say None")
+    text = scalar_bytes(plain)
+    fields[name] = encode_json(plain) if text is None else text
 
 
 def decode_parameters(

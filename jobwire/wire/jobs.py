@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from jobwire.errors import JobDecodeError
+from jobwire.errors import EncodeError, JobDecodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
 from jobwire.wire import meta as m
@@ -69,7 +69,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.meta.get("_worker")
 
 
-_STANDARD = frozenset({m.REPLY_TO, m.QUEUED, m.STARTED, m.PROCESSED})
+_KINDS = (b"text_", b"sereal_", b"json_")
 
 
 def encode_job(
@@ -90,9 +90,15 @@ def encode_job(
     fields = {m.REPLY_TO: wire_bytes(reply_to)}
     if dialect.timing_fields and queued is not None:
         fields[m.QUEUED] = epoch(queued)
-    if meta:
-        fields.update(m.encode_meta(name, value) for name, value in meta.items())
-    fields.update(encode_parameters(parameters_of(data), dialect=dialect, nested=nested))
+    parameters = encode_parameters(parameters_of(data), dialect=dialect, nested=nested)
+    for name, value in meta.items() if meta else ():
+        field, raw = m.encode_meta(name, value)
+        if field not in m.RESERVED and any(kind + field in parameters for kind in _KINDS):
+            raise EncodeError(
+                "a parameter and a meta field of this name: Perl would see the meta field alone", field=field
+            )
+        fields[field] = raw
+    fields.update(parameters)
     return fields
 
 
@@ -126,7 +132,7 @@ def decode_job(
         meta={
             readable(field): readable(value)
             for field, value in fields.items()
-            if field[:1] == b"_" and field not in _STANDARD
+            if field[:1] == b"_" and field not in m.STANDARD
         },
         result=get(m.RESULT),
         dialect=known,

@@ -19,6 +19,7 @@ __all__ = [
     "REPLY_TO",
     "RESERVED",
     "RESULT",
+    "STANDARD",
     "STARTED",
     "TRACEPARENT",
     "WORKER",
@@ -40,7 +41,10 @@ TRACEPARENT = b"_traceparent"
 WORKER = b"_worker"
 ERROR = b"_error"
 
-RESERVED = frozenset({REPLY_TO, QUEUED, STARTED, PROCESSED, ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR})
+STANDARD = frozenset({REPLY_TO, QUEUED, STARTED, PROCESSED})
+"""The fields that Perl writes itself."""
+
+RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR})
 """Names that no parameter may have: the field of that name would win over it in a Perl worker."""
 
 _KNOWN_TAGS = frozenset("EV")
@@ -55,10 +59,15 @@ def check_parameter_name(name: bytes) -> None:
 
 
 def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
-    """An extension field as it stands in the hash; raises ``EncodeError`` for a name without ``_``."""
+    """An extension field as it stands in the hash.
+
+    Raises ``EncodeError`` for a name without ``_``, and for the fields that every submission has of its own.
+    """
     field = wire_bytes(name)
     if not field.startswith(b"_"):
         raise EncodeError("names of meta fields start with '_'", field=name)
+    if field in STANDARD:
+        raise EncodeError("this field is written by the protocol itself", field=name)
     return field, wire_bytes(value)
 
 
