@@ -152,7 +152,7 @@ def _check_shape(url: str) -> None:
             "redis+sentinel:// or rediss+sentinel://"
         )
     parts = _split(url)
-    if parts is None or _password_split(parts):
+    if parts is None or password_split(parts):
         raise ConfigError(
             "the host or port in the Redis URL cannot be read; in a password, write / ? # @ : [ ] as "
             "%2F %3F %23 %40 %3A %5B %5D"
@@ -161,7 +161,7 @@ def _check_shape(url: str) -> None:
         raise ConfigError("the Redis URL has a part after '#'; in a password, write # as %23")
 
 
-def _password_split(parts: SplitResult) -> bool:
+def password_split(parts: SplitResult) -> bool:
     """Did a ``/`` or ``?`` in a password cut the URL in two? Then the ``@`` stands behind it."""
     if parts.scheme == "unix" or "@" in parts.netloc:
         return False
@@ -223,4 +223,4 @@ def _clean(text: str, what: str) -> str:
     return text
 
 
-__all__ = ["Address", "ParsedURL", "TLSOptions", "parse_url", "tls_context"]
+__all__ = ["Address", "ParsedURL", "TLSOptions", "parse_url", "password_split", "tls_context"]

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from jobwire.errors import ConfigError, ConnectError, printable
-from jobwire.transport.address import Address, ParsedURL, TLSOptions, parse_url
+from jobwire.transport.address import Address, ParsedURL, TLSOptions, parse_url, password_split
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.dial import DialOptions, Wishes, dial
 from jobwire.transport.direct import DialingTransport
@@ -121,7 +121,7 @@ def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[Sentine
     Raises ``ConfigError``.
     """
     parts = _split(url)
-    if parts is None:
+    if parts is None or password_split(parts):
         raise ConfigError("the Sentinel URL cannot be read; write special characters in a password as %XX")
     userinfo, at, hosts = parts.netloc.rpartition("@")
     service, slash, database = parts.path.strip("/").partition("/")

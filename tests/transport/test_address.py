@@ -82,6 +82,7 @@ def test_redis_py_agrees(url: str) -> None:
         ("redis+sentinel://:hunter2@h:1", "names the service"),
         ("redis+sentinel://:hunter2@/mymaster", "host or port in the Sentinel URL"),
         ("redis+sentinel://:hunter2@h:1,h:x/mymaster", "host or port in the Sentinel URL"),
+        ("redis+sentinel://:123/hunter2@h:1,h:2/mymaster", "write special characters"),
         ("redis+sentinel://:hunt/er2@h:1,h:2/mymaster", "cannot be read|is not a number"),
         ("redis+sentinel://:hunter2@h/mymaster/db", "is not a number"),
         ("redis+sentinel://:hunter2@h/m%0am", "names the service"),
