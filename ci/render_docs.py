@@ -81,7 +81,7 @@ def lifecycle(_arguments: str) -> str:
 def _mode(name: str) -> Mode:
     keyspace = Keyspace()
     if name == "own":
-        return modes.Reliable(keyspace, processing=keyspace.own_list("WORKER"), owner="WORKER")
+        return modes.Reliable(keyspace, processing=keyspace.own_list("WORKER"), own_list=True, owner="WORKER")
     if name == "multi":
         return modes.Reliable(keyspace, use_multi=True)
     if name == "reliable":

@@ -342,9 +342,11 @@ def render_coverage(document: Document, register: Register, cases: Iterable[Proo
         "",
         "Written by `python ci/check_protocol.py --write`; do not edit.",
         "",
-        f"{len(counted)} requirements (MUST and SHOULD) in {len(document.areas)} areas: {by_case} proven by cases, "
-        f"{by_test} by tests of the code, {len(counted) - by_case - by_test} by nothing yet, with the reason. "
-        f"{len(document.requirements) - len(counted)} more are permissions (MAY).",
+        (
+            f"{len(counted)} requirements (MUST and SHOULD) in {len(document.areas)} areas: {by_case} proven by cases, "
+            f"{by_test} by tests of the code, {len(counted) - by_case - by_test} by nothing yet, with the reason. "
+            f"{len(document.requirements) - len(counted)} more are permissions (MAY)."
+        ),
     ]
     for area, about in document.areas.items():
         lines += ["", f"## {area}: {about}", "", "| requirement | level | binds | proven by |", "|---|---|---|---|"]
