@@ -15,11 +15,20 @@ from jobwire.errors import DecodeError, EncodeError, MismatchError, ResultDecode
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy, string_reader
 from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect, dialect_named
-from jobwire.wire.json_text import decode_json, encode_json
+from jobwire.wire.json_text import check_size, decode_json, encode_json
 from jobwire.wire.plain import to_plain
 from jobwire.wire.text import Text, scalar_bytes
 
-__all__ = ["Failure", "Result", "Success", "decode_result", "encode_failure", "encode_outcome", "encode_result"]
+__all__ = [
+    "Failure",
+    "Result",
+    "Success",
+    "decode_result",
+    "encode_failure",
+    "encode_outcome",
+    "encode_result",
+    "printable_failure",
+]
 
 
 class Success(msgspec.Struct, frozen=True):
@@ -56,30 +65,49 @@ def encode_result(
     known = dialect_named(dialect)
     text = scalar_bytes(value)
     if text is None:
-        plain = value if isinstance(value, dict | list | tuple) else to_plain(value)
-        text = scalar_bytes(plain)
+        value = value if isinstance(value, dict | list | tuple) else to_plain(value)
+        text = scalar_bytes(value)
         if text is None:
-            return (b"J" if known.tagged_results else b"") + encode_json(plain, field="result")
+            return (b"J" if known.tagged_results else b"") + encode_json(value, field="result")
     if not known.tagged_results:
         return text
-    if "V" in accept and not isinstance(value, str | bytes):
+    # What is text anyway, and numbers that JSON has not, stay text.
+    if "V" in accept and (value is None or (isinstance(value, int | float) and value - value == 0)):
         return b"V" + encode_json(value, field="result")
     return b"T" + text
 
 
 def encode_failure(failure: Failure) -> bytes:
-    """The bytes of ``result`` for a job that failed (tag ``E``); only for a submitter that accepts ``E``."""
-    return b"E" + _encode_body(failure)
+    """The bytes of ``result`` for a job that failed (tag ``E``); only for a submitter that accepts ``E``.
+
+    Lone surrogates (a file name in a message, say) become ``\\udcff`` in so many characters: a failure is always told.
+    """
+    return b"E" + _encode_body(printable_failure(failure))
+
+
+def printable_failure(failure: Failure) -> Failure:
+    """``failure`` with text that has a UTF-8 form."""
+    return Failure(
+        _escaped(failure.type),
+        _escaped(failure.message),
+        None if failure.traceback is None else _escaped(failure.traceback),
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def encode_outcome(result: Result, *, dialect: str | Dialect, accept: frozenset[str]) -> bytes:
     """The bytes of ``result`` for either outcome.
 
-    Raises ``EncodeError`` for a failure whose submitter does not accept ``E``: ``T`` and ``J`` cannot say it.
+    Raises ``EncodeError`` for a failure whose submitter does not accept ``E``: ``T`` and ``J`` cannot say it; nor
+    can a dialect without tags.
     """
+    known = dialect_named(dialect)
     if isinstance(result, Success):
-        return encode_result(result.value, dialect=dialect, accept=accept)
-    if "E" not in accept:
+        return encode_result(result.value, dialect=known, accept=accept)
+    if "E" not in accept or not known.tagged_results:
         raise EncodeError("the submitter of this job does not read failures (tag E)", field="result")
     return encode_failure(result)
 
@@ -98,16 +126,17 @@ def decode_result(
     have; both carry ``raw`` and the ``key``.
     """
     known = dialect_named(dialect)
+    tag = 1 if known.tagged_results and raw else 0
     try:
         if len(raw) > limits.max_bytes:
             raise ResultDecodeError(f"{len(raw)} bytes; the limit is {limits.max_bytes}")
-        if not known.tagged_results or not raw:
+        if not tag:
             return Success(string_reader(strings)(raw))
         decode = _BY_TAG.get(raw[:1], _unknown_tag)
         return decode(raw, strings, limits)
     except UnicodeDecodeError as error:
         reason = "not valid UTF-8; use the string policy 'auto' or 'bytes' to read it"
-        raise ResultDecodeError(reason, key=key, field="result", offset=error.start + 1, raw=raw) from None
+        raise ResultDecodeError(reason, key=key, field="result", offset=tag + error.start, raw=raw) from None
     except DecodeError as error:
         if isinstance(error, ResultDecodeError | MismatchError):
             error.raw = raw
@@ -128,10 +157,11 @@ def _json(raw: bytes, strings: StringPolicy, limits: Limits) -> Result:
 
 
 def _failure(raw: bytes, strings: StringPolicy, limits: Limits) -> Result:
-    del strings, limits
+    del strings
+    check_size(raw, limits)
     try:
         return _decode_body(raw[1:])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ResultDecodeError(f"a failure (tag E) that is no {{type, message}} object: {error}") from None
 
 
