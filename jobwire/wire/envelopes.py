@@ -12,10 +12,10 @@ import msgspec
 
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError, MismatchError, ResultDecodeError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.wire.json_text import encode_json
+from jobwire.wire.json_text import check_depth, check_size, encode_json
 from jobwire.wire.meta import check_parameter_name
 from jobwire.wire.plain import parameters_of, to_plain
-from jobwire.wire.results import Failure
+from jobwire.wire.results import Failure, printable_failure
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = [
@@ -63,24 +63,26 @@ def _json_text(value: Text, field: str) -> str:
         ) from None
 
 
-def _refuse_bytes(value: object, field: str) -> None:
-    stack = [(value, field)]
+def _plain_without_bytes(value: object, field: str) -> Any:
+    try:
+        plain = to_plain(value)
+    except EncodeError as error:
+        raise EncodeError(error.reason, field=field) from error
+    stack = [plain]
     seen: set[int] = set()  # a value may contain itself; encode_json refuses that later
     while stack:
-        item, where = stack.pop()
-        if id(item) in seen:
-            continue
-        if isinstance(item, bytes | bytearray | memoryview):
-            raise EncodeError(
-                "bytes have no place in the JSON of mode 'simple'; decode them, or use mode 'reliable'", field=where
-            )
+        item = stack.pop()
         if isinstance(item, dict | list | tuple):
-            seen.add(id(item))
-        if isinstance(item, dict):
-            stack += [(key, where) for key in item if not isinstance(key, str)]
-            stack += [(child, f"{where}.{key}") for key, child in item.items()]
-        elif isinstance(item, list | tuple):
-            stack += [(child, f"{where}[{index}]") for index, child in enumerate(item)]
+            if id(item) not in seen:
+                seen.add(id(item))
+                stack += (*item, *item.values()) if isinstance(item, dict) else item
+        elif isinstance(item, bytes | bytearray | memoryview):
+            raise EncodeError(
+                f"bytes, {printable(bytes(item), at_most=20)}, have no place in the JSON of mode 'simple'; decode "
+                "them, or use mode 'reliable'",
+                field=field,
+            )
+    return plain
 
 
 def encode_job_envelope(
@@ -90,18 +92,19 @@ def encode_job_envelope(
     reply_to: Text,
     queued: float | None = None,
     expires: float | None = None,
-    traceparent: str | None = None,
+    traceparent: Text | None = None,
 ) -> bytes:
     """A submission as one JSON object; raises ``EncodeError`` for bytes anywhere in it."""
     parameters: dict[str, Any] = {}
     for key, value in parameters_of(data).items():
         name = _json_text(key, "data")
         check_parameter_name(name.encode())
-        plain = to_plain(value)
-        _refuse_bytes(plain, name)
-        parameters[name] = plain
+        if name in parameters:
+            raise EncodeError("two parameters, one named by str and one by bytes, have this name", field=name)
+        parameters[name] = _plain_without_bytes(value, name)
     envelope = {"id": _json_text(job_id, "id"), "_reply_to": _json_text(reply_to, "_reply_to")}
-    extras = {"_queued": _fifteen_digits(queued), "_expires": _fifteen_digits(expires), "_traceparent": traceparent}
+    parent = None if traceparent is None else _json_text(traceparent, "_traceparent")
+    extras = {"_queued": _fifteen_digits(queued), "_expires": _fifteen_digits(expires), "_traceparent": parent}
     return encode_json(
         {**envelope, **{name: value for name, value in extras.items() if value is not None}, "data": parameters}
     )
@@ -127,10 +130,12 @@ def decode_job_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Tex
             raw=raw,
         )
     try:
-        _check_size(raw, limits)
-        return _decode_job(raw)
-    except (msgspec.MsgspecError, DecodeError, RecursionError) as error:
+        check_size(raw, limits)
+        envelope = _decode_job(raw)
+        check_depth(envelope.data, raw, limits)
+    except (msgspec.MsgspecError, DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JobDecodeError(f"not a job envelope: {error}", key=key, raw=raw) from None
+    return envelope
 
 
 def encode_reply_envelope(
@@ -144,11 +149,9 @@ def encode_reply_envelope(
     """A reply as one JSON object: ``failure`` where given, else ``value``; raises ``EncodeError`` for bytes in it."""
     body: dict[str, Any] = {"id": _json_text(job_id, "id")}
     if failure is None:
-        plain = to_plain(value)
-        _refuse_bytes(plain, "result")
-        body["result"] = plain
+        body["result"] = _plain_without_bytes(value, "result")
     else:
-        body["error"] = msgspec.to_builtins(failure)
+        body["error"] = msgspec.to_builtins(printable_failure(failure))
     times = {"_started": _fifteen_digits(started), "_processed": _fifteen_digits(processed)}
     return encode_json({**body, **{name: value for name, value in times.items() if value is not None}})
 
@@ -167,15 +170,11 @@ def decode_reply_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: T
             raw=raw,
         )
     try:
-        _check_size(raw, limits)
+        check_size(raw, limits)
         reply = _decode_reply(raw)
-    except (msgspec.MsgspecError, DecodeError, RecursionError) as error:
+        check_depth(reply.result, raw, limits)
+    except (msgspec.MsgspecError, DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResultDecodeError(f"not a reply envelope: {error}", key=key, raw=raw) from None
     if reply.result is msgspec.UNSET and reply.error is None:
         raise ResultDecodeError("a reply with neither result nor error", key=key, raw=raw)
     return reply
-
-
-def _check_size(raw: bytes, limits: Limits) -> None:
-    if len(raw) > limits.max_bytes:
-        raise DecodeError(f"{len(raw)} bytes; the limit is {limits.max_bytes}", raw=raw)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
-from jobwire.errors import ServerError
+from jobwire.errors import EncodeError, ServerError
 from jobwire.wire import commands as c
 from jobwire.wire import meta as m
 from jobwire.wire.commands import Command, Reply
@@ -19,9 +20,13 @@ from jobwire.wire.jobs import Job
 from jobwire.wire.keys import channel
 from jobwire.wire.modes import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
 from jobwire.wire.results import Failure, Result, Success
-from jobwire.wire.text import epoch, parse_epoch, wire_bytes
+from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
 
 __all__ = ["Simple"]
+
+_CARRIED = frozenset({m.EXPIRES, m.TRACEPARENT})
+# A reply envelope can always say that a job failed, and nothing is ever recovered to a queue.
+_MEANT_OTHERWISE = frozenset({m.ACCEPT, m.QUEUE})
 
 
 class Simple(Mode):
@@ -33,13 +38,17 @@ class Simple(Mode):
     moves_jobs = False
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
+        extensions = dict(m.encode_meta(name, value) for name, value in submission.meta.items())
+        homeless = extensions.keys() - _CARRIED - _MEANT_OTHERWISE
+        if homeless:
+            raise EncodeError("an envelope of mode 'simple' has no place for this field", field=min(homeless))
         envelope = encode_job_envelope(
             submission.id,
             submission.data,
             reply_to=submission.reply_to,
             queued=submission.queued,
-            expires=parse_epoch(_extension(submission, m.EXPIRES)),
-            traceparent=None if (parent := _extension(submission, m.TRACEPARENT)) is None else parent.decode(),
+            expires=parse_epoch(extensions.get(m.EXPIRES)),
+            traceparent=extensions.get(m.TRACEPARENT),
         )
         return self._together((c.list_push(queue, envelope),))
 
@@ -69,7 +78,7 @@ class Simple(Mode):
         }
         return Job(
             id=envelope.id,
-            data={**envelope.data},
+            data=cast("dict[Text, object]", envelope.data),
             reply_to=envelope.reply_to,
             queued=envelope.queued,
             # Failures are part of the reply envelope, whoever asked.
@@ -94,8 +103,3 @@ class Simple(Mode):
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         del taken
         return ()
-
-
-def _extension(submission: Submission, field: bytes) -> bytes | None:
-    value = submission.meta.get(field.decode())
-    return None if value is None else wire_bytes(value)
