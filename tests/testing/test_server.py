@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -144,8 +145,13 @@ def test_a_paused_server_can_be_stopped() -> None:
 
 def test_what_does_not_start_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    real = server_module.tempfile.mkdtemp
-    monkeypatch.setattr(server_module.tempfile, "mkdtemp", lambda **options: made.append(real(**options)) or made[-1])
+    real = tempfile.mkdtemp
+
+    def making(prefix: str) -> str:
+        made.append(real(prefix=prefix))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", making)
     with pytest.raises(ConnectError, match="ended at once"):
         RedisServer(args=["--no-such-option", "1"])
     assert made
