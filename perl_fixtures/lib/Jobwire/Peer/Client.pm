@@ -82,9 +82,10 @@ sub submit {
 sub outcome {
     my ($f) = @_;
     return (failed => error => 'cancelled', kind => 'cancelled') if $f->is_cancelled;
-    my ($error, $kind) = $f->failure;
+    my ($error, $kind, @details) = $f->failure;
     return (result => value => to_tagged(($f->get)[0])) unless defined $error;
     return (timeout => error => "$error") if ($kind // '') eq 'timeout';
+    $kind = $details[0] if ($kind // '') eq 'job';    # the type of the error, as the worker named it
     return (failed => error => "$error", kind => $kind);
 }
 

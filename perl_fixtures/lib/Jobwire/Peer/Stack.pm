@@ -63,6 +63,8 @@ sub libraries {
 # Each mode of Job::Async::Redis's documentation => the type to hand to Job::Async->client and ->worker.
 sub modes {
     my %type = (reliable => 'redis');
+    # The backends of this repository write what 0.004 and master write.
+    return \%type unless dialect() eq '0.004' or dialect() eq 'master';
     for my $mode (qw(simple recoverable)) {
         my $class = ucfirst $mode;
         next unless eval "require Job::Async::Client::Redis::$class; require Job::Async::Worker::Redis::$class; 1";
@@ -97,7 +99,6 @@ sub arguments {
         %{ $start->{options} // {} },
     );
     return reliable_arguments($role, %want) if $reliable;
-    unsupported('use_multi outside reliable mode') if delete $want{use_multi};
     delete $want{processing_queue};
     return %want;
 }

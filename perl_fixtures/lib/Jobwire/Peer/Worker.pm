@@ -43,11 +43,13 @@ sub start {
 
 sub count { shift->{count} }
 
-# Asks for no further job; one pop may still be in flight.
+# Asks for no further job. One pop may still be in flight; what it brings is not lost in mode reliable, and the stop of
+# the other modes waits for it.
 sub running {
     my ($self) = @_;
-    $self->{worker}->configure(max_concurrent_jobs => 0);
-    return values %{ $self->{running} };
+    my $worker = $self->{worker};
+    $worker->configure(max_concurrent_jobs => 0);
+    return (values %{ $self->{running} }, $worker->isa('Jobwire::Redis::Worker') ? $worker->stop : ());
 }
 
 # Its connections: the one on which results may still be on their way (made by the first job), and the one that pops.
