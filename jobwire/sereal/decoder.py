@@ -193,7 +193,7 @@ class Body:
         if tag == tags.STR_UTF8:
             self.wide = True
             return self.utf8(self.raw(self.varint()), at)
-        if tag == tags.COPY:
+        if tag in (tags.COPY, tags.ALIAS):  # Perl's encoder, told to alias strings, writes ALIAS even as a key
             return self.copied_string(tag, what)
         raise self.error(f"{tags.tag_name(tag)} where {what} (a string) must stand", at=at, tag=self.data[at])
 
@@ -207,7 +207,7 @@ class Body:
             return known
         back = self.pos
         self.pos = target
-        if self.data[target] & 0x7F == tags.COPY:
+        if self.data[target] & 0x7F in (tags.COPY, tags.ALIAS):
             raise self.error("COPY of a COPY", at=at, tag=tag)
         value = self.strings[target] = self.string(what)
         if self.pos > at:

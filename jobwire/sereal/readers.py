@@ -128,27 +128,35 @@ def _refn(body: Body, tag: int) -> object:
     """A reference; what it is in Python depends on what follows. Never waits for the contents."""
     following = body.skip_pad()
     place = body.pos - 1
+    if following & 0x7F == tags.ALIAS:
+        return _refp(body, tags.ALIAS)
+    tracked = following & tags.TRACK and not body.in_copy
+    if following & 0x7F == tags.COPY:
+        following = _through_copy(body, following)
     plain = following & 0x7F
-    if plain == tags.COPY:
-        body.begin_copy(plain)
-        following = body.skip_pad()
-        place = body.pos - 1
-        plain = following & 0x7F
+    face: object
     if plain in _REFERENTS:
-        body.place = place
         face = _REFERENTS[plain](body, plain)
-        if following & tags.TRACK:
-            body.refs[place] = face
-        return face
-    if plain == tags.ALIAS:
-        return _refp(body, plain)
-    body.pos = place
-    ref = ScalarRef()
+    else:
+        body.pos = place
+        face = ref = ScalarRef()
+        body.push(RefFrame(ref))
+    if tracked:
+        body.refs[place] = face
     body.place = place
-    if following & tags.TRACK:
-        body.refs[place] = ref
-    body.push(RefFrame(ref))
-    return ref
+    return face
+
+
+def _through_copy(body: Body, tag: int) -> int:
+    """Follow a COPY of something that is referred to as itself (a hash, say); leave others where they are."""
+    start = body.pos
+    target = body.offset(tag)
+    body.pos = start
+    if body.data[target] & 0x7F not in _REFERENTS:
+        return tag
+    body.begin_copy(tag)
+    body.pos = target + 1
+    return body.data[target]
 
 
 def _refp(body: Body, tag: int) -> object:
@@ -163,10 +171,13 @@ def _refp(body: Body, tag: int) -> object:
 
 
 def _alias(body: Body, tag: int) -> object:
-    at = body.pos - 1
+    at, start = body.pos - 1, body.pos
     target = body.offset(tag)
     if target in body.values:
         return body.value_at(target)
+    if body.data[target] & tags.TRACK and _is_string(body.data[target] & 0x7F):  # a hash key
+        body.pos = start
+        return body.copied_string(tag, "a string")
     raise body.error("ALIAS of an item that was not tracked", at=at, tag=tag)
 
 
@@ -179,12 +190,15 @@ def _weaken(body: Body, tag: int) -> object:
     return body.readers[following](body, following)
 
 
+def _is_string(plain: int) -> bool:
+    return plain >= tags.SHORT_BINARY or plain in (tags.BINARY, tags.STR_UTF8)
+
+
 def _copy(body: Body, tag: int) -> object:
     """A string at once (made only once); anything else in a frame that comes back here."""
     at, start = body.pos - 1, body.pos
     target = body.offset(tag)
-    plain = body.data[target] & 0x7F
-    if plain >= tags.SHORT_BINARY or plain in (tags.BINARY, tags.STR_UTF8):
+    if _is_string(body.data[target] & 0x7F):
         body.pos = start
         if body.in_copy:
             raise body.error("COPY of something that holds a COPY", at=at, tag=tag)
@@ -231,7 +245,7 @@ def _blessed(body: Body, tag: int, name: Text) -> object:
     face, place = _bless_target(body)
     found = _object_of(body, tag, name, face, frozen)
     if isinstance(found, PerlObject):
-        if place in body.refs:
+        if place in body.refs and not body.in_copy:
             body.refs[place] = found
         if hooked is not None:
             hooked.found = found
@@ -278,10 +292,10 @@ def _boolean(body: Body) -> bool | None:
         if plain in _SCALAR_TAGS or plain >= tags.SHORT_BINARY:
             value = body.readers[plain](body, plain)
             answer = value not in (None, 0, "", "0", b"", b"0")
-            if inner & tags.TRACK:
+            if inner & tags.TRACK and not body.in_copy:
                 body.values[inner_at] = value
                 body.refs[inner_at] = answer
-            if outer & tags.TRACK:
+            if outer & tags.TRACK and not body.in_copy:
                 body.values[outer_at] = answer
             return answer
     body.pos = start
@@ -292,8 +306,11 @@ def _boolean(body: Body) -> bool | None:
 
 
 def _tracked(body: Body, tag: int) -> object:
+    """Remembers the item; when it is read again through COPY, the first one stays the one referred to."""
     at = body.pos - 1
     plain = tag & 0x7F
+    if body.in_copy:
+        return body.readers[plain](body, plain)
     value = body.values[at] = body.readers[plain](body, plain)
     if plain in _REFERENTS:
         body.refs[at] = value

@@ -154,13 +154,51 @@ def bare(node: Node, *, blessed: bool = True) -> Node:
         if name in {"up", "upkey", "weak"} or (name == "c" and not blessed):
             continue
         if name == "a":
-            item = [bare(child, blessed=blessed) for child in item]
+            kept[name] = [bare(child, blessed=blessed) for child in item]
         elif name == "h":
-            item = [[key, bare(child, blessed=blessed)] for key, child in item]
+            kept[name] = [[key, bare(child, blessed=blessed)] for key, child in item]
         elif name == "r":
-            item = bare(item, blessed=blessed)
-        kept["b" if name == "jb" else name] = item
+            kept[name] = bare(item, blessed=blessed)
+        else:
+            kept["b" if name == "jb" else name] = item
     return kept
+
+
+def without_string_identity(node: Node) -> Node:
+    """``node`` with references to strings spelled out each time, and the other ids counted anew."""
+    by_id: dict[int, Node] = {}
+    numbers: dict[int, int] = {}
+
+    def collect(item: Node) -> None:
+        if "id" in item:
+            by_id[item["id"]] = item
+        for child in [
+            *item.get("a", []),
+            *(pair[1] for pair in item.get("h", [])),
+            *([item["r"]] if "r" in item else []),
+        ]:
+            collect(child)
+
+    def walk(item: Node) -> Node:
+        target = by_id[item["again"]] if "again" in item else item
+        if "s" in target.get("r", {}):
+            return {name: value for name, value in target.items() if name != "id"}
+        if "again" in item:
+            return {"again": numbers[item["again"]]}
+        if "id" not in item:
+            return item
+        numbers[item["id"]] = len(numbers)
+        item = {**item, "id": numbers[item["id"]]}
+        if "a" in item:
+            item["a"] = [walk(child) for child in item["a"]]
+        elif "h" in item:
+            item["h"] = [[key, walk(child)] for key, child in item["h"]]
+        elif "r" in item:
+            item["r"] = walk(item["r"])
+        return item
+
+    collect(node)
+    return walk(node)
 
 
 _characters = st.one_of(
@@ -173,7 +211,9 @@ _texts = st.one_of(
     st.text(st.characters(max_codepoint=0x7F), max_size=12),
     st.text(_characters, max_size=12),
     st.text(st.characters(max_codepoint=0xFF), min_size=28, max_size=140),
-    st.sampled_from(["", "key", "name", "abcd", "1", "0", "é", "Ã©", "x" * 31, "x" * 32, "é" * 16, "x" * 127, "x" * 128]),
+    st.sampled_from(
+        ["", "key", "name", "abcd", "1", "0", "é", "Ã©", "x" * 31, "x" * 32, "é" * 16, "x" * 127, "x" * 128]
+    ),
 )
 _flag = st.sampled_from([{}, {"up": 1}])
 _strings = st.builds(lambda text, flag: {"s": perl_hex(text), **flag}, _texts, _flag)

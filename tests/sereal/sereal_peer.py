@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).parents[2] / "perl_fixtures" / "bin" / "sereal-peer.pl"
-INSTALL = "install libsereal-encoder-perl and libsereal-decoder-perl (Debian), or Sereal::Encoder and Sereal::Decoder (CPAN)"
+INSTALL = (
+    "install libsereal-encoder-perl and libsereal-decoder-perl (Debian), or Sereal::Encoder and Sereal::Decoder (CPAN)"
+)
 
 
 class PeerError(Exception):
@@ -22,7 +24,9 @@ def missing() -> str | None:
     perl = os.environ.get("JOBWIRE_PERL", "perl")
     if shutil.which(perl) is None:
         return f"no perl on PATH; {INSTALL}"
-    probe = subprocess.run([perl, "-MSereal::Encoder", "-MSereal::Decoder", "-e", "1"], capture_output=True, check=False)
+    probe = subprocess.run(
+        [perl, "-MSereal::Encoder", "-MSereal::Decoder", "-e", "1"], capture_output=True, check=False
+    )
     return None if probe.returncode == 0 else f"Perl has no Sereal; {INSTALL}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sereal_nodes import bare, build, describe, nodes
+from sereal_nodes import bare, build, describe, nodes, without_string_identity
 from sereal_peer import SerealPeer
 
 from jobwire.sereal import dumps, loads
@@ -90,14 +90,19 @@ def test_python_reads_what_perl_writes(perl: SerealPeer, data: st.DataObject, op
     if options["no_bless_objects"] and options["protocol_version"] < 5:
         node = _without_booleans(node)
     value = loads(perl.encode(node, **options), strings=strings)
-    assert describe(value) == bare(node, blessed=not options["no_bless_objects"])
+    assert shown(describe(value), options) == shown(bare(node, blessed=not options["no_bless_objects"]), options)
+
+
+def shown(node: Any, options: Any) -> Any:
+    """With ``aliased_dedupe_strings`` Perl makes equal strings one scalar: references to them cannot be told apart."""
+    return without_string_identity(node) if "aliased_dedupe_strings" in options else node
 
 
 @given(node=nodes(booleans="jb", frozen=True), options=perl_options())
 @settings(many, max_examples=max(30, EXAMPLES // 10))
 def test_python_reads_what_perl_froze(perl: SerealPeer, node: Any, options: Any) -> None:
     options.update(no_bless_objects=0, freeze_callbacks=1, protocol_version=max(2, options["protocol_version"]))
-    assert describe(loads(perl.encode(node, **options), strings="exact")) == bare(node)
+    assert shown(describe(loads(perl.encode(node, **options), strings="exact")), options) == shown(bare(node), options)
 
 
 def _without_booleans(node: Any) -> Any:
@@ -119,9 +124,7 @@ def _without_booleans(node: Any) -> Any:
 def test_header_both_ways(perl: SerealPeer, node: Any, header: Any, version: int, compression: Any) -> None:
     if bare(header) == {"u": 1}:
         header = {"i": "7"}  # None as header means that there is none
-    document = dumps(
-        build(node), header=build(header), version=version, compression=compression, compress_threshold=0
-    )
+    document = dumps(build(node), header=build(header), version=version, compression=compression, compress_threshold=0)
     answer = perl.ask(cmd="describe", document=document.hex(), header=True)
     assert answer == {"body": bare(node), "header": bare(header)}
     node, header = ({**tree} for tree in (node, header))
