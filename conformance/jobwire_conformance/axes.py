@@ -201,15 +201,16 @@ def _families(specs: list[PeerSpec]) -> list[frozenset[str]]:
 def _spread(base: Instance, profile: Profile, *, main: bool) -> Iterator[Instance]:
     axes = base.case.axes
     if profile == "full":
-        for multi, prefix, codec, concurrency in itertools.product(
-            axes.use_multi, axes.prefix, axes.codec, axes.concurrency
-        ):
+        multis = axes.use_multi if base.mode == "reliable" else axes.use_multi[:1]
+        for multi, prefix, codec, concurrency in itertools.product(multis, axes.prefix, axes.codec, axes.concurrency):
             yield replace(base, use_multi=multi, prefix=prefix, codec=codec, concurrency=concurrency)
         return
     yield base
     if profile == "smoke" or not main:
         return
-    yield from (replace(base, use_multi=value) for value in axes.use_multi[1:])
+    if base.mode == "reliable":
+        # Perl has the option in this mode alone.
+        yield from (replace(base, use_multi=value) for value in axes.use_multi[1:])
     yield from (replace(base, prefix=value) for value in axes.prefix[1:])
     yield from (replace(base, codec=value) for value in axes.codec[1:])
     yield from (replace(base, concurrency=value) for value in axes.concurrency[1:])

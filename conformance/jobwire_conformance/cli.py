@@ -1,0 +1,222 @@
+"""``jobwire-conformance``: run, list, render, doctor, schemas."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from . import doctor, terminal
+from .axes import Profile
+from .cases import CaseError, load_cases
+from .expected import Expectations, ExpectedError, default_lists, load_expected
+from .registry import UsageFault
+from .rendering import FORMATS, write_rendering
+from .report import Report, ReportError, read_report
+from .runner import Planned
+from .selection import failed_names
+from .servers import Environment, EnvironmentFault, make_factory
+from .session import Peers, Request, make_plan, meet_peers, run_session
+from .verdicts import Exit
+
+__all__ = ["main"]
+
+_DEFAULT_PEERS: dict[str, list[str]] = {
+    "smoke": ["python"],
+    "ci": ["python:*", "perl:*"],
+    "full": ["python:*", "perl:*"],
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jobwire-conformance",
+        description="Do these two programs understand each other over Redis? Real processes, a real Redis, every byte.",
+        epilog="Exit status: 0 conformant, 1 not conformant, 2 usage, 3 environment, 4 stale list of expectations.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run cases between peers and report")
+    _add_selection(run)
+    run.add_argument("--redis", help="URL, docker:<image>, local, embedded, or the path of a server binary")
+    run.add_argument("-j", "--jobs", type=int, default=2, help="instances at a time, each with a server of its own (2)")
+    run.add_argument("-x", dest="max_fail", action="store_const", const=1, help="stop after the first failure")
+    run.add_argument("--max-fail", type=int, default=0, metavar="N", help="stop after N failures")
+    run.add_argument("--timeout-factor", type=float, default=1.0, metavar="F", help="multiply every time-out (1.0)")
+    run.add_argument("--expected", type=Path, action="append", metavar="FILE", help="a list instead of the suite's own")
+    run.add_argument("--record", type=Path, metavar="FOLDER", help="keep the traffic of golden cases that pass there")
+    run.add_argument("--list", action="store_true", help="print the instances instead of running them")
+    _add_output(run)
+    listing = commands.add_parser("list", help="print the instances of a run")
+    _add_selection(listing)
+    render = commands.add_parser("render", help="make a rendering of a report (JSON lines)")
+    render.add_argument("report", type=Path)
+    _add_output(render)
+    check = commands.add_parser("doctor", help="say what is here, what is missing and how to get it")
+    check.add_argument("--redis")
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--peer", action="append", metavar="PEER", help="client and worker: python[:DIALECT|:*], perl, "
+                        "golden, cmd:PROGRAM; repeat for several")  # fmt: skip
+    parser.add_argument("--client", action="append", metavar="PEER", help="client only")
+    parser.add_argument("--worker", action="append", metavar="PEER", help="worker only")
+    parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci")
+    parser.add_argument("--cases", type=Path, metavar="FOLDER", help="cases instead of the suite's own")
+    parser.add_argument(
+        "--run", action="append", default=[], metavar="GLOB", help="only these: case ID, requirement, tag"
+    )
+    parser.add_argument("--skip", action="append", default=[], metavar="GLOB", help="not these")
+    parser.add_argument("--last-failed", action="store_true", help="only what did not do well in the last run")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", action="append", choices=sorted(FORMATS), help="repeat for several, with --output each"
+    )
+    parser.add_argument("--output", action="append", type=Path, metavar="FILE", help="default: standard output")
+
+
+def last_report() -> Path:
+    """Where the report of the last run is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "jobwire" / "conformance-last.jsonl"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser().parse_args(words)
+    except SystemExit as end:
+        return Exit.CONFORMANT if end.code in (0, None) else Exit.USAGE
+    try:
+        return _COMMANDS[options.command](options, words)
+    except (UsageFault, CaseError, ExpectedError, ReportError) as fault:
+        return _say(str(fault), Exit.USAGE)
+    except EnvironmentFault as fault:
+        return _say(str(fault), Exit.ENVIRONMENT)
+    except KeyboardInterrupt:
+        return _say("interrupted", Exit.NOT_CONFORMANT)
+
+
+def _say(message: str, status: Exit) -> int:
+    sys.stderr.write(f"jobwire-conformance: {message}\n")
+    return status
+
+
+def _request(options: argparse.Namespace, words: list[str]) -> Request:
+    chosen = list(options.peer or [])
+    clients, workers = [*chosen, *(options.client or [])], [*chosen, *(options.worker or [])]
+    profile: Profile = options.profile
+    if not clients and not workers:
+        clients = workers = _DEFAULT_PEERS[profile]
+    only = None
+    if options.last_failed:
+        only = failed_names(last_report())
+        if only is None:
+            raise UsageFault("there is no last run to take the failures from")
+    return Request(
+        cases=load_cases(options.cases) if options.cases else load_cases(),
+        clients=clients,
+        workers=workers,
+        profile=profile,
+        run=options.run,
+        skip=options.skip,
+        only=only,
+        jobs=getattr(options, "jobs", 1),
+        max_fail=getattr(options, "max_fail", 0) or 0,
+        timeout_factor=getattr(options, "timeout_factor", 1.0),
+        record=getattr(options, "record", None),
+        command=["jobwire-conformance", *words],
+    )
+
+
+def _run(options: argparse.Namespace, words: list[str]) -> int:
+    request = _request(options, words)
+    if options.list:
+        return _list(options, words)
+    _check_outputs(options)
+    environment = make_factory(options.redis)
+    expectations = load_expected(options.expected or default_lists())
+    report = asyncio.run(_whole_run(request, environment, expectations))
+    _write(report, options)
+    return report.footer.status
+
+
+async def _whole_run(request: Request, environment: Environment, expectations: Expectations) -> Report:
+    peers = await meet_peers(request)
+    for name, why in peers.missing.items():
+        sys.stderr.write(f"missing: {name}: {why}\n")
+    await _add_replays(request, peers)
+    plan = make_plan(request, peers)
+    progress = terminal.Progress(len(plan))
+    place = last_report()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_suffix(".part")
+    with unfinished.open("wb") as out:
+        report = await run_session(request, peers, plan, environment, expectations, out=out, on_verdict=progress)
+    unfinished.replace(place)
+    progress.end()
+    return report
+
+
+async def _add_replays(request: Request, peers: Peers) -> None:
+    """Where Perl was asked for and is not here, recordings of it are played instead; the run stays not conformant."""
+    if not any(name.startswith("perl") for name in peers.missing):
+        return
+    replay = Request(cases=request.cases, clients=["golden:*"], workers=["golden:*"])
+    found = await meet_peers(replay)
+    peers.specs.update(found.specs)
+    peers.commands.update(found.commands)
+    peers.clients += found.clients
+    peers.workers += found.workers
+
+
+def _list(options: argparse.Namespace, words: list[str]) -> int:
+    request = _request(options, words)
+    peers = asyncio.run(meet_peers(request))
+    plan = make_plan(request, peers)
+    for item in plan:
+        sys.stdout.write(f"{item.instance.name}\n")
+    sys.stderr.write(_tally(plan))
+    return Exit.CONFORMANT
+
+
+def _tally(plan: list[Planned]) -> str:
+    cases = {item.instance.case.id for item in plan}
+    return f"{len(cases)} cases, {len(plan)} instances\n"
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    formats, outputs = options.format or [], options.output or []
+    if len(outputs) > max(1, len(formats)) or (len(formats) > 1 and len(outputs) != len(formats)):
+        raise UsageFault("several formats need an --output each, in the same order")
+
+
+def _write(report: Report, options: argparse.Namespace) -> None:
+    formats: list[str] = options.format or ["terminal"]
+    outputs: list[Path | None] = list(options.output or [None])
+    for name, output in zip(formats, outputs, strict=False):
+        write_rendering(report, name, output)
+    if options.format and None not in outputs and options.command == "run":
+        sys.stdout.write(terminal.render(report, colour=terminal.coloured(sys.stdout)))
+
+
+def _render(options: argparse.Namespace, _words: list[str]) -> int:
+    _check_outputs(options)
+    try:
+        report = read_report(options.report)
+    except OSError as error:
+        raise UsageFault(f"{options.report}: {error.strerror}") from None
+    _write(report, options)
+    return Exit.CONFORMANT
+
+
+def _doctor(options: argparse.Namespace, _words: list[str]) -> int:
+    return doctor.main(options.redis)
+
+
+_COMMANDS = {"run": _run, "list": _list, "render": _render, "doctor": _doctor}

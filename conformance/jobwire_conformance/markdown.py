@@ -1,0 +1,79 @@
+"""Markdown, for job summaries: the matrix, what went wrong, what is known to fail and why."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from .report import Report, VerdictLine
+from .verdicts import GOOD, SIGN, Verdict
+
+__all__ = ["render"]
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _matrix(report: Report) -> list[str]:
+    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for line in report.verdicts:
+        cells[line.client or "(runner)", line.worker or "(runner)"][str(line.verdict)] += 1
+    clients = list(dict.fromkeys(key[0] for key in cells))
+    workers = list(dict.fromkeys(key[1] for key in cells))
+    rows = [f"| client ↓ worker → | {' | '.join(workers)} |", "|---" * (len(workers) + 1) + "|"]
+    for client in clients:
+        row = []
+        for worker in workers:
+            counts = cells.get((client, worker))
+            row.append(" ".join(f"{SIGN[Verdict(name)]} {count}" for name, count in sorted((counts or {}).items())))
+        rows.append(f"| {client} | {' | '.join(row)} |")
+    return rows
+
+
+def _row(line: VerdictLine) -> str:
+    axes = " ".join(f"{key}={value}" for key, value in line.axes.items())
+    who = f"{line.client or '(runner)'} → {line.worker or '(runner)'}"
+    return f"| {SIGN[line.verdict]} {line.verdict} | `{line.case}` | {line.mode} {who} {axes} | {_cell(line.reason)} |"
+
+
+def _grouped(report: Report) -> list[str]:
+    """Known failures by reason: one row a reason, with the cases and pairs it covers."""
+    groups: dict[tuple[str, str], list[VerdictLine]] = defaultdict(list)
+    for line in report.verdicts:
+        if line.verdict is Verdict.KNOWN_FAILING:
+            groups[line.reason.partition(" (shown by:")[0], line.link].append(line)
+    rows = []
+    for (reason, link), lines in groups.items():
+        cases = sorted({f"`{line.case}`" for line in lines})
+        pairs = sorted({f"{line.client or '(runner)'} → {line.worker or '(runner)'}" for line in lines})
+        shown = ", ".join(cases[:6]) + (f" and {len(cases) - 6} more" if len(cases) > 6 else "")
+        who = ", ".join(pairs[:4]) + (f" and {len(pairs) - 4} more" if len(pairs) > 4 else "")
+        rows.append(f"| {shown} | {who} | {_cell(reason)} | {_cell(link)} |")
+    return rows
+
+
+def render(report: Report) -> str:
+    """The whole report."""
+    header, footer = report.header, report.footer
+    verdict = "**conformant**" if footer.conformant else "**not conformant**"
+    size = f"{header.cases} cases, {header.instances} instances"
+    where = f"profile {header.profile}, {header.redis.get('version', '')}, suite {header.suite}"
+    lines = [
+        "# jobwire conformance",
+        "",
+        f"{verdict}: {size} in {footer.seconds:.0f} s, {where}, {header.began}.",
+        "",
+        *[f"* {why}" for why in footer.why],
+        "",
+        *_matrix(report),
+        "",
+        "Signs: " + ", ".join(f"{sign} {name}" for name, sign in SIGN.items()) + ".",
+    ]
+    bad = [line for line in report.verdicts if line.verdict not in GOOD and line.verdict is not Verdict.UNSUPPORTED]
+    if bad:
+        lines += ["", "## What went wrong", "", "| verdict | case | between | reason |", "|---|---|---|---|"]
+        lines += [_row(line) for line in bad[:200]]
+    known = _grouped(report)
+    if known:
+        lines += ["", "## Known to fail", "", "| cases | pairs | reason | where |", "|---|---|---|---|", *known]
+    return "\n".join(lines) + "\n"

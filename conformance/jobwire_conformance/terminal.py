@@ -1,0 +1,125 @@
+"""The terminal: progress while it runs, and the summary at the end. Colour is never the only sign."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from typing import TextIO
+
+from .report import Report, VerdictLine
+from .verdicts import GOOD, SIGN, Verdict
+
+__all__ = ["Progress", "render"]
+
+_COLOURS = {
+    Verdict.PASS: "32",
+    Verdict.LENIENT: "36",
+    Verdict.FAIL: "31;1",
+    Verdict.ERROR: "35;1",
+    Verdict.UNSUPPORTED: "33",
+    Verdict.KNOWN_FAILING: "2",
+    Verdict.UNEXPECTED_PASS: "31;1",
+    Verdict.FLAKY: "33",
+}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether to write colours there: a terminal, and NO_COLOR not set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+class Progress:
+    """One line that is written over, on a terminal only; elsewhere nothing but the failures."""
+
+    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
+        self._total = total
+        self._stream = stream
+        self._live = stream.isatty()
+        self._colour = coloured(stream)
+        self._counts: Counter[Verdict] = Counter()
+        self._done = 0
+
+    def __call__(self, line: VerdictLine) -> None:
+        """Told of every verdict."""
+        self._done += 1
+        self._counts[line.verdict] += 1
+        if line.verdict not in GOOD and line.verdict is not Verdict.UNSUPPORTED:
+            self._clear()
+            self._stream.write(_failure(line, colour=self._colour) + "\n")
+        if self._live:
+            counts = " ".join(f"{SIGN[verdict]}{count}" for verdict, count in sorted(self._counts.items()))
+            self._stream.write(f"\r\x1b[K{self._done}/{self._total} {counts} {line.case[:40]}")
+            self._stream.flush()
+
+    def _clear(self) -> None:
+        if self._live:
+            self._stream.write("\r\x1b[K")
+
+    def end(self) -> None:
+        """Take the line away."""
+        self._clear()
+        self._stream.flush()
+
+
+def _paint(text: str, verdict: Verdict, *, colour: bool) -> str:
+    return f"\x1b[{_COLOURS[verdict]}m{text}\x1b[0m" if colour else text
+
+
+def _who(line: VerdictLine) -> str:
+    axes = "".join(f" {key}={value}" for key, value in line.axes.items())
+    return f"{line.mode} {line.client or '(runner)'} → {line.worker or '(runner)'}{axes}"
+
+
+def _failure(line: VerdictLine, *, colour: bool) -> str:
+    head = _paint(f"{SIGN[line.verdict]} {line.verdict}", line.verdict, colour=colour)
+    parts = [f"{head} {line.case} [{_who(line)}]", f"    {line.reason}"]
+    if line.expected or line.actual:
+        parts += [f"    expected: {line.expected}", f"    actual:   {line.actual}"]
+    return "\n".join(parts)
+
+
+def render(report: Report, *, colour: bool = False) -> str:
+    """The whole report as text."""
+    header, footer = report.header, report.footer
+    size = f"{header.cases} cases, {header.instances} instances"
+    lines = [
+        f"jobwire conformance {header.suite}, profile {header.profile}: {size}",
+        f"Redis: {header.redis.get('version', '?')}",
+    ]
+    for peer in header.peers:
+        about = f"missing: {peer.missing}" if peer.missing else f"{peer.implementation} {peer.version}, {peer.runtime}"
+        lines.append(f"  {peer.name}: {about}")
+    lines.append("")
+    lines += _matrix(report)
+    bad = [line for line in report.verdicts if line.verdict not in GOOD]
+    for title, wanted in (("What went wrong", False), ("Unsupported", True)):
+        chosen = [line for line in bad if (line.verdict is Verdict.UNSUPPORTED) is wanted]
+        if chosen:
+            lines += ["", f"{title} ({len(chosen)}):"]
+            lines += [_failure(line, colour=colour) for line in chosen[:200]]
+    lines += ["", "  ".join(f"{SIGN[Verdict(name)]} {name} {count}" for name, count in sorted(footer.counts.items()))]
+    lines.append(f"{footer.seconds:.1f} s; {'conformant' if footer.conformant else 'NOT conformant'} ({footer.status})")
+    lines += [f"  {why}" for why in footer.why]
+    return "\n".join(lines) + "\n"
+
+
+def _matrix(report: Report) -> list[str]:
+    """client × worker: how many did well, of how many."""
+    cells: dict[tuple[str, str], Counter[bool]] = {}
+    for line in report.verdicts:
+        if line.verdict is Verdict.UNSUPPORTED:
+            continue
+        key = (line.client or "(runner)", line.worker or "(runner)")
+        cells.setdefault(key, Counter())[line.verdict in GOOD] += 1
+    clients = list(dict.fromkeys(key[0] for key in cells))
+    workers = list(dict.fromkeys(key[1] for key in cells))
+    width = max([len(name) for name in [*clients, "client ↓ worker →"]], default=0)
+    rows = ["  ".join(["client ↓ worker →".ljust(width), *(name.rjust(13) for name in workers)])]
+    for client in clients:
+        row = [client.ljust(width)]
+        for worker in workers:
+            counter = cells.get((client, worker))
+            row.append(("·" if counter is None else f"{counter[True]}/{counter.total()}").rjust(13))
+        rows.append("  ".join(row))
+    return rows
