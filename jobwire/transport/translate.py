@@ -38,15 +38,32 @@ def reason_of(error: BaseException | None) -> str:
     return reason
 
 
+def _remedy(error: BaseException) -> str:
+    """What to do about it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "; name the authority that signed it (ssl_ca_certs=…), or the host as the certificate does"
+        case ssl.SSLError():
+            return "; for a server without TLS write redis://"
+        case socket.gaierror():
+            return "; check the URL and the name server"
+        case ConnectionRefusedError() | FileNotFoundError():
+            return "; is Redis running there?"
+        case _:
+            return ""
+
+
 def connect_error(error: BaseException, where: str) -> ConnectError:
     """No connection to ``where``, because of ``error``."""
     if isinstance(error, ConnectError):
         return error
-    return ConnectError(f"cannot connect to {where}: {reason_of(error)}")
+    return ConnectError(f"cannot connect to {where}: {reason_of(error)}{_remedy(error)}")
 
 
 def timeout_error(where: str, seconds: float) -> ConnectError:
-    return ConnectError(f"cannot connect to {where}: no answer within {seconds:g} s")
+    return ConnectError(
+        f"cannot connect to {where}: no answer within {seconds:g} s; is the address right, and the way free?"
+    )
 
 
 def lost_error(where: str, reason: str) -> ConnectionLost:
@@ -67,12 +84,12 @@ def auth_error(answer: ServerError, where: str) -> ConnectError:
     if _is_refusal(answer):
         return ConnectError(f"{where} refused the connection ({printable(answer.code)})")
     if answer.code == "WRONGPASS" or "invalid password" in text:
-        return AuthError(f"{where} did not accept the user name and password")
+        return AuthError(f"{where} did not accept the user name and password; correct them in the URL")
     if answer.code == "NOAUTH":
         return AuthError(f"{where} asks for a password; give it in the URL")
     if "without any password configured" in text or "no password is set" in text:
-        return AuthError(f"{where} has no password configured, but the URL holds one")
-    return AuthError(f"{where} refused to authenticate")
+        return AuthError(f"{where} has no password configured, but the URL holds one; take it out")
+    return AuthError(f"{where} refused to authenticate; may this user log in there?")
 
 
 def handshake_error(answer: ServerError, where: str) -> ConnectError | None:
