@@ -113,7 +113,7 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``conformance/requirements.toml``.
 
     ``retired``   IDs that were withdrawn
-    ``tested``    requirement → the test file that proves it, where a case between two peers cannot
+    ``tested``    requirement → the test that proves it (``file::function``), where a case between two peers cannot
     ``unproven``  requirement → why nothing proves it
     """
 
@@ -301,9 +301,9 @@ def check_coverage(document: Document, register: Register, cases: Iterable[Proof
         problems += [f"[{table}] {name} gives nothing" for name, value in entries.items() if not value.strip()]
     problems += [f"{name} stands in [tested] and [unproven]" for name in register.tested if name in register.unproven]
     problems += [
-        f"[tested] {name}: there is no {path}"
-        for name, path in register.tested.items()
-        if not (root / path.split("::")[0]).is_file()
+        f"[tested] {name}: there is no {test}"
+        for name, test in register.tested.items()
+        if not _test_exists(root, *test.split("::"))
     ]
     proven = coverage(document, cases)
     for requirement in document.requirements:
@@ -315,6 +315,11 @@ def check_coverage(document: Document, register: Register, cases: Iterable[Proof
         if proven[name] and name in register.unproven:
             problems.append(f"{name} is listed as unproven, but {proven[name][0]} proves it; take it off the list")
     return problems
+
+
+def _test_exists(root: Path, path: str, *function: str) -> bool:
+    file = root / path
+    return file.is_file() and all(f"def {name}(" in file.read_text(encoding="utf-8") for name in function)
 
 
 def without_proven(text: str, proven: Mapping[str, list[str]]) -> str:

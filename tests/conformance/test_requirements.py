@@ -183,12 +183,14 @@ def small() -> r.Document:
 
 
 def test_a_requirement_needs_a_case_a_test_or_a_reason(small: r.Document, tmp_path: Path) -> None:
-    (tmp_path / "test_key.py").touch()
+    (tmp_path / "test_key.py").write_text("def test_it() -> None: ...\n", encoding="utf-8")
     one = [Case("keys/first", ["KEY-1"])]
     missing = "KEY-2 is proven by no case; write one, or list it in requirements.toml with the reason"
     assert r.check_coverage(small, r.Register(), one, tmp_path) == [missing]
     assert r.check_coverage(small, r.Register(unproven={"KEY-2": "needs two servers"}), one, tmp_path) == []
     assert r.check_coverage(small, r.Register(tested={"KEY-2": "test_key.py::test_it"}), one, tmp_path) == []
+    other = r.Register(tested={"KEY-2": "test_key.py::test_other"})
+    assert r.check_coverage(small, other, one, tmp_path) == ["[tested] KEY-2: there is no test_key.py::test_other"]
     assert r.check_coverage(small, r.Register(), [*one, Case("keys/second", ["KEY-2"])], tmp_path) == []
 
 
