@@ -13,6 +13,7 @@ __all__ = [
     "ACCEPT",
     "ERROR",
     "EXPIRES",
+    "MARKS",
     "PROCESSED",
     "QUEUE",
     "QUEUED",
@@ -46,6 +47,9 @@ STANDARD = frozenset({REPLY_TO, QUEUED, STARTED, PROCESSED})
 
 RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR})
 """Names that no parameter may have: the field of that name would win over it in a Perl worker."""
+
+MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR})
+"""What a worker writes beside a submission. A hash of nothing else is a ghost: its job was gone by then."""
 
 _KNOWN_TAGS = frozenset("EV")
 

@@ -260,7 +260,7 @@ class HashMode(Mode):
     def read(self, taken: Taken, reply: Reply) -> Job | None:
         key = job_key(taken.entry)
         fields = c.hash_pairs(reply, key=key)
-        if not fields.keys() - {m.STARTED}:
+        if fields.keys() <= m.MARKS:
             self._check_entry(taken)
             return None
         return decode_job(taken.entry, fields, dialect=self.dialect, strings=self.strings, limits=self.limits)
@@ -277,7 +277,7 @@ class HashMode(Mode):
 
     def vanished(self, taken: Taken) -> tuple[Command, ...]:
         """Drop the entry of a job whose hash is gone, with the ghost that a worker may have left in its place."""
-        return (*self.forget(taken), DELETE_GHOST.call_whole((job_key(taken.entry),), m.STARTED))
+        return (*self.forget(taken), DELETE_GHOST.call_whole((job_key(taken.entry),), *sorted(m.MARKS)))
 
     def _outcome(self, job: Job, result: Result, at: float) -> dict[bytes, bytes]:
         fields = {m.PROCESSED: epoch(at)} if job.dialect.timing_fields else {}
@@ -302,6 +302,10 @@ class HashMode(Mode):
                 c.list_push(self.keyspace.dead, taken.entry),
             )
         )
+
+    def adopt(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        """Push a job that no queue holds any more on ``queue``, to be taken next."""
+        return (c.list_push_next(queue, job_id),)
 
     def count_attempt(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         """Note that the job failed once more; the first reply is how often."""
@@ -424,7 +428,7 @@ def popped(reply: Reply, queues: Sequence[bytes]) -> Taken | None:
     if reply is None:
         return None
     if isinstance(reply, list):
-        queue, entry = reply
+        queue, entry = reply if len(reply) == 2 else (None, None)
         return Taken(_entry(queue, queues[0]), _entry(entry, queues[0]))
     return Taken(queues[0], _entry(reply, queues[0]))
 

@@ -76,9 +76,11 @@ return 1
 """KEYS processing list, list of rejected ones; ARGV entry, record → 1 set aside, 0 given away meanwhile."""
 
 DELETE_GHOST = Script.of("""\
-if redis.call('HLEN', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
-  return redis.call('DEL', KEYS[1])
+local mark = {}
+for _, field in ipairs(ARGV) do mark[field] = true end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if not mark[field] then return 0 end
 end
-return 0
+return redis.call('DEL', KEYS[1])
 """)
-"""KEYS job hash; ARGV the field that a worker writes into a hash that is gone → 1 where that was all there was."""
+"""KEYS job hash; ARGV the fields that a worker writes beside a submission → 1 where these were all there was."""
