@@ -56,6 +56,7 @@ LIFECYCLE: tuple[Transition, ...] = (
     Transition("started", "finish", "processed", "worker", _KEPT, "the result is written into the hash"),
     Transition("processed", "notify", "notified", "worker", _KEPT, "the ID is published to the client"),
     Transition("started", "notify", "notified", "worker", ("simple",), "the reply is published to the client"),
+    Transition("taken", "notify", "notified", "worker", _KEPT, "its hash holds a result already; it is not run again"),
     Transition("processed", "collect", "collected", "client", _KEPT, "a client that sweeps needs no notice"),
     Transition("notified", "collect", "collected", "client", _ALL, "the client has the result; the hash is deleted"),
     Transition("taken", "return", "queued", "worker", _ALL, "a worker that stops puts back what it has not begun"),
@@ -68,6 +69,7 @@ LIFECYCLE: tuple[Transition, ...] = (
     Transition(
         "orphaned", "notify", "notified", "recovery", _KEPT, "a result is there already: only the notice was missing"
     ),
+    Transition("orphaned", "collect", "collected", "client", _KEPT, "a result is there already, found by a sweep"),
     Transition("started", "return", "queued", "worker", _KEPT, "the handler failed and the policy is to retry"),
     Transition("started", "bury", "dead", "worker", _KEPT, "the handler failed, or the job expired, for good"),
     Transition("taken", "bury", "dead", "worker", _KEPT, "the job expired before it was begun"),
@@ -88,9 +90,8 @@ def after(state: State, event: Event, *, mode: ModeName) -> State:
     """The state that follows; raises ``WireError`` where the table has none."""
     target = _TABLE.get((state, event, mode))
     if target is None:
-        raise WireError(
-            f"a job that is {state} cannot {event} in mode {mode}; it can: {', '.join(events_from(state, mode=mode))}"
-        )
+        possible = ", ".join(events_from(state, mode=mode)) or "nothing any more"
+        raise WireError(f"a job that is {state} cannot {event} in mode {mode}; it can: {possible}")
     return target
 
 
