@@ -42,7 +42,8 @@ def encode_rejected(entry: bytes, *, queue: bytes, worker: Text, reason: str, at
         worker=worker if isinstance(worker, str) else ascii(worker),
         queue=text if isinstance(text := readable(queue), str) else ascii(queue),
         entry=_Bytes(b64encode(entry).decode()),
-        reason=reason,
+        # A reason may quote a file name or an entry with lone surrogates.
+        reason=reason.encode(errors="backslashreplace").decode(),
     )
     return _encode(record)
 
@@ -50,6 +51,8 @@ def encode_rejected(entry: bytes, *, queue: bytes, worker: Text, reason: str, at
 def decode_rejected(raw: bytes) -> Rejected:
     """A record of the list; raises ``DecodeError``."""
     try:
-        return _decode(raw)
-    except msgspec.MsgspecError as error:
+        record = _decode(raw)
+        b64decode(record.entry.base64, validate=True)
+    except (ValueError, RecursionError) as error:  # msgspec's errors and binascii's are ValueErrors
         raise DecodeError(f"not a record of a rejected entry: {error}", raw=raw) from None
+    return record
