@@ -109,7 +109,7 @@ class RedisServer:
     ``password``     of the default user
     ``users``        ACL lines, as in ``user alice on >secret ~* &* +@all``
     ``config``       further lines of the configuration file
-    ``sentinel``     run as a Sentinel (redis-server only)
+    ``sentinel``     run as a Sentinel; ``config`` says what it watches
 
     The server has started when the constructor returns. Raises ``ConfigError`` where no binary is found,
     ``ConnectError`` where the server does not come up (with the end of its log).

@@ -220,11 +220,11 @@ async def test_a_server_killed_in_the_middle_of_a_reply(server_binary: Path) -> 
 
 async def test_a_server_that_stands_still(server_binary: Path) -> None:
     with RedisServer(binary=server_binary) as server:
-        transport = open_transport(server.url, connect_timeout=0.3, health_check_interval=0.1)
+        transport = open_transport(server.url, connect_timeout=0.3, health_check_interval=0.3)
         connection = await transport.connect()
         patient = await transport.connect(longest_silence=60)
         popping = patient.call((b"BRPOP", b"list", b"60"))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1)  # checked three times, and found alive
         assert not connection.closed
         server.pause()
         try:

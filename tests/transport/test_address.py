@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio.connection import ConnectionPool
 
@@ -100,12 +100,14 @@ def test_a_url_that_cannot_work_says_why_and_nothing_more(url: str, message: str
         error = error.__cause__ or error.__context__
 
 
+@settings(deadline=None)  # the first import of redis-py, and certificates to load
 @given(st.text(max_size=60), st.sampled_from(["", "redis://", "unix://", "redis+sentinel://", "redis://:hunter2@"]))
 def test_any_text_is_a_transport_or_a_config_error(text: str, prefix: str) -> None:
     with contextlib.suppress(ConfigError):
         open_transport(prefix + text)
 
 
+@settings(deadline=None)  # the first import of redis-py, and certificates to load
 @given(st.text(max_size=30), st.sampled_from(["redis", "rediss", "unix", "redis+sentinel"]))
 def test_a_password_that_is_not_encoded_is_not_repeated(rest: str, scheme: str) -> None:
     try:

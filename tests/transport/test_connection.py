@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobwire.errors import ConnectionLost, ServerError
@@ -106,6 +106,7 @@ replies_strategy = st.recursive(
 )
 
 
+@settings(deadline=None)  # it makes an event loop each time
 @given(st.lists(st.lists(replies_strategy, min_size=1, max_size=4), max_size=6), st.data())
 def test_any_replies_in_any_pieces_reach_their_owner(groups: list[list[object]], data: st.DataObject) -> None:
     def real(reply: object) -> object:
@@ -130,6 +131,7 @@ def test_any_replies_in_any_pieces_reach_their_owner(groups: list[list[object]],
         loop.close()
 
 
+@settings(deadline=None)  # it makes an event loop each time
 @given(st.lists(st.lists(st.binary(max_size=60), min_size=1, max_size=5).map(tuple), min_size=1, max_size=8))
 def test_commands_are_read_back_as_they_were_sent(commands: list[tuple[bytes, ...]]) -> None:
     written: list[bytes] = []
