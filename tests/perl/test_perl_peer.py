@@ -54,9 +54,10 @@ async def test_containers_both_ways(perl: StartPerl, stack: str) -> None:
     await client.call({"op": "length", "other": value})
     assert worker.jobs[1].data["other"] == value
     assert worker.jobs[1].data["other"]["list"][5] is True
-    assert await client.call({"op": "nest", "depth": 100}) == functools.reduce(
-        lambda inner, _: [inner], range(100), "end"
-    )
+    nested: Any = "end"
+    for _ in range(100):
+        nested = [nested]
+    assert await client.call({"op": "nest", "depth": 100}) == nested
 
 
 async def test_what_only_sereal_can_say(perl: StartPerl) -> None:

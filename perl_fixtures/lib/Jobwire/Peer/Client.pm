@@ -7,6 +7,7 @@ use Job::Async::Job;
 use Job::Async::Utils;
 use Jobwire::Peer::Stack;
 use Jobwire::Peer::Values qw(from_tagged to_tagged);
+use List::Util qw(uniq);
 use Scalar::Util qw(blessed);
 
 =head1 NAME
@@ -106,7 +107,7 @@ sub connections {
     my ($self) = @_;
     my @clients = map { $_->is_done ? ($_->get)[0] : () } values %{ $self->{clients} };
     $_->configure(reconnect_delay => 86_400) for grep { $_->can('reconnect_delay') } @clients;
-    return ([ map { ($_->client, $_->submitter) } @clients ], [ map { $_->subscriber } @clients ]);
+    return ([ uniq map { ($_->client, $_->submitter) } @clients ], [ map { $_->subscriber } @clients ]);
 }
 
 1;

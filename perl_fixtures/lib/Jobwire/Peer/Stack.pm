@@ -127,7 +127,9 @@ sub reliable_arguments {
 # would reconnect, complain, or (Net::Async::Redis 1.003) die of it.
 sub leave {
     my ($loop, $talking, $listening) = @_;
-    return Future->wait_any(Future->wait_all(map { $_->ping } @$talking), $loop->delay_future(after => 2))->then(sub {
+    # ECHO, because Net::Async::Redis 2 takes PING for answered when it is written, and dies when the answer comes.
+    my @answers = map { $_->echo('leaving') } @$talking;
+    return Future->wait_any(Future->wait_all(@answers), $loop->delay_future(after => 2))->then(sub {
         for my $stream (grep { defined } map { $_->stream } @$talking, @$listening) {
             $stream->configure(on_closed => sub { });
             $stream->close_now;

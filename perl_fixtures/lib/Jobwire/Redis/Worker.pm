@@ -74,8 +74,8 @@ May be given, and must then be the mode of this class.
 
 sub configure {
     my ($self, %args) = @_;
-    die 'this is a worker of mode ' . $self->mode . ", not $args{mode}\n"
-        if defined $args{mode} and delete($args{mode}) ne $self->mode;
+    my $mode = delete $args{mode} // $self->mode;
+    die 'this is a worker of mode ' . $self->mode . ", not $mode\n" if $mode ne $self->mode;
     for my $k (qw(uri prefix pending_queues max_concurrent_jobs job_poll_interval use_multi reconnect_delay)) {
         $self->{$k} = delete $args{$k} if exists $args{$k};
     }
