@@ -22,13 +22,22 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jobwire.wire import modes, scripts, simple
-from jobwire.wire.commands import Command
-from jobwire.wire.dialects import DIALECTS
-from jobwire.wire.keys import Keyspace
-from jobwire.wire.lifecycle import FINAL, LIFECYCLE, ModeName
-from jobwire.wire.modes import HashMode, Mode, Submission, Taken
-from jobwire.wire.results import Success
+from jobwire.wire import (
+    DIALECTS,
+    LIFECYCLE,
+    Command,
+    HashMode,
+    Keyspace,
+    Mode,
+    Recoverable,
+    Reliable,
+    Simple,
+    Submission,
+    Success,
+    Taken,
+    scripts,
+)
+from jobwire.wire.lifecycle import FINAL, ModeName
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "PROTOCOL.md"
@@ -81,14 +90,14 @@ def lifecycle(_arguments: str) -> str:
 def _mode(name: str) -> Mode:
     keyspace = Keyspace()
     if name == "own":
-        return modes.Reliable(keyspace, processing=keyspace.own_list("WORKER"), own_list=True, owner="WORKER")
+        return Reliable(keyspace, processing=keyspace.own_list("WORKER"), own_list=True, owner="WORKER")
     if name == "multi":
-        return modes.Reliable(keyspace, use_multi=True)
+        return Reliable(keyspace, use_multi=True)
     if name == "reliable":
-        return modes.Reliable(keyspace)
+        return Reliable(keyspace)
     if name == "recoverable":
-        return modes.Recoverable(keyspace, owner="WORKER")
-    return simple.Simple(keyspace)
+        return Recoverable(keyspace, owner="WORKER")
+    return Simple(keyspace)
 
 
 _SCRIPTS = {script.sha: name for name, script in vars(scripts).items() if isinstance(script, scripts.Script)}
