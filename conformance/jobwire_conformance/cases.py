@@ -8,8 +8,10 @@ steps), what crossed the wire (``wire``), and what is left in Redis (``left``).
 Texts in commands, keys and patterns may hold ``{id}`` (the only or last job), ``{id:name}``,
 ``{client}``, ``{worker}``, ``{prefix}``, ``{q:pending}`` (a queue's whole key), ``{channel}`` (the
 client's notice channel) and what a ``save`` step kept. Values are tagged JSON (:mod:`.values`), with
-generators besides: ``{"$repeat" = [text, n]}``, ``{"$nest" = [depth, leaf]}``, ``{"$count" = n}``,
-``{"$allbytes" = true}``, ``{"$raw" = hex}`` and ``{"$sereal" = value}`` (a document).
+generators besides (TOML has no null, and nobody writes 10 MiB by hand): ``{"$null" = true}``,
+``{"$repeat" = [text, n]}``, ``{"$nest" = [depth, leaf]}``, ``{"$count" = n}``, ``{"$records" = n}``,
+``{"$allbytes" = true}``, ``{"$raw" = hex}``, ``{"$rawrepeat" = [hex, n]}``, ``{"$sereal" = value}`` and others in
+:mod:`.templates`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ __all__ = [
     "Case",
     "CaseError",
     "CaseFile",
+    "Ended",
     "Exits",
     "Fault",
     "Job",
@@ -43,6 +46,7 @@ __all__ = [
     "StopPeer",
     "SubmitJob",
     "Sums",
+    "Taken",
     "Took",
     "Wait",
     "WireRule",
@@ -146,6 +150,19 @@ class Took(_Base, tag="took", tag_field="do", kw_only=True, frozen=True):
     exactly: bool = False
 
 
+class Taken(_Base, tag="taken", tag_field="do", kw_only=True, frozen=True):
+    """The worker must have taken these jobs in this order (others may stand between them)."""
+
+    names: list[str]
+    peer: str = "worker"
+
+
+class Ended(_Base, tag="ended", tag_field="do", kw_only=True, frozen=True):
+    """The ends of these jobs must have come in this order."""
+
+    names: list[str]
+
+
 class Fault(_Base, tag="fault", tag_field="do", kw_only=True, frozen=True):
     """Break something. ``peer`` is whose process or proxy; ``command`` and ``times`` are for the wire faults.
 
@@ -214,7 +231,23 @@ class Sums(_Base, tag="sums", tag_field="do", kw_only=True, frozen=True):
     at_a_time: int = 1
 
 
-Step = StartPeer | SubmitJob | Await | Cancel | Redis | Wait | Took | Fault | StopPeer | Exits | Log | Sleep | Sums
+Step = (
+    StartPeer
+    | SubmitJob
+    | Await
+    | Cancel
+    | Redis
+    | Wait
+    | Took
+    | Taken
+    | Ended
+    | Fault
+    | StopPeer
+    | Exits
+    | Log
+    | Sleep
+    | Sums
+)
 
 
 class WireRule(_Base, kw_only=True, frozen=True):

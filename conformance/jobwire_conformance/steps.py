@@ -15,6 +15,7 @@ from . import driver
 from .cases import (
     Await,
     Cancel,
+    Ended,
     Exits,
     Fault,
     Log,
@@ -25,6 +26,7 @@ from .cases import (
     StopPeer,
     SubmitJob,
     Sums,
+    Taken,
     Took,
     Wait,
 )
@@ -35,7 +37,7 @@ from .resp import RespError
 from .scenario import CaseFailed, JobRun, Scenario
 from .templates import make_value
 from .transcripts import Event
-from .values import same
+from .values import decode_value, same
 
 __all__ = ["run_jobs", "run_steps"]
 
@@ -204,6 +206,22 @@ async def _took(scenario: Scenario, step: Took) -> None:
             raise CaseFailed(f"{step.peer} took too many jobs", expected=step.count, actual=len(peer.jobs))
 
 
+def _in_order(wanted: list[str], found: list[str], what: str) -> None:
+    if [name for name in found if name in wanted] != wanted:
+        raise CaseFailed(f"the jobs {what} in another order", expected=wanted, actual=found)
+
+
+async def _taken(scenario: Scenario, step: Taken) -> None:
+    names = {run.id: run.name for run in scenario.runs}
+    ids = [decode_value(job.id) for job in scenario.peer(step.peer).jobs]
+    found = [names.get(i if isinstance(i, bytes) else str(i).encode(), "?") for i in ids]
+    _in_order(step.names, found, "were taken")
+
+
+async def _ended(scenario: Scenario, step: Ended) -> None:
+    _in_order(step.names, [run.name for run in scenario.ends], "ended")
+
+
 async def _stop(scenario: Scenario, step: StopPeer) -> None:
     peer = scenario.peer(step.peer)
     peer.stopped = True
@@ -314,6 +332,8 @@ _HANDLERS: dict[type[Any], Callable[[Scenario, Any], Awaitable[None]]] = {
     Redis: _redis,
     Wait: _wait,
     Took: _took,
+    Taken: _taken,
+    Ended: _ended,
     Fault: _fault,
     StopPeer: _stop,
     Exits: _exits,

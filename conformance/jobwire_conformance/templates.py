@@ -35,7 +35,14 @@ def _sereal(payload: Any) -> bytes:
     return sereal.dumps(make_value(payload))
 
 
+_HUNDRED = [f"p{number:03d}" for number in range(100)]
 _GENERATORS: dict[str, Callable[[Any], Any]] = {
+    "$null": lambda _payload: None,
+    "$hundred": lambda _payload: {name: name for name in _HUNDRED},
+    "$hundrednames": lambda _payload: _HUNDRED,
+    "$longname": lambda payload: {"op": "length", "value": "x", "k" * payload: "x"},
+    "$records": lambda payload: [{"name": f"n{i}", "value": str(i), "kind": "record"} for i in range(payload)],
+    "$rawrepeat": lambda payload: bytes.fromhex(payload[0]) * payload[1],
     "$repeat": lambda payload: payload[0] * payload[1],
     "$nest": _nest,
     "$count": lambda payload: [str(number) for number in range(payload)],
