@@ -15,7 +15,7 @@ from jobwire.errors import SerealDecodeError, SerealEncodeError
 from jobwire.sereal import snappy, tags
 from jobwire.sereal.header import Header, read_length, write_varint
 
-__all__ = ["Compression", "deflate", "inflate"]
+__all__ = ["Compression", "compression_type", "deflate", "inflate"]
 
 Compression = Literal["snappy", "snappy-old", "zlib", "zstd"]
 
@@ -116,19 +116,23 @@ def _from_zstd(blob: bytes, limit: int, document: bytes, at: int) -> bytes:
     return body
 
 
-def deflate(body: bytes, compression: Compression, version: int) -> tuple[int, bytes]:
-    """The compression type, and what stands in place of ``body``. ``SerealEncodeError`` where the
-    version does not know it or the library is missing."""
+def compression_type(compression: Compression, version: int) -> int:
+    """The number of ``compression``. ``SerealEncodeError`` where ``version`` does not know it."""
     if compression not in _TYPES:
         raise SerealEncodeError(f"no compression {compression!r}; there are {', '.join(_TYPES)}")
     kind, versions = _TYPES[compression]
     if version not in versions:
         raise SerealEncodeError(f"version {version} of Sereal has no compression {compression}")
+    return kind
+
+
+def deflate(body: bytes, kind: int) -> bytes:
+    """What stands in place of ``body``. ``SerealEncodeError`` where the library is missing."""
     if kind == tags.ZLIB:
         packed = zlib.compress(body)
-        return kind, write_varint(len(body)) + write_varint(len(packed)) + packed
+        return write_varint(len(body)) + write_varint(len(packed)) + packed
     packed = _to_zstd(body) if kind == tags.ZSTD else _to_snappy(body)
-    return kind, packed if kind == tags.SNAPPY_OLD else write_varint(len(packed)) + packed
+    return packed if kind == tags.SNAPPY_OLD else write_varint(len(packed)) + packed
 
 
 def _to_snappy(body: bytes) -> bytes:

@@ -7,13 +7,13 @@ from typing import Any, Literal, NamedTuple, overload
 
 from jobwire.errors import SerealDecodeError, SerealEncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.sereal import tags
-from jobwire.sereal.compression import Compression, deflate, inflate
+from jobwire.sereal import accelerator, tags
+from jobwire.sereal.compression import Compression, compression_type, deflate, inflate
 from jobwire.sereal.decoder import Body, ObjectHook
 from jobwire.sereal.encoder import Style, write_body
 from jobwire.sereal.header import Header, read_header, write_header
 from jobwire.sereal.readers import READERS
-from jobwire.sereal.values import StringPolicy
+from jobwire.sereal.values import StringPolicy, string_reader
 
 __all__ = ["dumps", "iter_loads", "loads"]
 
@@ -92,6 +92,7 @@ def iter_loads(
 def _options(data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHook | None) -> _Options:
     if len(data) > limits.max_bytes:
         raise SerealDecodeError(f"{len(data)} bytes, more than {limits.max_bytes} (max_bytes)", offset=0, raw=data)
+    string_reader(strings)  # ValueError for an unknown policy, whatever the document
     return _Options(strings, limits, hook)
 
 
@@ -99,15 +100,16 @@ def _read_one(document: bytes, start: int, options: _Options) -> tuple[Any, Head
     header = read_header(document, start)
     if header.compression == tags.RAW:
         base = start if header.version == 1 else header.stop - 1
-        body = _body(document, header.stop, base, options)
-        return body.read(), header, body.pos
+        value, stop = _read_body(document, header.stop, base, options)
+        return value, header, stop
     inflated, stop = inflate(document, header, options.limits.max_inflated)
     # Version 1 counts from the start of the document, as if it had never been compressed.
     base = start - header.stop if header.version == 1 else -1
-    body = _body(inflated, 0, base, options)
-    value = body.read()
-    if body.pos != len(inflated):
-        raise body.error(f"{len(inflated) - body.pos} bytes behind the value in the inflated body")
+    value, end = _read_body(inflated, 0, base, options)
+    if end != len(inflated):
+        raise SerealDecodeError(
+            f"{len(inflated) - end} bytes behind the value in the inflated body", offset=end, raw=inflated
+        )
     return value, header, stop
 
 
@@ -115,19 +117,22 @@ def _user_data(document: bytes, header: Header, options: _Options) -> Any:
     if header.user_data is None:
         return None
     start, stop = header.user_data
-    return _body(document[start:stop], 0, -1, options).read()
+    return _read_body(document[start:stop], 0, -1, options)[0]
 
 
-def _body(data: bytes, start: int, base: int, options: _Options) -> Body:
-    return Body(
-        data,
-        start=start,
-        base=base,
-        strings=options.strings,
-        limits=options.limits,
-        readers=READERS,
-        hook=options.hook,
+def _read_body(data: bytes, start: int, base: int, options: _Options) -> tuple[Any, int]:
+    """The value and the place behind it. The compiled code, where there is one, hands back what it does not know."""
+    limits = options.limits
+    if accelerator.decode is not None:
+        policy = accelerator.POLICIES.index(options.strings)
+        done = accelerator.decode(data, start, base, policy, limits.max_depth, limits.max_items)
+        if done is not NotImplemented:
+            value, stop = done
+            return value, stop
+    body = Body(
+        data, start=start, base=base, strings=options.strings, limits=limits, readers=READERS, hook=options.hook
     )
+    return body.read(), body.pos
 
 
 def dumps(
@@ -175,11 +180,22 @@ def dumps(
     if header is not None:
         if version == 1:
             raise SerealEncodeError("version 1 of Sereal has no user data in the header")
-        user_data = bytes(write_body(header, style, base=1))
+        user_data = _write(b"", header, style, base=1)
     head = write_header(version, tags.RAW, user_data)
-    body = bytes(write_body(value, style, base=len(head) if version == 1 else 1))
+    document = _write(head, value, style, base=len(head) if version == 1 else 1)
     if compression is not None:
-        kind, packed = deflate(body, compression, version)
-        if len(body) >= compress_threshold:
-            return write_header(version, kind, user_data) + packed
-    return head + body
+        kind = compression_type(compression, version)
+        if len(document) - len(head) >= compress_threshold:
+            return write_header(version, kind, user_data) + deflate(document[len(head) :], kind)
+    return document
+
+
+def _write(head: bytes, value: object, style: Style, *, base: int) -> bytes:
+    """``head`` and the body behind it."""
+    if accelerator.encode is not None and not style.unusual:
+        true, false = (tags.YES, tags.NO) if style.version >= 5 else (tags.TRUE, tags.FALSE)
+        done = accelerator.encode(value, head, base, style.share_keys, true, false, style.limits.max_depth)
+        if done is not NotImplemented:
+            document: bytes = done
+            return document
+    return head + write_body(value, style, base=base)

@@ -16,6 +16,7 @@ from jobwire.errors import SerealEncodeError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal import tags
 from jobwire.sereal.header import write_varint
+from jobwire.sereal.keys import key_bytes, refuse_twins
 from jobwire.sereal.strings import write_utf8
 from jobwire.sereal.values import REGEXP_CLASS, PerlObject, PerlRegexp, ScalarRef
 
@@ -39,6 +40,11 @@ class Style:
     booleans: Literal["native", "json-pp"] = "native"
     default: Callable[[object], object] | None = None
     limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def unusual(self) -> bool:
+        """Whether the compiled code, where there is one, does not know this style."""
+        return self.canonical or self.dedupe_strings or self.booleans != "native"
 
 
 def write_body(value: object, style: Style, *, base: int) -> bytearray:
@@ -344,22 +350,6 @@ class Writer:
         if known is None:
             known = self.answers[id(value)] = (value, convert(value))
         return known[1]
-
-
-def key_bytes(key: object) -> bytes:
-    if isinstance(key, bytes):
-        return key
-    return write_utf8(key) if isinstance(key, str) else b""
-
-
-def refuse_twins(value: Mapping[str | bytes, object]) -> None:
-    """``"a"`` and ``b"a"`` are two keys for Python and one for Perl."""
-    seen: set[str] = set()
-    for key in value:
-        name = key.decode("latin-1") if isinstance(key, bytes) else key
-        if name in seen:
-            raise SerealEncodeError("two keys of one dict, str and bytes, that are one hash key in Perl")
-        seen.add(name)
 
 
 _Write = Callable[[Writer, Any], None]

@@ -16,7 +16,7 @@ from jobwire.sereal import tags
 from jobwire.sereal.decoder import Body, Reader
 from jobwire.sereal.floats import read_float_128, read_long_double
 from jobwire.sereal.frames import HookFrame, RefFrame
-from jobwire.sereal.values import REGEXP_CLASS, PerlObject, PerlRegexp, ScalarRef
+from jobwire.sereal.values import REGEXP_CLASS, PerlObject, PerlRegexp, ScalarRef, string_reader
 
 __all__ = ["BOOLEAN_CLASSES", "READERS"]
 
@@ -25,6 +25,7 @@ Text = str | bytes
 BOOLEAN_CLASSES = frozenset({"JSON::PP::Boolean", "Types::Serialiser::Boolean", "JSON::XS::Boolean"})
 """Classes whose objects are references to 0 or 1 and mean false or true."""
 
+_READ_NAME = string_reader("auto")
 _FLOAT = struct.Struct("<f").unpack_from
 _DOUBLE = struct.Struct("<d").unpack_from
 
@@ -112,10 +113,15 @@ def _hash(body: Body, tag: int) -> dict[Text, object]:
     return body.open_hash(body.varint())
 
 
+def _text(name: Text) -> Text:
+    """Class names and flags are text under every string policy, where they can be."""
+    return _READ_NAME(name) if isinstance(name, bytes) else name
+
+
 def _regexp(body: Body, tag: int) -> PerlRegexp:
     pattern = body.string("a pattern")
     at = body.pos
-    flags = body.string("pattern flags")
+    flags = _text(body.string("pattern flags"))
     if not isinstance(flags, str) or not (flags == "" or (flags.isascii() and flags.isalpha() and flags.islower())):
         raise body.error("pattern flags that are not letters", at=at, tag=tag)
     return PerlRegexp(pattern, flags)
@@ -220,7 +226,7 @@ def _object(body: Body, tag: int) -> object:
         target = body.offset(tags.COPY)
         body.pos = place
         place = target
-    name = body.classes[place] = body.string("a class name")
+    name = body.classes[place] = _text(body.string("a class name"))
     return _blessed(body, tag, name)
 
 
