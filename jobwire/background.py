@@ -1,0 +1,132 @@
+"""An event loop in a thread of its own, for the blocking face."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent import futures
+from typing import Any, TypeVar
+
+from jobwire.errors import ClosedError
+
+__all__ = ["LoopThread", "done_at_once"]
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs coroutines and calls for other threads, one loop for all of them.
+
+    A thread does not survive ``fork``: in the child every use raises ``ClosedError`` instead of waiting for ever.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pid = os.getpid()
+        # Held while work is handed over and while the loop says that it takes no more: what was handed over is done.
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: asyncio.Event | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._loop is not None and self._pid == os.getpid()
+
+    def start(self) -> None:
+        """Begin; returns when the loop runs."""
+        ready = threading.Event()
+        # A daemon, so that a script that forgets to close its client ends all the same.
+        self._thread = threading.Thread(target=self._serve, args=(ready,), name=self._name, daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def _serve(self, ready: threading.Event) -> None:
+        with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
+            runner.run(self._until_ended(ready))
+
+    async def _until_ended(self, ready: threading.Event) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        ready.set()
+        await self._end.wait()
+        with self._lock:
+            self._loop = None
+        await asyncio.sleep(0)  # what was handed over before becomes tasks now, which the runner cancels
+
+    def stop(self) -> None:
+        """End the loop; whoever waits in ``run`` gets ``ClosedError``. In a forked child there is nothing to end."""
+        loop, end, thread = self._loop, self._end, self._thread
+        if loop is None or end is None or thread is None or self._pid != os.getpid():
+            return
+        with contextlib.suppress(RuntimeError):  # another thread was faster
+            loop.call_soon_threadsafe(end.set)
+        thread.join()
+
+    def run(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
+        """What ``work`` returns or raises; ``TimeoutError`` after ``timeout`` seconds.
+
+        Whatever ends the wait early, KeyboardInterrupt too, cancels ``work``. Raises ``ClosedError`` where the loop is
+        not running, or ends meanwhile.
+        """
+        if threading.current_thread() is self._thread:
+            return done_at_once(work)  # from a callback: waiting for oneself would never end
+        try:
+            self._check_process()
+            with self._lock:
+                future = asyncio.run_coroutine_threadsafe(work, self._running())
+        except BaseException:
+            work.close()
+            raise
+        return _outcome(future, timeout)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What ``function``, called in the loop's thread, returns or raises."""
+        future: futures.Future[T] = futures.Future()
+
+        def called() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        if threading.current_thread() is self._thread:
+            return function()  # from a callback: waiting for oneself would never end
+        self._check_process()
+        with self._lock:
+            self._running().call_soon_threadsafe(called)
+        return _outcome(future, None)
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise ClosedError("made before a fork, and threads do not survive one; make a new one in the child")
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise ClosedError("not started yet, or stopped (with client: …, or client.start())")
+        return self._loop
+
+
+def done_at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns or raises without waiting for anything; ``RuntimeError`` where it would have to wait."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    work.close()
+    raise RuntimeError("this would wait for the event loop in the loop's own thread; wait in another thread")
+
+
+def _outcome(future: futures.Future[T], timeout: float | None) -> T:
+    try:
+        return future.result(timeout)
+    except futures.CancelledError:
+        raise ClosedError("it was stopped meanwhile") from None
+    except BaseException:
+        future.cancel()
+        raise

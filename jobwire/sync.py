@@ -1,0 +1,333 @@
+"""The blocking face, for scripts and programs without an event loop.
+
+::
+
+    from jobwire.sync import Client
+
+    with Client("redis://127.0.0.1") as client:
+        print(client.submit({"some_data": "reverse me please"}).result())
+
+Names and options are those of ``jobwire.Client`` and ``jobwire.Worker``, which do the work in an event loop in a thread
+of its own; nothing of the protocol is written here again.
+
+* Any number of threads may use one client, and share its handles.
+* Functions that are given to it (``trace``, ``on_state``, ``route``, callbacks) are called in the loop's thread: they
+  must be quick, and must not wait for a result.
+* Threads do not survive ``fork``: make the client in the child. One that was made before raises ``ClosedError`` there.
+* KeyboardInterrupt ends any wait here at once; the job itself goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue as queues
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+from jobwire.background import LoopThread, done_at_once
+from jobwire.client import Client as AsyncClient
+from jobwire.errors import ClosedError, JobError
+from jobwire.handlers import AnyHandler
+from jobwire.handles import JobHandle as AsyncJobHandle
+from jobwire.options import UNSET, Unset
+from jobwire.wire.inspection import JobState
+from jobwire.wire.text import Text
+from jobwire.worker import Worker as AsyncWorker
+
+__all__ = ["Client", "JobHandle", "Worker"]
+
+T = TypeVar("T")
+F = TypeVar("F", bound=AnyHandler)
+P = ParamSpec("P")
+
+
+def _options_of(
+    source: Callable[Concatenate[Any, P], None],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, P], None]]:
+    """Gives a constructor the signature of another one, for people, type checkers and ``inspect``."""
+
+    def take(target: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:
+        target.__wrapped__ = source  # type: ignore[attr-defined]  # what inspect.signature follows
+        return target
+
+    return take
+
+
+class JobHandle(Generic[T]):
+    """A submitted job: ``jobwire.JobHandle``, but ``result()`` waits."""
+
+    __slots__ = ("_asynchronous", "_thread", "id")
+
+    def __init__(self, asynchronous: AsyncJobHandle[T], thread: LoopThread) -> None:
+        self.id: Text = asynchronous.id
+        self._asynchronous = asynchronous
+        self._thread = thread
+
+    def __repr__(self) -> str:
+        return repr(self._asynchronous)
+
+    def result(self, timeout: float | None = None) -> T:
+        """The job's result, any number of times; raises what ``await`` raises in the asynchronous face.
+
+        ``timeout`` is how many seconds to wait here: ``TimeoutError`` after that, while the job goes on and can be
+        waited for again. The job's own deadline is the client's ``timeout`` (``JobTimeout``).
+        """
+        if self._asynchronous.done():
+            return done_at_once(_wait(self._asynchronous))
+        return self._thread.run(_wait(self._asynchronous), timeout=timeout)
+
+    def done(self) -> bool:
+        """True once there is a result or an error."""
+        return self._asynchronous.done()
+
+    def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
+        """Call ``callback(handle)`` in the loop's thread once the job is done."""
+        self._thread.call(lambda: self._asynchronous.add_done_callback(lambda _: callback(self)))
+
+    def cancel(self) -> bool:
+        """Take the job back; False where it was done already. See ``jobwire.JobHandle.cancel``."""
+        return self._thread.call(self._asynchronous.cancel)
+
+
+async def _wait(handle: AsyncJobHandle[T]) -> T:
+    return await handle
+
+
+def _observed(handle: AsyncJobHandle[T]) -> AsyncJobHandle[T]:
+    """``handle``, whose error asyncio will not report as one that nobody looked at: the script may, when it likes."""
+    handle.add_done_callback(_look)
+    return handle
+
+
+def _look(handle: AsyncJobHandle[Any]) -> None:
+    with contextlib.suppress(Exception):
+        done_at_once(_wait(handle))
+
+
+class Client:
+    """``jobwire.Client`` for code that blocks; the options are the same (Perl: ``Job::Async::Client::Redis``).
+
+    Raises ``ConfigError`` for options that cannot work.
+    """
+
+    @_options_of(AsyncClient.__init__)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._client = AsyncClient(*args, **options)
+        self._thread = LoopThread(f"jobwire-client-{self._client.id!s}")
+
+    @property
+    def id(self) -> Text:
+        """This client's ID."""
+        return self._client.id
+
+    # -- life
+
+    def start(self) -> None:
+        """Connect and subscribe. Raises ``ConnectError``, ``AuthError``; ``ClosedError`` the second time."""
+        if self._thread.alive:
+            raise ClosedError("a client is started once; make a new one")
+        self._thread.start()
+        try:
+            self._thread.run(self._client.start())
+        except BaseException:
+            self._thread.stop()
+            raise
+
+    def stop(self) -> None:
+        """Close the connections; threads that wait for a job get ``ClosedError``, the jobs themselves go on."""
+        if self._thread.alive:
+            try:
+                self._thread.run(self._client.stop())
+            finally:
+                self._thread.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- jobs
+
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[Any]: ...
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        result_type: type[T],
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[T]: ...
+    def submit(self, data: object = None, **options: Any) -> JobHandle[Any]:
+        """Submit a job; ``.result()`` of what comes back waits for its result. Options and errors are those of
+        ``jobwire.Client.submit``.
+        """
+        return self._handle(self._thread.call(lambda: _observed(self._client.submit(data, **options))))
+
+    def submit_many(
+        self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
+    ) -> list[JobHandle[Any]]:
+        """Submit many jobs, thousands in one write; waits while ``max_outstanding`` are outstanding.
+
+        ``jobs`` is read to its end first, in this thread.
+        """
+        data = list(jobs)
+
+        async def submit() -> list[AsyncJobHandle[Any]]:
+            return [_observed(handle) for handle in await self._client.submit_many(data, queue=queue, timeout=timeout)]
+
+        return [self._handle(handle) for handle in self._thread.run(submit())]
+
+    def room(self, timeout: float | None = None) -> None:
+        """Return when fewer than ``max_outstanding`` jobs are outstanding; ``TimeoutError`` after ``timeout`` s."""
+        self._thread.run(self._client.room(), timeout=timeout)
+
+    def results(self, handles: Iterable[JobHandle[T]]) -> Iterator[tuple[JobHandle[T], T | JobError]]:
+        """The results of ``handles`` as they complete, each with its handle: a value, or the ``JobError``.
+
+        Other errors are raised. A loop that is left early leaves the jobs alone.
+        """
+        blocking = {handle._asynchronous: handle for handle in handles}
+        arrived: queues.SimpleQueue[tuple[AsyncJobHandle[T], T | JobError] | BaseException | None] = (
+            queues.SimpleQueue()
+        )
+
+        async def pump() -> None:
+            try:
+                async for pair in self._client.results(blocking):
+                    arrived.put(pair)
+                arrived.put(None)
+            except BaseException as error:
+                arrived.put(error)
+                if not isinstance(error, Exception):
+                    raise
+
+        task = self._thread.call(lambda: asyncio.get_running_loop().create_task(pump()))
+        try:
+            while (item := arrived.get()) is not None:
+                if isinstance(item, asyncio.CancelledError):
+                    raise ClosedError("the client was stopped meanwhile")
+                if isinstance(item, BaseException):
+                    raise item
+                yield blocking[item[0]], item[1]
+        finally:
+            if self._thread.alive:
+                self._thread.call(task.cancel)
+
+    def attach(
+        self, job_id: Text, *, timeout: float | Unset | None = UNSET, queue: Text | None = None
+    ) -> JobHandle[Any]:
+        """Wait again for a job of one's own. Raises as ``jobwire.Client.attach`` does."""
+        attach = partial(self._client.attach, job_id, timeout=timeout, queue=queue)
+        return self._handle(self._thread.call(lambda: _observed(attach())))
+
+    def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
+        """What Redis holds of a job now. Raises as ``jobwire.Client.state`` does."""
+        return self._thread.run(self._client.state(job_id, queue=queue))
+
+    @property
+    def queue_length(self) -> int | None:
+        """The length of the queue after the last submission, None before."""
+        return self._client.queue_length
+
+    def on_queue_length(self, callback: Callable[[int], object]) -> None:
+        """Call ``callback``, in the loop's thread, with the queue's length after each submission."""
+        self._client.on_queue_length(callback)
+
+    @property
+    def outstanding(self) -> int:
+        """Jobs that were submitted and have neither result nor error yet."""
+        return self._client.outstanding
+
+    def _handle(self, handle: AsyncJobHandle[T]) -> JobHandle[T]:
+        return JobHandle(handle, self._thread)
+
+
+class Worker:
+    """``jobwire.Worker`` for code that blocks; the options are the same (Perl: ``Job::Async::Worker::Redis``).
+
+    ``run()`` works in the calling thread until told to stop; as a context manager, or between ``start()`` and
+    ``stop()``, it works in a thread of its own.
+    """
+
+    @_options_of(AsyncWorker.__init__)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: The worker that does the work: for ``jobwire worker``, and what takes a ``jobwire.Worker``.
+        self.asynchronous = AsyncWorker(*args, **options)
+        self._thread = LoopThread(f"jobwire-worker-{self.asynchronous.id!s}")
+
+    @property
+    def id(self) -> Text:
+        """This worker's ID."""
+        return self.asynchronous.id
+
+    @overload
+    def handler(self, function: F) -> F: ...
+    @overload
+    def handler(self, *, type: Any = ...) -> Callable[[F], F]: ...
+    def handler(self, function: Any = None, *, type: Any = None) -> Any:
+        """The function that does this worker's jobs; see ``jobwire.Worker.handler``. A plain function runs in a thread
+        of the worker's pool, so it may block.
+        """
+        return self.asynchronous.handler(function, type=type)  # type: ignore[call-overload]  # both forms in one call
+
+    def route(self, value: Text, /, *, field: str = "name", type: Any = None) -> Callable[[F], F]:
+        """The function for jobs whose parameter ``field`` is ``value``; see ``jobwire.Worker.route``."""
+        return self.asynchronous.route(value, field=field, type=type)
+
+    def run(self, *, grace: float = 30.0) -> None:
+        """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.
+
+        Raises as ``jobwire.Worker.run`` does.
+        """
+        asyncio.run(self.asynchronous.run(grace=grace))
+
+    def start(self) -> None:
+        """Begin to take jobs, in a thread of its own. Raises as ``jobwire.Worker.start`` does."""
+        if self._thread.alive:
+            raise ClosedError("a worker is started once; make a new one")
+        self._thread.start()
+        try:
+            self._thread.run(self.asynchronous.start())
+        except BaseException:
+            self._thread.stop()
+            raise
+
+    def stop(self, grace: float = 30.0) -> None:
+        """Take no more jobs, finish what is in hand within ``grace`` seconds, put back the rest, close."""
+        if self._thread.alive:
+            try:
+                self._thread.run(self.asynchronous.stop(grace))
+            finally:
+                self._thread.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
