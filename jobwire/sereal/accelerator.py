@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, get_args
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-    from typing import Any
+from jobwire.sereal.values import StringPolicy
 
 __all__ = ["POLICIES", "available", "turn_off", "turn_on"]
 
-POLICIES = ("auto", "exact", "latin-1", "utf-8", "bytes")
+POLICIES: tuple[str, ...] = get_args(StringPolicy)
 """In the order of the C code's numbers."""
 
 _module: ModuleType | None = None

@@ -5,6 +5,7 @@
 #   {"cmd": "versions"}
 #   {"cmd": "describe", "document": HEX, "header": bool}        decode, and say what it is as a node
 #   {"cmd": "encode", "node": NODE, "options": {...}, "header": NODE?}   build the value, encode it: HEX
+#   {"cmd": "record", "perl": SOURCE, "options": {...}}         the same for the value of a Perl expression, and its node
 #   {"cmd": "time", "document": HEX, "options": {...}, "times": N}       seconds for N decodings, N encodings
 #
 # A NODE is a JSON object that says a Perl value exactly, identity included:
@@ -13,9 +14,10 @@
 #   {"a":[...]} array  {"h":[[HEX,NODE],...]} hash, in the order of the keys' UTF-8  {"r":NODE} scalar reference
 #   {"x":[HEX, FLAGS]} regexp; "c":HEX beside a, h, r, x is the class; {"f":HEX,"a":[...]} object with FREEZE
 #   "id":N on each referent, counted as they are met; {"again":N} is another reference to it, "weak":1 a weak one
-# Which of JSON's forms a scalar has does not matter. {"jb":0|1} builds JSON::PP's booleans; they describe as "b".
+# {"jb":0|1} builds the booleans of JSON::PP; they describe as "b".
 use strict;
 use warnings;
+no warnings 'recursion';
 use B ();
 use JSON::PP ();
 use Scalar::Util qw(refaddr reftype blessed weaken);
@@ -208,6 +210,13 @@ my %command = (
         my $value = build($request->{node}, \@made);
         my @header = exists $request->{header} ? (build($request->{header}, [])) : ();
         return unpack 'H*', $encoder->encode($value, @header);
+    },
+    record => sub {
+        my ($request) = @_;
+        my $value = eval "no strict; $request->{perl}";
+        die $@ if $@;
+        my $document = Sereal::Encoder->new($request->{options} || {})->encode($value);
+        return { document => unpack('H*', $document), node => describe((decoded($document))[0], {}) };
     },
     time => sub {
         my ($request) = @_;

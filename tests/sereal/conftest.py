@@ -1,4 +1,4 @@
-"""Fixtures of the Sereal tests."""
+"""Fixtures of the Sereal tests: every test runs on the plain Python code and on the compiled code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 import sereal_peer
+
+from jobwire.sereal import accelerator
+
+
+@pytest.fixture(scope="module", autouse=True, params=["python", "compiled"])
+def code(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which code reads and writes; ``compiled`` is left out, loudly, where it was not built."""
+    if request.param == "compiled" and not accelerator.available():
+        pytest.skip("the compiled code is not built: python -m jobwire.sereal.build")
+    if request.param == "python":
+        accelerator.turn_off()
+    yield request.param
+    accelerator.turn_on()
 
 
 @pytest.fixture(scope="session")
