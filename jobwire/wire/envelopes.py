@@ -49,6 +49,8 @@ class ReplyEnvelope(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tru
     processed: float | None = msgspec.field(default=None, name="_processed")
 
 
+_CONTAINERS = (dict, list, tuple)
+_BYTES = (bytes, bytearray, memoryview)
 _decode_job = msgspec.json.Decoder(JobEnvelope).decode
 _decode_reply = msgspec.json.Decoder(ReplyEnvelope).decode
 
@@ -72,11 +74,11 @@ def _plain_without_bytes(value: object, field: str) -> Any:
     seen: set[int] = set()  # a value may contain itself; encode_json refuses that later
     while stack:
         item = stack.pop()
-        if isinstance(item, dict | list | tuple):
+        if isinstance(item, _CONTAINERS):
             if id(item) not in seen:
                 seen.add(id(item))
                 stack += (*item, *item.values()) if isinstance(item, dict) else item
-        elif isinstance(item, bytes | bytearray | memoryview):
+        elif isinstance(item, _BYTES):
             raise EncodeError(
                 f"bytes, {printable(bytes(item), at_most=20)}, have no place in the JSON of mode 'simple'; decode "
                 "them, or use mode 'reliable'",

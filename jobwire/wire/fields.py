@@ -80,9 +80,10 @@ def decode_parameters(
 ) -> dict[Text, object]:
     """The parameters in a job hash.
 
-    Fields that start with ``_`` and the field ``result`` are no parameters; fields that start with anything but
-    ``a``–``z`` are dropped, as Perl drops them. Raises ``JobDecodeError`` with the field's name for one that a Perl
-    worker would die of, and for a parameter that stands there in two types (Perl takes one at random).
+    Fields that start with ``_`` and the field ``result`` are no parameters. In dialects with typed fields, those that
+    start with anything else but ``a``–``z`` are dropped, as Perl drops them. Raises ``JobDecodeError`` with the
+    field's name for one that a Perl worker would die of, and for a parameter that stands there in two types (Perl
+    takes one at random).
     """
     if len(fields) > limits.max_fields:
         raise JobDecodeError(f"{len(fields)} fields; the limit is {limits.max_fields}")

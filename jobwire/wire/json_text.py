@@ -120,14 +120,15 @@ def _may_be_deeper_than(levels: int, raw: bytes) -> bool:
 
 def deeper_than(levels: int, value: Any) -> bool:
     """Has ``value``, as it came out of JSON, more than so many levels?"""
-    level = [value] if isinstance(value, dict | list) else []
+    containers = (dict, list)
+    level = [value] if isinstance(value, containers) else []
     while level and levels:
         levels -= 1
         level = [
             child
             for item in level
             for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
+            if isinstance(child, containers)
         ]
     return bool(level)
 

@@ -13,8 +13,8 @@ from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
 
 __all__ = ["parameters_of", "to_plain"]
 
-_PLAIN = (str, bytes, bool, int, float, type(None))
-_PERL = (PerlObject, PerlRegexp, ScalarRef)
+_LEAVES = (str, bytes, bool, int, float, type(None), PerlObject, PerlRegexp, ScalarRef)
+_CONTAINERS = (dict, list)
 
 
 def to_plain(value: object) -> Any:
@@ -36,9 +36,9 @@ def _is_plain(value: object) -> bool:
     stack = [value]
     while stack:
         item = stack.pop()
-        if isinstance(item, (*_PLAIN, *_PERL)):
+        if isinstance(item, _LEAVES):
             continue
-        if not isinstance(item, list | dict):
+        if not isinstance(item, _CONTAINERS):
             return False
         if id(item) in seen:
             continue
@@ -48,7 +48,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _converted(value: object) -> Any:
-    if isinstance(value, (*_PLAIN, *_PERL)):
+    if isinstance(value, _LEAVES):
         return value
     if isinstance(value, dict):
         return _converted_pairs(value)

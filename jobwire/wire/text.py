@@ -57,11 +57,12 @@ def scalar_bytes(value: object) -> bytes | None:
 
     ``True`` prints as ``1``; ``False`` and ``None`` print as the empty string.
     """
-    if isinstance(value, str | bytes):
+    # Tuples, not unions: this runs for every parameter, and a union is built anew each time.
+    if isinstance(value, (str, bytes)):
         return wire_bytes(value)
     if value is None or value is False:
         return b""
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return perl_number(value).encode()
     return bytes(value) if isinstance(value, bytearray | memoryview) else None
 
