@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from jobwire.collection import Collector
-from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError
+from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
 from jobwire.handles import JobHandle, Pending
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
@@ -18,13 +18,13 @@ from jobwire.sereal.values import StringPolicy
 from jobwire.tracing import Trace
 from jobwire.transport import OnLost, Transport, open_transport
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
-from jobwire.wire import Dialect, Submission, new_id
+from jobwire.wire import Dialect, Submission, dialect_named, new_id
 from jobwire.wire.fields import Nested
 from jobwire.wire.ids import check_id
 from jobwire.wire.inspection import JobState
 from jobwire.wire.meta import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
 from jobwire.wire.plain import parameters_of
-from jobwire.wire.text import Text, epoch, wire_bytes
+from jobwire.wire.text import Text, epoch, readable, wire_bytes
 
 __all__ = ["Client"]
 
@@ -97,7 +97,9 @@ class Client:
         self._queue = queue
         self._route = route
         self._timeout = timeout
-        self._meta: dict[Text, Text] = {ACCEPT.decode(): accept} if accept and self._mode.keeps_jobs else {}
+        # Only a dialect with tags can say more than Perl's two; envelopes always can.
+        tagged = self._mode.keeps_jobs and dialect_named(dialect).tagged_results
+        self._meta: dict[Text, Text] = {ACCEPT.decode(): accept} if accept and tagged else {}
         self._max_outstanding = max_outstanding
         self._on_state = on_state
         self._transport = open_transport(url) if transport is None else transport
@@ -144,9 +146,11 @@ class Client:
 
     async def _connect(self, lost: OnLost) -> None:
         commands = await self._transport.connect(name=f"jobwire-client-{self.id!s}", on_lost=lost)
+        self._collector.opened(commands)
         notices = await self._transport.connect(
             name=f"jobwire-notices-{self.id!s}", on_push=self._collector.on_push, on_lost=lost
         )
+        self._collector.opened(notices)
         await self._collector.connected(commands, notices)
 
     def _told(self, state: LinkState, error: TransportError | None) -> None:
@@ -210,22 +214,21 @@ class Client:
         ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
         """
         collector = self._collector
-        if self._state in (None, "closed"):
-            raise ClosedError("the client is not started (async with client: …, or await client.start())")
+        self._needs_start()
         if len(collector.pending) >= self._max_outstanding:
             raise TooManyJobs(
                 f"{len(collector.pending)} jobs are outstanding; wait (await client.room()) or raise max_outstanding"
             )
-        wait = self._timeout if isinstance(timeout, Unset) else timeout
+        wait = self._wait(timeout)
         now = time.time()
         parameters = {} if data is None else parameters_of(data)
         submission = Submission(
-            id=new_id().encode() if id is None else check_id(id),
+            id=new_id().encode() if id is None else self._unused(id),
             data=parameters,
             reply_to=self._reply_to,
             queued=now,
             meta=self._meta
-            if not (meta or expires_in or traceparent)
+            if meta is None and expires_in is None and traceparent is None
             else self._extended(meta, expires_in, traceparent, now),
         )
         pending = Pending(
@@ -283,8 +286,7 @@ class Client:
         What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``, which
         keeps nothing.
         """
-        if self._state in (None, "closed"):
-            raise ClosedError("the client is not started")
+        self._needs_start()
         self._needs_hashes("attach")
         raw = check_id(job_id)
         known = self._collector.pending.get(raw)
@@ -292,7 +294,7 @@ class Client:
             known = Pending(
                 raw,
                 queue=self._queue_key(self._queue if queue is None else queue),
-                timeout=self._timeout if isinstance(timeout, Unset) else timeout,
+                timeout=self._wait(timeout),
                 result_type=None,
                 submission=None,
                 future=self._collector.future(),
@@ -327,7 +329,26 @@ class Client:
     def _cancel(self, job_id: bytes) -> None:
         pending = self._collector.pending.get(job_id)
         if pending is not None:
-            self._collector.abandon(pending, JobCancelled("cancelled by its submitter", job_id=job_id), withdraw=True)
+            cancelled = JobCancelled("cancelled by its submitter", job_id=readable(job_id))
+            self._collector.abandon(pending, cancelled, withdraw=True)
+
+    def _wait(self, timeout: float | Unset | None) -> float | None:
+        if isinstance(timeout, Unset):
+            return self._timeout
+        at_least("timeout", timeout, 0.001)
+        return timeout
+
+    def _unused(self, job_id: Text) -> bytes:
+        raw = check_id(job_id)
+        if raw in self._collector.pending:
+            raise ConfigError(f"job {printable(raw)} is outstanding already; every job needs an ID of its own")
+        return raw
+
+    def _needs_start(self) -> None:
+        if self._state is None:
+            raise ClosedError("the client is not started (async with client: …, or await client.start())")
+        if self._state == "closed":
+            raise ClosedError("the client was stopped, or gave up connecting; make a new one")
 
     def _queue_for(self, parameters: Mapping[Any, object]) -> Text:
         return self._queue if self._route is None else self._route(parameters)

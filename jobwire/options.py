@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from jobwire.errors import ConfigError
@@ -12,9 +13,10 @@ from jobwire.wire import MODES, Mode, dialect_named
 from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.fields import Nested
 from jobwire.wire.keys import PROCESSING
+from jobwire.wire.mode import refuse_queues
 from jobwire.wire.text import Text
 
-__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode"]
+__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys"]
 
 AUTO = "auto"
 
@@ -78,3 +80,14 @@ def backoff_of(reconnect_delay: float) -> Backoff:
     """Perl's ``reconnect_delay`` (seconds) is how the delays begin on average; they grow to thirty times that."""
     at_least("reconnect_delay", reconnect_delay, 0.001)
     return Backoff(2 * reconnect_delay, 60 * reconnect_delay)
+
+
+def queue_keys(mode: Mode, names: Sequence[Text]) -> tuple[bytes, ...]:
+    """The whole keys of a worker's queues; raises ``ConfigError``."""
+    if isinstance(names, str | bytes):
+        raise ConfigError(f"pending_queues is a list of names, not {names!r}")
+    if not names or not all(names):
+        raise ConfigError("pending_queues needs at least one name, and no empty one")
+    if len(names) > 1 and not mode.many_queues:
+        raise refuse_queues(mode.name)
+    return tuple(mode.keyspace.queue(name) for name in names)

@@ -318,6 +318,9 @@ class Runs:
             await self._fail(run)
         except TransportError:
             return  # taken up again once there is a connection
+        except Exception as error:  # nothing may end without an outcome
+            self.log.exception("cannot say that job %s failed", printable(run.taken.entry))
+            self.reject(run, JobDecodeError(f"its failure could not be told: {error}"))
 
     # -- ends without a result
 

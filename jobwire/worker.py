@@ -14,17 +14,20 @@ from typing import Any, Self, TypeVar, overload
 from jobwire.errors import ClosedError, ConfigError, TransportError
 from jobwire.failures import OnFailure, policy_named
 from jobwire.handlers import AnyHandler, Handler, Router, make_handler
+from jobwire.heartbeat import BEAT, TTL
 from jobwire.intake import Intake, PipelinedIntake, SingleIntake
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.options import at_least, backoff_of, build_mode
+from jobwire.membership import Membership
+from jobwire.options import at_least, backoff_of, build_mode, queue_keys
+from jobwire.own_list import return_leftovers, until_gone
 from jobwire.runs import Runs
 from jobwire.sereal.values import StringPolicy
 from jobwire.tracing import Trace
 from jobwire.transport import Connection, OnLost, Transport, open_transport
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
-from jobwire.wire import Dialect, Job, Reliable, Taken, new_id
+from jobwire.wire import Dialect, HashMode, Job, Reliable, new_id
 from jobwire.wire.ids import check_id
-from jobwire.wire.session import client_kill, client_list, client_unblock
+from jobwire.wire.session import client_unblock
 from jobwire.wire.text import Text
 
 __all__ = ["Worker"]
@@ -46,8 +49,8 @@ class Worker:
     ``dialect``              the release to speak as, or ``auto``: as each job shows
     ``prefix``               the clients' must be the same
     ``pending_queues``       names of queues in order of priority; ``reliable`` has one
-    ``processing_queue``     name of the list for what is under way: ``processing`` is the one all Perl workers share;
-                             None is a list of this worker's own
+    ``processing_queue``     name of the list for what is under way; None is a list of this worker's own, from which
+                             jobs are recovered when it dies; ``"processing"`` is the one that all Perl workers share
     ``max_concurrent_jobs``  handlers at a time
     ``job_poll_interval``    seconds that one blocking pop waits; 0 as long as it takes
     ``use_multi``            complete inside MULTI … EXEC
@@ -55,6 +58,8 @@ class Worker:
     ``id``                   this worker's ID
     ``on_failure``           ``leave``, ``retry`` or ``reply``: see ``jobwire.failures``
     ``max_attempts``, ``retry_delay``  for ``retry``: times in all, seconds before the first repetition
+    ``max_losses``           how many workers a job may lose before it is set aside as dead
+    ``heartbeat``, ``heartbeat_ttl``  seconds between signs of life, and until their absence means that this worker died
     ``threads``              threads for handlers that are plain functions; ``max_concurrent_jobs`` unless said
     ``strings``              how bytes that may be text are read
     ``reconnect_delay``      seconds, about, before a lost connection is made again; grows while that fails
@@ -74,7 +79,7 @@ class Worker:
         dialect: str | Dialect = "0.004",
         prefix: Text = "jobs",
         pending_queues: Sequence[Text] = ("pending",),
-        processing_queue: Text | None = "processing",
+        processing_queue: Text | None = None,
         max_concurrent_jobs: int = 1,
         job_poll_interval: float = 3.0,
         use_multi: bool = False,
@@ -83,6 +88,9 @@ class Worker:
         on_failure: OnFailure = "leave",
         max_attempts: int = 3,
         retry_delay: float = 1.0,
+        max_losses: int = 5,
+        heartbeat: float = BEAT,
+        heartbeat_ttl: float = TTL,
         threads: int | None = None,
         strings: StringPolicy = "auto",
         limits: Limits = DEFAULT_LIMITS,
@@ -97,6 +105,9 @@ class Worker:
         at_least("timeout", timeout, 0.001)
         at_least("max_attempts", max_attempts, 1, unit="attempt")
         at_least("retry_delay", retry_delay, 0)
+        at_least("max_losses", max_losses, 1, unit="loss")
+        at_least("heartbeat", heartbeat, 0.01)
+        at_least("heartbeat_ttl", heartbeat_ttl, 2 * heartbeat)
         self.id: Text = new_id() if id is None else id
         check_id(self.id)
         self._mode = build_mode(
@@ -109,7 +120,7 @@ class Worker:
             owner=self.id,
             processing_queue=processing_queue,
         )
-        self._queues = _queue_keys(self._mode, pending_queues)
+        self._queues = queue_keys(self._mode, pending_queues)
         self._wait = job_poll_interval or _FOREVER
         self._slots = max_concurrent_jobs
         self._on_state = on_state
@@ -119,10 +130,12 @@ class Worker:
         self._intake: Intake | None = None
         self._connections: list[Connection] = []
         self._popping_id: int | None = None
+        self._popping_name = ""
         self._gave_up: TransportError | None = None
         self._commands: Connection | None = None
         self._state: LinkState | None = None
         self._stopped: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._runs = Runs(
             self._mode,
             worker_id=self.id,
@@ -134,6 +147,7 @@ class Worker:
             log=_log,
             trace=trace,
         )
+        self._membership = self._member(heartbeat, heartbeat_ttl, max_losses)
         self._supervisor = Supervisor(
             self._connect,
             self._disconnect,
@@ -142,6 +156,27 @@ class Worker:
             log=_log,
             maximum_attempts=max_reconnects,
         )
+
+    def _member(self, beat: float, ttl: float, max_losses: int) -> Membership | None:
+        """None where nothing is this worker's own: in Perl's shared list, and in mode simple, nobody has an owner."""
+        if not isinstance(self._mode, HashMode) or (self._mode.moves_jobs and not self._mode.own_list):
+            return None
+        return Membership(
+            self._transport,
+            self._mode,
+            self.id,
+            self._queues[0],
+            on_lost=self._displaced,
+            max_losses=max_losses,
+            beat=beat,
+            ttl=ttl,
+        )
+
+    def _displaced(self) -> None:
+        """Another worker has this one's ID (told by the heartbeat's thread): what is in hand is not ours any more."""
+        if self._loop is not None:
+            error = TransportError(f"another worker has taken the ID {self.id!r}; this one stops")
+            self._loop.call_soon_threadsafe(self._told, "closed", error)
 
     # -- handlers
 
@@ -194,7 +229,10 @@ class Worker:
         if self._handler is None and self._router is None:
             raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")
         self._stopped = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         try:
+            if self._membership is not None:
+                await self._membership.start()
             await self._supervisor.start()
         except BaseException:
             await self._close()
@@ -231,6 +269,8 @@ class Worker:
     async def _close(self) -> None:
         self._state = "closed"
         await self._supervisor.stop()
+        if self._membership is not None:
+            await self._membership.stop()
         self._runs.close()
         await self._transport.close()
         if self._stopped is not None:
@@ -289,20 +329,22 @@ class Worker:
     # -- connections
 
     async def _connect(self, lost: OnLost) -> None:
-        previous = self._popping_id
         commands = await self._transport.connect(name=f"jobwire-worker-{self.id!s}", on_lost=lost)
         self._connections = [commands]
-        popping = await self._transport.connect(
-            name=f"jobwire-popping-{self.id!s}", on_lost=lost, longest_silence=self._wait
-        )
+        previous_id, previous_name = self._popping_id, self._popping_name
+        # Each with a name of its own: the IDs of connections begin anew when the server is restarted.
+        self._popping_name = f"jobwire-popping-{new_id()}"
+        popping = await self._transport.connect(name=self._popping_name, on_lost=lost, longest_silence=self._wait)
         self._connections.append(popping)
         self._popping_id = popping.client_id
         for command in self._mode.prepare():
             await commands.execute(command)
         if isinstance(self._mode, Reliable) and self._mode.own_list:
-            await self._until_gone(commands, previous)
+            await until_gone(commands, previous_id, previous_name)
             await self._return_leftovers(commands, self._mode)
         self._commands = commands
+        if self._membership is not None:
+            self._membership.connected(commands)
         self._runs.connected(commands)
         kind = PipelinedIntake if self._mode.own_list else SingleIntake
         self._intake = kind(
@@ -318,6 +360,8 @@ class Worker:
 
     async def _disconnect(self) -> None:
         self._runs.disconnected()
+        if self._membership is not None:
+            self._membership.disconnected()
         self._intake = self._commands = None
         connections, self._connections = self._connections, []
         for connection in connections:
@@ -350,7 +394,7 @@ class Worker:
         if isinstance(self._mode, Reliable) and self._mode.own_list:
             await intake.stop()
             with contextlib.suppress(TransportError):
-                await self._until_gone(commands, self._popping_id)
+                await until_gone(commands, self._popping_id, self._popping_name)
                 await self._return_leftovers(commands, self._mode)
             return
         if self._popping_id is not None:
@@ -358,35 +402,5 @@ class Worker:
             commands.send((client_unblock(self._popping_id),))
         await intake.stop()
 
-    async def _until_gone(self, commands: Connection, client_id: int | None) -> None:
-        """Return when the server has noticed that a popping connection of ours is closed: until then its pops may still
-        move jobs into the worker's own list.
-        """
-        if client_id is None:
-            return
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _CLOSED_WITHIN
-        while await commands.execute(client_list(client_id)):
-            if loop.time() > end:
-                await commands.execute(client_kill(client_id))
-            await asyncio.sleep(0.01)
-
     async def _return_leftovers(self, commands: Connection, mode: Reliable) -> None:
-        """Put back what stands in the own list and is not in hand: newest first, so that the oldest is taken next."""
-        entries = await commands.execute(mode.leftovers())
-        for entry in entries if isinstance(entries, list) else []:
-            if isinstance(entry, bytes) and entry not in self._runs.active:
-                for command in mode.give_back(Taken(self._queues[0], entry)):
-                    await commands.execute(command)
-                self._runs.counts["returned"] += 1
-
-
-def _queue_keys(mode: Any, names: Sequence[Text]) -> tuple[bytes, ...]:
-    if isinstance(names, str | bytes):
-        raise ConfigError(f"pending_queues is a list of names, not {names!r}")
-    if not names or not all(names):
-        raise ConfigError("pending_queues needs at least one name, and no empty one")
-    if len(names) > 1 and not mode.many_queues:
-        # The sentence is Perl's (Worker/Redis.pm, configure).
-        raise ConfigError(f"Only a single queue is supported in {mode.name} mode")
-    return tuple(mode.keyspace.queue(name) for name in names)
+        self._runs.counts["returned"] += await return_leftovers(commands, mode, self._queues[0], self._runs.active)

@@ -20,7 +20,8 @@ from jobwire.wire.ids import new_id
 from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import LIFECYCLE
-from jobwire.wire.modes import HashMode, Mode, Notice, Recoverable, Reliable, Submission, Taken
+from jobwire.wire.mode import Mode, Notice, Submission, Taken
+from jobwire.wire.modes import HashMode, Recoverable, Reliable
 from jobwire.wire.results import Failure, Result, Success, decode_result, encode_failure, encode_result
 from jobwire.wire.simple import Simple
 from jobwire.wire.text import Text

@@ -50,8 +50,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def accept(self) -> frozenset[str]:
-        """Result tags besides ``T`` and ``J`` that the submitter reads: ``E``, ``V`` (extension ``_accept``)."""
-        return m.parse_accept(self._meta_bytes(m.ACCEPT)) if self.meta else frozenset()
+        """Result tags besides ``T`` and ``J`` that the submitter reads: ``E``, ``V`` (extension ``_accept``).
+
+        None in a dialect without tags.
+        """
+        if not self.meta or not self.dialect.tagged_results:
+            return frozenset()
+        return m.parse_accept(self._meta_bytes(m.ACCEPT))
 
     @property
     def expires(self) -> float | None:

@@ -51,6 +51,11 @@ class Keyspace(msgspec.Struct, frozen=True):
         """The set of the IDs of workers that have own lists."""
         return self.queue(b"workers")
 
+    @property
+    def queues(self) -> bytes:
+        """The hash that says, by worker ID, to which pending queue a worker's own list belongs."""
+        return self.queue(b"queues")
+
     def worker(self, worker_id: Text) -> bytes:
         """The heartbeat of a worker: its start nonce, with a TTL."""
         return self.queue(b"worker::" + wire_bytes(worker_id))

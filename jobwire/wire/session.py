@@ -57,6 +57,12 @@ def client_list(client_id: int) -> Command:
     return (b"CLIENT", b"LIST", b"ID", b"%d" % client_id)
 
 
+def is_listed(reply: Reply, name: str) -> bool:
+    """Does CLIENT LIST show a connection with this name?"""
+    wanted = b"name=" + set_name(name)[2]
+    return isinstance(reply, bytes) and any(wanted in line.split(b" ") for line in reply.splitlines())
+
+
 def client_unblock(client_id: int) -> Command:
     """CLIENT UNBLOCK: end a blocking pop early; often forbidden by ACLs."""
     return (b"CLIENT", b"UNBLOCK", b"%d" % client_id)
@@ -87,6 +93,7 @@ __all__ = [
     "client_kill",
     "client_list",
     "client_unblock",
+    "is_listed",
     "is_master",
     "select",
     "set_name",

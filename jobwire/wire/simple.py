@@ -18,7 +18,7 @@ from jobwire.wire.envelopes import (
 )
 from jobwire.wire.jobs import Job
 from jobwire.wire.keys import channel
-from jobwire.wire.modes import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
+from jobwire.wire.mode import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
 from jobwire.wire.results import Failure, Result, Success
 from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
 
@@ -83,7 +83,7 @@ class Simple(Mode):
             queued=envelope.queued,
             # Failures are part of the reply envelope, whoever asked.
             meta={"_accept": "E", **{name: value for name, value in extensions.items() if value is not None}},
-            dialect=self.dialect or DEFAULT_DIALECT,
+            dialect=DEFAULT_DIALECT,  # envelopes are the same for all
         )
 
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:

@@ -1,0 +1,136 @@
+"""The sign of life of a worker, from a thread with an event loop and a socket of its own.
+
+So a handler that blocks the worker's event loop does not make the worker look dead. (One that holds the interpreter's
+lock for longer than the TTL does: such work belongs in a process.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from jobwire.errors import ConfigError, TransportError, printable
+from jobwire.transport import Backoff, Connection, Transport
+from jobwire.wire import Keyspace
+from jobwire.wire.fleet import claim, release
+from jobwire.wire.text import Text, wire_bytes
+
+__all__ = ["BEAT", "TTL", "Heartbeat"]
+
+TTL = 30.0
+"""Seconds after the last beat until a worker counts as gone."""
+BEAT = 10.0
+"""Seconds between beats."""
+
+_log = logging.getLogger("jobwire.heartbeat")
+_TAKEN = 0
+
+
+class Heartbeat:
+    """Holds a worker's ID in a keyspace from ``start`` to ``stop``; ``on_lost`` is called (in the thread) where another
+    worker took the ID meanwhile.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        keyspace: Keyspace,
+        worker_id: Text,
+        queue: bytes,
+        *,
+        on_lost: Callable[[], object],
+        ttl: float = TTL,
+        beat: float = BEAT,
+    ) -> None:
+        self._transport = transport
+        self._keyspace = keyspace
+        self._worker_id = worker_id
+        self._queue = queue
+        self._on_lost = on_lost
+        self._ttl = ttl
+        self._beat = beat
+        self._nonce = secrets.token_hex(16).encode()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+
+    async def start(self) -> None:
+        """Take the ID. Raises ``ConfigError`` where another worker has it, ``ConnectError`` where there is no Redis."""
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(started)), name="jobwire-heartbeat", daemon=True
+        )
+        self._thread.start()
+        await asyncio.wrap_future(started)
+
+    async def stop(self) -> None:
+        """Give the ID up, and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None:
+            with contextlib.suppress(RuntimeError):  # the thread has ended by itself
+                loop.call_soon_threadsafe(stopping.set)
+        await asyncio.to_thread(thread.join)
+
+    async def _run(self, started: Future[None]) -> None:
+        """The thread: connect, beat, and do both again for as long as it takes."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        backoff = Backoff(0.2, min(2.0, self._ttl / 10))
+        while True:
+            try:
+                await self._hold(started)
+            except ConfigError as error:
+                if not started.done():
+                    started.set_exception(error)
+                else:
+                    _log.error("%s", error)
+                    self._on_lost()
+                return
+            except TransportError as error:
+                if not started.done():
+                    started.set_exception(error)
+                    return
+                _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error)
+            else:
+                return
+            if await self._stopped_within(backoff.next()):
+                return
+
+    async def _hold(self, started: Future[None]) -> None:
+        """Beat on one connection until told to stop."""
+        connection = await self._transport.connect(name=f"jobwire-heartbeat-{self._worker_id!s}")
+        try:
+            while True:
+                await self._claim(connection)
+                if not started.done():
+                    started.set_result(None)
+                if await self._stopped_within(self._beat):
+                    await connection.execute(release(self._keyspace, wire_bytes(self._worker_id), self._nonce))
+                    return
+        finally:
+            await connection.close()
+
+    async def _claim(self, connection: Connection) -> None:
+        worker_id = wire_bytes(self._worker_id)
+        command = claim(self._keyspace, worker_id, self._nonce, ttl=self._ttl, queue=self._queue)
+        if await connection.execute(command) == _TAKEN:
+            raise ConfigError(
+                f"the worker ID {printable(self._worker_id)} is taken by another worker under this prefix; give each "
+                f"worker an ID of its own (after a crash the ID is free within {self._ttl:g} s)"
+            )
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        assert self._stopping is not None  # noqa: S101 - set before anything waits
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,46 @@
+"""The processing list that belongs to one worker: putting back what stands there and is not in hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Container
+
+from jobwire.transport import Connection
+from jobwire.wire import Reliable, Taken
+from jobwire.wire.session import client_kill, client_list, is_listed
+
+__all__ = ["return_leftovers", "until_gone"]
+
+_PATIENCE = 5.0
+
+
+async def until_gone(commands: Connection, client_id: int | None, name: str) -> None:
+    """Return when the server has noticed that a popping connection of ours is closed.
+
+    Until then its pops may still move jobs into the own list. ``name`` guards against an ID that a restarted server has
+    given to another connection. Raises ``TransportError``.
+    """
+    if client_id is None:
+        return
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE
+    while is_listed(await commands.execute(client_list(client_id)), name):
+        if loop.time() > end:
+            # Half-open: the server would keep it until its own timeouts.
+            await commands.execute(client_kill(client_id))
+        await asyncio.sleep(0.005)
+
+
+async def return_leftovers(commands: Connection, mode: Reliable, queue: bytes, in_hand: Container[object]) -> int:
+    """Put back what is not in hand: newest first, so that the oldest is taken next. Says how many.
+
+    Raises ``TransportError``.
+    """
+    entries = await commands.execute(mode.leftovers())
+    returned = 0
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, bytes) and entry not in in_hand:
+            for command in mode.give_back(Taken(queue, entry)):
+                await commands.execute(command)
+            returned += 1
+    return returned
