@@ -94,6 +94,8 @@ class Client:
         )
         self.id: Text = new_id() if id is None else id
         self._reply_to = check_id(self.id)
+        self._queue_keys: dict[Text, bytes] = {}
+        self._queue_key(queue)
         self._queue = queue
         self._route = route
         self._timeout = timeout
@@ -112,7 +114,6 @@ class Client:
             log=_log,
             maximum_attempts=max_reconnects,
         )
-        self._queue_keys: dict[Text, bytes] = {}
         self._state: LinkState | None = None
 
     # -- life

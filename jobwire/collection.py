@@ -16,17 +16,20 @@ from typing import Any
 
 import msgspec
 
+from jobwire.aftermath import Aftermath
 from jobwire.deadlines import Deadlines
 from jobwire.diagnosis import explain_timeout
 from jobwire.errors import (
     ClosedError,
     ConnectionLost,
     DecodeError,
+    JobCancelled,
     JobFailed,
     JobLost,
     JobTimeout,
     JobwireError,
     ResultDecodeError,
+    ServerError,
     TransportError,
     printable,
 )
@@ -39,9 +42,12 @@ from jobwire.wire.text import readable
 
 __all__ = ["Collector"]
 
-_REMEMBERED = 10_000
 _SWEEP_EVERY = 30.0
 _SWEEP_AT_ONCE = 256
+_LOOK_WITHIN = 2.0
+"""Seconds that the look at Redis may take at a deadline; a server that hangs must not keep a wait from ending."""
+_PASSING = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
+"""Errors that say something of the server at this moment, and nothing of the job."""
 
 
 class Collector:
@@ -59,10 +65,7 @@ class Collector:
         self._trace = trace
         self._commands: Connection | None = None
         self._connections: list[Connection] = []
-        # Given up here, perhaps running there: their late results are deleted.
-        self._abandoned: dict[bytes, None] = {}
-        # Collected, but Redis has not yet said that the hash is deleted.
-        self._discarding: dict[bytes, None] = {}
+        self._aftermath = None if self._hashes is None else Aftermath(self._hashes)
         self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Event = asyncio.Event()
 
@@ -77,25 +80,29 @@ class Collector:
     def future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
 
+    def opened(self, connection: Connection) -> None:
+        """A connection was made, and is closed by ``disconnect``, whether or not another one can be made as well."""
+        self._connections.append(connection)
+
     async def connected(self, commands: Connection, notices: Connection) -> None:
         """Take up work on fresh connections: listen first, then look at what happened meanwhile."""
-        self._connections = [commands, notices]
         await notices.execute(self._mode.subscribe(self._client_id))
         self._commands = commands
-        for job_id in list(self._discarding):
-            self._discard(job_id)
+        if self._aftermath is not None:
+            self._aftermath.connected(commands)
         for pending in list(self.pending.values()):
             if pending.acknowledged:
                 continue
-            if self._hashes is not None:
-                self._spawn(self._submit_again(self._hashes, pending))
-            elif pending.submission is not None:
+            if self._hashes is None or not pending.sent:
                 self._push(pending)
-        if self._hashes is not None:
-            await self._sweep(self._hashes)
+            else:
+                self._spawn(self._submit_again(self._hashes, pending))
+        await self._sweep()
 
     async def disconnect(self) -> None:
         self._commands = None
+        if self._aftermath is not None:
+            self._aftermath.disconnected()
         connections, self._connections = self._connections, []
         for connection in connections:
             await connection.close()
@@ -130,10 +137,13 @@ class Collector:
     def submit(self, pending: Pending) -> None:
         """Send a submission, or keep it until there is a connection. Raises ``EncodeError``; nothing is kept then."""
         self._push(pending)
+        if self._aftermath is not None:
+            self._aftermath.wanted_again(pending.id)
         self._expect(pending)
 
     def attach(self, pending: Pending) -> None:
-        self._abandoned.pop(pending.id, None)
+        if self._aftermath is not None:
+            self._aftermath.wanted_again(pending.id)
         self._expect(pending)
         if self._hashes is not None:
             self._check(self._hashes, pending)
@@ -147,10 +157,14 @@ class Collector:
         if pending.submission is None:
             return
         commands = self._mode.submit(pending.submission, pending.queue)
-        if self._commands is not None:
-            self._commands.send(commands, partial(self._pushed, pending))
-            if self._trace is not None:
-                self._tell("push", pending.id, repr(pending.queue))
+        if self._commands is None or self._commands.closed:
+            return
+        pending.sent = True
+        self._commands.send(commands, partial(self._pushed, pending))
+        if self._trace is not None:
+            if self._hashes is not None:
+                self._tell("write", pending.id, "")
+            self._tell("push", pending.id, printable(pending.queue))
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
@@ -161,10 +175,10 @@ class Collector:
             return
         try:
             length = self._mode.submitted(outcome)
-        except TransportError as error:
+        except ServerError as error:
             self._end(pending, error)
-            if self._hashes is not None:
-                self._discard(pending.id)
+            if self._aftermath is not None:
+                self._aftermath.undo(pending.id, pending.queue, outcome)
             return
         pending.acknowledged = True
         self.queue_length = length
@@ -173,7 +187,11 @@ class Collector:
 
     async def _submit_again(self, mode: HashMode, pending: Pending) -> None:
         """After a reconnection: a submission that was never answered is sent again where it did not arrive whole."""
-        state = await self.inspect(pending.id, pending.queue)
+        try:
+            state = await self.inspect(pending.id, pending.queue)
+        except ServerError as error:
+            self._end(pending, error)
+            return
         if pending.future.done() or pending.acknowledged:
             return
         if state.place in ("gone", "unknown"):
@@ -207,10 +225,9 @@ class Collector:
             return
         pending = self.pending.get(job_id)
         if pending is None:
-            if job_id in self._abandoned:
-                del self._abandoned[job_id]
-                self._discard(job_id)
-            # Anything else is not ours to touch: Perl would delete the hash, whoever's it is.
+            # Whatever was not ours is not ours to touch: Perl would delete the hash, whoever's it is.
+            if self._aftermath is not None:
+                self._aftermath.finished(job_id)
             return
         if result is not None:
             self._resolve(pending, result)
@@ -223,14 +240,13 @@ class Collector:
         try:
             result = mode.collected(pending.id, outcome[0])
         except JobwireError as error:
-            self._end(pending, error)
+            self._no_result(pending, error)
             return
         if result is None:
             # A notice without result: forged, or the hash is gone.
             self._check(mode, pending)
         else:
-            self._resolve(pending, result)
-            self._discard(pending.id)
+            self._finish(pending, result)
 
     def _check(self, mode: HashMode, pending: Pending) -> None:
         if self._commands is not None:
@@ -242,11 +258,10 @@ class Collector:
         try:
             result, present = mode.checked(pending.id, outcome)
         except JobwireError as error:
-            self._end(pending, error)
+            self._no_result(pending, error)
             return
         if result is not None:
-            self._resolve(pending, result)
-            self._discard(pending.id)
+            self._finish(pending, result)
         elif not present and pending.acknowledged:
             name = printable(pending.id)
             self._end(
@@ -257,6 +272,17 @@ class Collector:
                     job_id=readable(pending.id),
                 ),
             )
+
+    def _no_result(self, pending: Pending, error: JobwireError) -> None:
+        if isinstance(error, ServerError) and error.code in _PASSING:
+            self._log.warning("job %s: %s; looking again later", printable(pending.id), error)
+        else:
+            self._end(pending, error)
+
+    def _finish(self, pending: Pending, result: Result) -> None:
+        self._resolve(pending, result)
+        if self._aftermath is not None:
+            self._aftermath.delete(pending.id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
         if not isinstance(result, Success):
@@ -287,40 +313,20 @@ class Collector:
             pending.future.set_result(value)
         else:
             pending.future.set_exception(error)
+            if isinstance(error, JobCancelled | ClosedError):
+                pending.future.exception()  # asked for on this side: nothing to report where nobody waits
         if not self._room.is_set():
             self._room.set()
         if self._trace is not None:
-            self._tell("collect" if error is None else "fail", pending.id, "" if error is None else str(error))
-
-    def _discard(self, job_id: bytes) -> None:
-        if self._hashes is None:
-            return
-        self._discarding[job_id] = None
-        if self._commands is not None:
-            self._commands.send((self._hashes.discard(job_id),), partial(self._discarded, job_id))
-
-    def _discarded(self, job_id: bytes, outcome: Replies | TransportError) -> None:
-        if not isinstance(outcome, TransportError):
-            self._discarding.pop(job_id, None)
+            self._tell(_end_event(error), pending.id, "" if error is None else str(error))
 
     # -- giving up
 
     def abandon(self, pending: Pending, error: JobwireError, *, withdraw: bool) -> None:
         """End the wait for a job; ``withdraw`` takes it out of the queue where no worker has taken it yet."""
         self._end(pending, error)
-        if self._hashes is None:
-            return
-        while len(self._abandoned) >= _REMEMBERED:
-            del self._abandoned[next(iter(self._abandoned))]
-        self._abandoned[pending.id] = None
-        if withdraw and self._commands is not None:
-            self._commands.send(
-                (self._hashes.withdraw(pending.id, pending.queue),), partial(self._withdrawn, pending.id)
-            )
-
-    def _withdrawn(self, job_id: bytes, outcome: Replies | TransportError) -> None:
-        if not isinstance(outcome, TransportError) and outcome[0] == 1:
-            self._abandoned.pop(job_id, None)
+        if self._aftermath is not None:
+            self._aftermath.abandon(pending.id, withdraw_from=pending.queue if withdraw else None)
 
     def _deadline(self, job_id: bytes) -> None:
         pending = self.pending.get(job_id)
@@ -329,18 +335,29 @@ class Collector:
 
     async def _expire(self, pending: Pending) -> None:
         """The deadline of a job has come: look once more, then say what was found."""
-        found = "there is no connection to Redis"
         try:
-            if self._hashes is not None and self._commands is not None:
-                outcome = await self._commands.call(*self._hashes.check(pending.id))
-                self._checked(self._hashes, pending, outcome)
-            if not pending.future.done() and self._commands is not None:
-                found = await explain_timeout(self._commands, self._mode, pending.id, pending.queue)
+            async with asyncio.timeout(_LOOK_WITHIN):
+                found = await self._look(pending)
+        except TimeoutError:
+            found = "Redis does not answer"
         except TransportError as error:
             found = str(error)
+        except Exception:  # whatever it was: a deadline that has come ends the wait
+            self._log.exception("cannot say where job %s is", printable(pending.id))
+            found = "where it is could not be found out"
         if not pending.future.done():
             message = f"no result of job {printable(pending.id)} within {pending.timeout:g} s: {found}"
             self.abandon(pending, JobTimeout(message, job_id=readable(pending.id)), withdraw=False)
+
+    async def _look(self, pending: Pending) -> str:
+        connection = self._commands
+        if connection is None:
+            return "there is no connection to Redis"
+        if self._hashes is not None:
+            self._checked(self._hashes, pending, await connection.call(*self._hashes.check(pending.id)))
+        if pending.future.done():
+            return ""
+        return await explain_timeout(connection, self._mode, pending.id, pending.queue)
 
     # -- looking
 
@@ -352,14 +369,16 @@ class Collector:
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            if self._hashes is not None:
-                await self._sweep(self._hashes)
+            await self._sweep()
 
-    async def _sweep(self, mode: HashMode) -> None:
+    async def _sweep(self) -> None:
         """Collect what finished without our hearing of it."""
+        if self._hashes is None or self._aftermath is None:
+            return
+        self._aftermath.sweep()
         for number, pending in enumerate(list(self.pending.values())):
             if pending.acknowledged and not pending.future.done():
-                self._check(mode, pending)
+                self._check(self._hashes, pending)
             if number % _SWEEP_AT_ONCE == _SWEEP_AT_ONCE - 1:
                 await self.drained()
                 await asyncio.sleep(0)
@@ -371,3 +390,9 @@ class Collector:
             self._trace(TraceEvent(event, "client", readable(job_id), time.time(), detail))
         except Exception:
             self._log.exception("the trace hook raised")
+
+
+def _end_event(error: JobwireError | None) -> str:
+    if error is None:
+        return "collect"
+    return "cancel" if isinstance(error, JobCancelled) else "timeout" if isinstance(error, JobTimeout) else "fail"

@@ -58,7 +58,7 @@ class JobHandle(Generic[T]):
 class Pending:
     """A job that the client waits for."""
 
-    __slots__ = ("acknowledged", "future", "id", "queue", "result_type", "submission", "timeout")
+    __slots__ = ("acknowledged", "future", "id", "queue", "result_type", "sent", "submission", "timeout")
 
     def __init__(
         self,
@@ -77,5 +77,7 @@ class Pending:
         self.result_type = result_type
         # None for a job that an earlier client submitted (attach).
         self.submission = submission
+        # True from the moment it was written to a connection.
+        self.sent = submission is None
         # True once Redis has said that hash and queue entry are there.
         self.acknowledged = submission is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from jobwire.errors import ConfigError
 from jobwire.limits import Limits
@@ -56,6 +56,8 @@ def build_mode(
     kind = MODES.get(mode)
     if kind is None:
         raise ConfigError(f"unknown mode {mode!r}; there are {', '.join(MODES)}")
+    if nested not in get_args(Nested):
+        raise ConfigError(f"unknown form of nested values {nested!r}; there are {', '.join(get_args(Nested))}")
     known = None if dialect == AUTO else dialect_named(dialect)
     try:
         string_reader(strings)

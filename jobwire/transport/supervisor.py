@@ -70,17 +70,23 @@ class Supervisor:
 
         await self._connect(tell)
         self._backoff.reset()
-        self._on_state("up", None)
+        self._tell("up", None)
+
+    def _tell(self, state: LinkState, error: TransportError | None) -> None:
+        try:
+            self._on_state(state, error)
+        except Exception:  # a hook that fails must not be the end of connecting again
+            self._log.exception("the on_state hook raised")
 
     async def _keep_up(self) -> None:
         while self._lost is not None:
             error = await self._lost
             self._log.warning("%s; connecting again", error)
-            self._on_state("down", error)
+            self._tell("down", error)
             last = await self._reopen()
             if last is not None:
                 self._log.error("%s; giving up after %d attempts", last, self._backoff.attempts)
-                self._on_state("closed", last)
+                self._tell("closed", last)
                 return
             self._log.info("connected again")
 

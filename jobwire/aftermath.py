@@ -1,0 +1,122 @@
+"""What a client still has to clean up: hashes of collected jobs, jobs that it took back, results that come too late.
+
+Only jobs of this client's own are ever named here. What a lost connection left unanswered is said again on the next
+one; late results whose notice was lost are found by the sweep.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jobwire.errors import DecodeError, ServerError, TransportError
+from jobwire.transport import Connection, Replies
+from jobwire.wire import HashMode
+from jobwire.wire.commands import list_remove
+
+__all__ = ["Aftermath"]
+
+REMEMBERED = 10_000
+"""Jobs given up that are remembered, the youngest ones."""
+
+
+class Aftermath:
+    """Lives in the event loop of its client; nothing here waits."""
+
+    def __init__(self, mode: HashMode) -> None:
+        self._mode = mode
+        self._connection: Connection | None = None
+        # Collected, but Redis has not yet said that the hash is deleted.
+        self._deleting: dict[bytes, None] = {}
+        # Given up here, perhaps running there: their late results are deleted.
+        self._abandoned: dict[bytes, None] = {}
+        # Taken back (from this queue), but Redis has not yet said whether it was in time.
+        self._withdrawing: dict[bytes, bytes] = {}
+
+    def connected(self, connection: Connection) -> None:
+        self._connection = connection
+        for job_id in list(self._deleting):
+            self.delete(job_id)
+        for job_id, queue in list(self._withdrawing.items()):
+            self._withdraw(job_id, queue)
+
+    def disconnected(self) -> None:
+        self._connection = None
+
+    def wanted_again(self, job_id: bytes) -> None:
+        """The job has a new life, and its result is wanted. What was begun for the old one still comes first."""
+        self._abandoned.pop(job_id, None)
+
+    # -- collected
+
+    def delete(self, job_id: bytes) -> None:
+        """Delete the hash of a job."""
+        self._deleting[job_id] = None
+        if self._connection is not None:
+            self._connection.send((self._mode.discard(job_id),), partial(self._deleted, job_id))
+
+    def _deleted(self, job_id: bytes, outcome: Replies | TransportError) -> None:
+        if not isinstance(outcome, TransportError):
+            self._deleting.pop(job_id, None)
+
+    # -- refused
+
+    def undo(self, job_id: bytes, queue: bytes, replies: Replies) -> None:
+        """Redis refused a submission: take back that half of it which was written."""
+        halves = replies[-1] if isinstance(replies[-1], list) else replies
+        if len(halves) != 2:
+            return  # a transaction that was refused as a whole
+        hash_refused, push_refused = (isinstance(half, ServerError) for half in halves)
+        if not hash_refused:
+            self.delete(job_id)
+        elif not push_refused and self._connection is not None:
+            # The hash's key holds something else, which is not ours to delete.
+            self._connection.send((list_remove(queue, job_id),))
+
+    # -- given up
+
+    def abandon(self, job_id: bytes, *, withdraw_from: bytes | None) -> None:
+        """Delete the job's result when it comes; take it out of its queue where no worker has taken it yet."""
+        while len(self._abandoned) >= REMEMBERED:
+            del self._abandoned[next(iter(self._abandoned))]
+        self._abandoned[job_id] = None
+        if withdraw_from is not None:
+            self._withdrawing[job_id] = withdraw_from
+            self._withdraw(job_id, withdraw_from)
+
+    def _withdraw(self, job_id: bytes, queue: bytes) -> None:
+        if self._connection is not None:
+            self._connection.send((self._mode.withdraw(job_id, queue),), partial(self._withdrawn, job_id))
+
+    def _withdrawn(self, job_id: bytes, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError):
+            return
+        self._withdrawing.pop(job_id, None)
+        if outcome[0] == 1:
+            self._abandoned.pop(job_id, None)
+
+    def finished(self, job_id: bytes) -> None:
+        """A notice came for a job that nobody waits for: delete it if it is one that was given up, and only then."""
+        if job_id in self._abandoned:
+            del self._abandoned[job_id]
+            self.delete(job_id)
+
+    def sweep(self) -> None:
+        """Look for late results whose notice was lost."""
+        if self._connection is not None:
+            for job_id in self._abandoned:
+                self._connection.send(self._mode.check(job_id), partial(self._looked, job_id))
+
+    def _looked(self, job_id: bytes, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError) or job_id not in self._abandoned:
+            return
+        try:
+            result, present = self._mode.checked(job_id, outcome)
+        except ServerError:
+            return
+        except DecodeError:
+            self.finished(job_id)
+            return
+        if result is not None:
+            self.finished(job_id)
+        elif not present and job_id not in self._withdrawing:
+            del self._abandoned[job_id]
