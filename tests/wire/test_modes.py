@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from jobwire.errors import ConfigError, DecodeError, EncodeError, JobDecodeError, MismatchError, ServerError
 from jobwire.testing.server import RedisServer
@@ -39,7 +42,7 @@ from jobwire.wire.commands import (
     transaction,
     transaction_replies,
 )
-from jobwire.wire.modes import popped, refuse_queues
+from jobwire.wire.mode import popped, refuse_queues
 from jobwire.wire.scripts import COMPLETE, DELETE_GHOST, GIVE_BACK
 
 JOBS = Keyspace("jobs")
@@ -407,6 +410,39 @@ def test_several_queues_are_refused_with_perls_own_sentence() -> None:
     error = refuse_queues("reliable")
     assert isinstance(error, ConfigError)
     assert str(error) == "Only a single queue is supported in reliable mode"
+
+
+# -- arbitrary input
+
+
+@pytest.mark.parametrize("kind", MODES.values())
+@given(
+    entry=st.binary() | st.builds(lambda body: b'{"id":"a","data":{' + body, st.binary()),
+    fields=st.dictionaries(
+        st.binary() | st.sampled_from([b"text_a", b"sereal_a", b"json_a", b"_accept", b"result"]),
+        st.binary(),
+        max_size=4,
+    ),
+    dialect=st.sampled_from([None, *DIALECTS.values()]),
+)
+def test_any_entry_and_any_hash_raise_decode_error_and_nothing_else(
+    kind: type[Mode], entry: bytes, fields: dict[bytes, bytes], dialect: Any
+) -> None:
+    mode = kind(JOBS, dialect=dialect)
+    taken = Taken(b"jobs::pending", entry)
+    with contextlib.suppress(DecodeError):
+        job = mode.read(taken, [item for pair in fields.items() for item in pair])
+        if job is not None:
+            commands = mode.complete(job, taken, Success([1]), started=1.0, at=2.0)
+            assert all(isinstance(word, bytes) for command in commands for word in command)
+
+
+@pytest.mark.parametrize("kind", MODES.values())
+@given(payload=st.binary() | st.builds(lambda body: b'{"id":"a","result":' + body, st.binary()))
+@example(payload=b'{"id":"\xff","result":1}')
+def test_any_notice_raises_decode_error_and_nothing_else(kind: type[Mode], payload: bytes) -> None:
+    with contextlib.suppress(DecodeError):
+        assert isinstance(kind(JOBS).notice(payload).job_id, bytes)
 
 
 # -- command helpers
