@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent import futures
 from typing import Any, TypeVar
 
 from jobwire.errors import ClosedError
 
-__all__ = ["LoopThread", "done_at_once"]
+__all__ = ["LoopThread", "done_at_once", "look", "wait"]
 
 T = TypeVar("T")
 
@@ -120,6 +120,16 @@ def done_at_once(work: Coroutine[Any, Any, T]) -> T:
         return value
     work.close()
     raise RuntimeError("this would wait for the event loop in the loop's own thread; wait in another thread")
+
+
+async def wait(handle: Awaitable[T]) -> T:
+    return await handle
+
+
+def look(handle: Awaitable[object]) -> None:
+    """Look at what became of a handle that is done, so that asyncio does not report an error nobody looked at."""
+    with contextlib.suppress(Exception):
+        done_at_once(wait(handle))
 
 
 def _outcome(future: futures.Future[T], timeout: float | None) -> T:

@@ -20,14 +20,13 @@ of its own; nothing of the protocol is written here again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue as queues
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from jobwire.background import LoopThread, done_at_once
+from jobwire.background import LoopThread, done_at_once, look, wait
 from jobwire.client import Client as AsyncClient
 from jobwire.errors import ClosedError, JobError
 from jobwire.handlers import AnyHandler
@@ -76,8 +75,8 @@ class JobHandle(Generic[T]):
         waited for again. The job's own deadline is the client's ``timeout`` (``JobTimeout``).
         """
         if self._asynchronous.done():
-            return done_at_once(_wait(self._asynchronous))
-        return self._thread.run(_wait(self._asynchronous), timeout=timeout)
+            return done_at_once(wait(self._asynchronous))
+        return self._thread.run(wait(self._asynchronous), timeout=timeout)
 
     def done(self) -> bool:
         """True once there is a result or an error."""
@@ -92,19 +91,10 @@ class JobHandle(Generic[T]):
         return self._thread.call(self._asynchronous.cancel)
 
 
-async def _wait(handle: AsyncJobHandle[T]) -> T:
-    return await handle
-
-
 def _observed(handle: AsyncJobHandle[T]) -> AsyncJobHandle[T]:
     """``handle``, whose error asyncio will not report as one that nobody looked at: the script may, when it likes."""
-    handle.add_done_callback(_look)
+    handle.add_done_callback(look)
     return handle
-
-
-def _look(handle: AsyncJobHandle[Any]) -> None:
-    with contextlib.suppress(Exception):
-        done_at_once(_wait(handle))
 
 
 class Client:

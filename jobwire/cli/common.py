@@ -1,0 +1,187 @@
+"""What the commands share: options, exit codes, one connection, output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from base64 import b64encode
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from jobwire.errors import ClosedError, ConfigError, EncodeError, JobwireError, TransportError, printable
+from jobwire.limits import DEFAULT_LIMITS
+from jobwire.options import build_mode
+from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.transport import Connection, open_transport
+from jobwire.wire import DIALECTS, MODES, Keyspace, Mode, Reply
+from jobwire.wire.admin import scan_type
+from jobwire.wire.commands import first_error, scanned, set_members
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+ENVIRONMENT: Final = 3
+INTERRUPTED: Final = 130
+
+_DEFAULT_URL = "redis://127.0.0.1"
+
+
+class CliError(Exception):
+    """Ends a command with one line and an exit code."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def code_of(error: JobwireError) -> int:
+    """The exit code that an error of the library means."""
+    if isinstance(error, TransportError):
+        return ENVIRONMENT
+    return USAGE if isinstance(error, ConfigError | EncodeError | ClosedError) else FAILED
+
+
+def one_line(text: str) -> str:
+    """``text`` without line ends and other control characters."""
+    joined = " ".join(line.strip() for line in text.splitlines() if line.strip())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in joined)
+
+
+# -- options
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("JOBWIRE_URL", _DEFAULT_URL),
+        help=f"where Redis is (default: $JOBWIRE_URL, else {_DEFAULT_URL})",
+    )
+
+
+def add_prefix(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prefix", default="jobs", help="prefix of the queues (default: jobs)")
+
+
+def add_keyspace(parser: argparse.ArgumentParser) -> None:
+    """--url, --prefix, --queue."""
+    add_url(parser)
+    add_prefix(parser)
+    parser.add_argument("--queue", default="pending", help="name of the queue (default: pending)")
+
+
+def add_mode(parser: argparse.ArgumentParser) -> None:
+    """--mode, --dialect."""
+    parser.add_argument("--mode", choices=list(MODES), default="reliable", help="default: reliable, which Perl speaks")
+    parser.add_argument("--dialect", choices=list(DIALECTS), default="0.004", help="default: 0.004")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def mode_of(options: argparse.Namespace) -> Mode:
+    """The mode that --mode, --dialect and --prefix name."""
+    return build_mode(
+        options.mode,
+        dialect=options.dialect,
+        prefix=options.prefix,
+        use_multi=False,
+        strings="auto",
+        limits=DEFAULT_LIMITS,
+    )
+
+
+# -- Redis
+
+
+@asynccontextmanager
+async def connection_to(url: str) -> AsyncIterator[Connection]:
+    """A connection for as long as the context lasts. Raises ``ConfigError``, ``ConnectError``, ``AuthError``."""
+    transport = open_transport(url)
+    try:
+        yield await transport.connect(name="jobwire-cli")
+    finally:
+        await transport.close()
+
+
+async def keys_of_type(connection: Connection, kind: bytes) -> list[bytes]:
+    """All keys of one type, each once."""
+    found: dict[bytes, None] = {}
+    cursor = b"0"
+    while True:
+        cursor, keys = scanned(await connection.execute(scan_type(cursor, kind)))
+        found |= dict.fromkeys(keys)
+        if cursor == b"0":
+            return sorted(found)
+
+
+async def members_of(connection: Connection, key: bytes) -> list[bytes]:
+    """The members of a set, sorted."""
+    return sorted(bytes_in(await connection.execute(set_members(key))))
+
+
+def bytes_in(reply: Reply) -> list[bytes]:
+    """The strings of an array reply."""
+    return [item for item in reply if isinstance(item, bytes)] if isinstance(reply, list) else []
+
+
+def checked(replies: Sequence[Reply]) -> Sequence[Reply]:
+    """``replies``; raises the first error among them."""
+    error = first_error(replies)
+    if error is not None:
+        raise error
+    return replies
+
+
+def keyspace_of(options: argparse.Namespace) -> Keyspace:
+    return Keyspace(options.prefix)
+
+
+# -- output
+
+
+def styled(text: str, style: str) -> str:
+    """``text`` in bold, red, yellow or green, on a terminal that wants colours (NO_COLOR, TERM=dumb)."""
+    code = {"bold": 1, "red": 31, "green": 32, "yellow": 33}[style]
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{code}m{text}\x1b[0m" if wanted else text
+
+
+def bare(value: object, *, at_most: int = 60) -> str:
+    """``value`` as ``printable`` shows it, without quotes where it needs none."""
+    text = printable(value if isinstance(value, str | bytes) else str(value), at_most=at_most)
+    inner = text[1:-1]
+    return inner if text[:1] == "'" and inner.isascii() and "\\" not in inner and " " not in inner and inner else text
+
+
+def print_json(value: object) -> None:
+    """One JSON document, bytes as ``{"$bytes": base64}``."""
+    print(json.dumps(jsonable(value), ensure_ascii=True, indent=2))
+
+
+def jsonable(value: object) -> Any:
+    """``value`` as JSON can say it: bytes, keys that are bytes, and what only Perl has in objects with a ``$`` key."""
+    if isinstance(value, bytes):
+        return {"$bytes": b64encode(value).decode()}
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else ascii(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    if isinstance(value, msgspec.Struct):
+        return {name: jsonable(getattr(value, name)) for name in value.__struct_fields__}
+    return _of_perl(value)
+
+
+def _of_perl(value: object) -> Any:
+    if isinstance(value, PerlObject):
+        return {"$object": jsonable(value.class_name), "value": jsonable(value.value)}
+    if isinstance(value, ScalarRef):
+        return {"$ref": jsonable(value.value)}
+    if isinstance(value, PerlRegexp):
+        return {"$regexp": jsonable(value.pattern), "flags": value.flags}
+    return value

@@ -1,0 +1,144 @@
+"""Show one job: where it is, and what its hash holds, decoded.
+
+Reads only. The place is looked for in the queue and the lists of --prefix and --queue, and in the worker's own list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from jobwire.cli.common import (
+    FAILED,
+    OK,
+    CliError,
+    add_json,
+    add_keyspace,
+    bare,
+    checked,
+    connection_to,
+    keyspace_of,
+    print_json,
+    styled,
+)
+from jobwire.errors import DecodeError, printable
+from jobwire.transport import Connection
+from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
+from jobwire.wire.commands import hash_get_all, hash_pairs, list_position
+from jobwire.wire.ids import check_id
+from jobwire.wire.inspection import JobState, ask_for_state, read_state
+from jobwire.wire.meta import WORKER
+
+HELP = "show one job, decoded"
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What is shown. ``unreadable`` says why the hash cannot be decoded; ``fields`` are its raw fields then."""
+
+    id: str
+    state: JobState
+    job: Job | None = None
+    result: Any = None
+    failure: Failure | None = None
+    unreadable: str | None = None
+    fields: dict[bytes, bytes] | None = None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", help="the job's ID")
+    add_keyspace(parser)
+    add_json(parser)
+
+
+async def run(options: argparse.Namespace) -> int:
+    async with connection_to(options.url) as connection:
+        report = await look(connection, check_id(options.id), keyspace_of(options), options.queue)
+    if report.fields is None and report.job is None:
+        raise CliError(
+            f"there is no job {printable(options.id)}: it was never here, or its result was collected", FAILED
+        )
+    if options.json:
+        print_json(report)
+    else:
+        print("\n".join(rendered(report)))
+    return OK
+
+
+async def look(connection: Connection, job_id: bytes, keyspace: Keyspace, queue: str) -> Report:
+    """Raises ``TransportError``; ``DecodeError`` where the key holds no hash."""
+    key = job_key(job_id)
+    fields = hash_pairs(await connection.execute(hash_get_all(key)), key=key)
+    worker = fields.get(WORKER)
+    processing = keyspace.queue("processing")
+    if worker is not None:
+        own = keyspace.own_list(worker)
+        if await connection.execute(list_position(own, job_id)) is not None:
+            processing = own
+    asked = ask_for_state(job_id, keyspace.queue(queue), processing, keyspace.dead)
+    report = Report(id=bare(job_id, at_most=200), state=read_state(checked(await connection.call(*asked))))
+    if fields:
+        _decode(report, job_id, fields)
+    return report
+
+
+def _decode(report: Report, job_id: bytes, fields: dict[bytes, bytes]) -> None:
+    try:
+        report.job = decode_job(job_id, fields, dialect=None)
+        if report.job.result is not None:
+            result = decode_result(report.job.result, dialect=report.job.dialect)
+            if isinstance(result, Failure):
+                report.failure = result
+            else:
+                report.result = result.value
+    except DecodeError as error:
+        report.unreadable = str(error)
+        report.fields = fields
+
+
+def rendered(report: Report) -> Iterator[str]:
+    """The report as lines of text."""
+    state = report.state
+    ahead = "" if state.ahead is None else f", {state.ahead} ahead of it, {state.queue_length} in the queue"
+    yield f"{styled(report.id, 'bold')}  {state.place}{ahead}"
+    if state.worker is not None:
+        yield f"  worker     {bare(state.worker)}"
+    if state.error is not None:
+        yield styled(f"  error      {printable(state.error, at_most=300)}", "red")
+    if report.unreadable is not None:
+        yield styled(f"  unreadable {report.unreadable}", "red")
+        for name, value in (report.fields or {}).items():
+            yield f"  field      {bare(name)} = {printable(value, at_most=200)}"
+    if report.job is not None:
+        yield from _job(report.job)
+    if report.failure is not None:
+        failure = f"{report.failure.type}: {report.failure.message}"
+        yield styled(f"  failure    {printable(failure, at_most=400)}", "red")
+    elif report.job is not None and report.job.result is not None and report.unreadable is None:
+        yield f"  result     {_value(report.result)}"
+
+
+def _job(job: Job) -> Iterator[str]:
+    yield f"  dialect    {job.dialect.name}"
+    yield f"  reply to   {bare(job.reply_to) if job.reply_to else '(nobody)'}"
+    for name in ("queued", "started", "processed"):
+        moment = getattr(job, name)
+        if moment is not None:
+            yield f"  {name:<9}  {_moment(moment)}"
+    for field, value in job.meta.items():
+        yield f"  {bare(field)} = {printable(value, at_most=200)}"
+    for parameter, content in job.data.items():
+        yield f"  data       {bare(parameter)} = {_value(content)}"
+
+
+def _moment(seconds: float) -> str:
+    ago = time.time() - seconds
+    return f"{seconds:.15g} ({ago:.1f} s ago)" if ago >= 0 else f"{seconds:.15g} (in {-ago:.1f} s)"
+
+
+def _value(value: object) -> str:
+    text = printable(value, at_most=400) if isinstance(value, str | bytes) else ascii(value)
+    return text if len(text) <= 500 else text[:500] + "…"

@@ -1,0 +1,66 @@
+"""From the command line to the command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from jobwire import __version__
+from jobwire.cli.common import FAILED, INTERRUPTED, CliError, code_of, one_line
+from jobwire.errors import JobwireError
+
+__all__ = ["COMMANDS", "build_parser", "main"]
+
+COMMANDS: tuple[str, ...] = ("worker", "submit", "top", "job", "rejected", "dead", "doctor", "server")
+"""The commands: each is the module ``jobwire.cli.<name>``."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jobwire", description="Work with jobs of Perl's Job::Async::Redis.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"jobwire {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = import_module(f"jobwire.cli.{name}")
+        about = module.__doc__ or module.HELP
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=about,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.configure(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors are one line on stderr."""
+    options = build_parser().parse_args(arguments)
+    try:
+        outcome = options.run(options)
+        code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
+        sys.stdout.flush()
+    except CliError as error:
+        return _fail(options.command, error, error.code)
+    except JobwireError as error:
+        return _fail(options.command, error, code_of(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; the interpreter must not trip over that at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _fail(command: str, error: Exception, code: int) -> int:
+    print(f"jobwire {command}: {one_line(str(error))}", file=sys.stderr)
+    return code

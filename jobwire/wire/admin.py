@@ -1,0 +1,274 @@
+"""What an operator asks and does: look over the queues of a server, requeue, drop, check the server itself.
+
+Plain data like everything in ``jobwire.wire``. The names looked for are those of ``jobwire.wire.keys``; the rest is
+Redis's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from jobwire.errors import ServerError
+from jobwire.wire import HashMode, Mode, Submission, Taken
+from jobwire.wire import commands as c
+from jobwire.wire import meta as m
+from jobwire.wire.commands import Command, Reply
+from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, job_key
+from jobwire.wire.results import Success
+from jobwire.wire.scripts import Script
+from jobwire.wire.text import Text, readable
+
+__all__ = [
+    "INFO",
+    "WHO_AM_I",
+    "OwnList",
+    "PrefixState",
+    "QueueState",
+    "WorkerState",
+    "ask_for_prefix",
+    "client_commands",
+    "config_get",
+    "config_value",
+    "drop_dead",
+    "dry_run",
+    "list_every",
+    "parse_info",
+    "prefixes_in",
+    "read_prefix",
+    "requeue_dead",
+    "requeue_rejected",
+    "sample_commands",
+    "scan_type",
+    "worker_commands",
+]
+
+INFO: Command = (b"INFO",)
+WHO_AM_I: Command = (b"ACL", b"WHOAMI")
+
+_SHARED = PROCESSING.encode()
+_OWN = _SHARED + b"::"
+_MARKS = (PENDING.encode(), _SHARED, b"dead", b"rejected", b"workers")
+
+
+# -- looking over a server
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """A pending queue, by its name without the prefix."""
+
+    name: Text
+    length: int
+
+
+class OwnList(msgspec.Struct, frozen=True):
+    """A processing list that belongs to one worker."""
+
+    worker: Text
+    length: int
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """A worker of the set of workers. ``heartbeat``: seconds until its sign of life runs out, None where it has."""
+
+    id: Text
+    heartbeat: float | None
+
+
+class PrefixState(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands under one prefix at one moment.
+
+    ``processing``  length of the processing list that Perl workers share; the lists of single workers are ``own``
+    ``dead``, ``rejected``, ``attempts``  how many jobs and entries were set aside, how many jobs have failed attempts
+    """
+
+    prefix: Text
+    queues: tuple[QueueState, ...]
+    processing: int
+    own: tuple[OwnList, ...]
+    workers: tuple[WorkerState, ...]
+    dead: int
+    rejected: int
+    attempts: int
+
+
+def scan_type(cursor: bytes, kind: bytes, count: int = 1000) -> Command:
+    """One step of a SCAN over the keys of one type (Redis 6.0); ``commands.scanned`` reads the reply."""
+    return (b"SCAN", cursor, b"COUNT", b"%d" % count, b"TYPE", kind)
+
+
+def prefixes_in(keys: Iterable[bytes]) -> set[bytes]:
+    """The prefixes that these keys of lists and sets show."""
+    return {prefix for key in keys for prefix in _prefixes_of(key)}
+
+
+def _prefixes_of(key: bytes) -> Iterator[bytes]:
+    if key in _MARKS:
+        yield b""
+    head, separator, _ = key.partition(b"::" + _OWN)
+    if separator:
+        yield head
+        return
+    head, separator, last = key.rpartition(b"::")
+    if separator and last in _MARKS and head != _SHARED:
+        yield head
+
+
+def list_every(keyspace: Keyspace, lists: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> list[bytes]:
+    """Those of the keys ``lists`` that stand under this prefix, and under none of the longer ``prefixes``."""
+    own = keyspace.queue(b"")
+    if not own:
+        return [key for key in lists if key in _MARKS or (key.startswith(_OWN) and b"::" in key)]
+    longer = [prefix + b"::" for prefix in prefixes if prefix.startswith(own)]
+    return [key for key in lists if key.startswith(own) and not any(map(key.startswith, longer))]
+
+
+def ask_for_prefix(keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes]) -> tuple[Command, ...]:
+    """The commands whose replies ``read_prefix`` reads; ``workers`` are the members of ``keyspace.workers``."""
+    return (
+        (b"HLEN", keyspace.attempts),
+        *map(c.list_length, lists),
+        *((b"PTTL", keyspace.worker(worker)) for worker in workers),
+    )
+
+
+def read_prefix(
+    keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes], replies: Sequence[Reply]
+) -> PrefixState:
+    """Raises the first ``ServerError`` among the replies."""
+    error = c.first_error(replies)
+    if error is not None:
+        raise error
+    numbers = [reply if isinstance(reply, int) else 0 for reply in replies]
+    skip = len(keyspace.queue(b""))
+    lengths = dict(zip((key[skip:] for key in lists), numbers[1:], strict=False))
+    beats = dict(zip(workers, numbers[1 + len(lists) :], strict=True))
+    aside = {name: lengths.pop(name, 0) for name in (_SHARED, b"dead", b"rejected")}
+    return PrefixState(
+        prefix=keyspace.prefix,
+        queues=tuple(
+            QueueState(readable(name), length) for name, length in sorted(lengths.items()) if not name.startswith(_OWN)
+        ),
+        processing=aside[_SHARED],
+        own=tuple(
+            OwnList(readable(name[len(_OWN) :]), length)
+            for name, length in sorted(lengths.items())
+            if name.startswith(_OWN)
+        ),
+        workers=tuple(
+            WorkerState(readable(worker), beat / 1000 if beat > 0 else None) for worker, beat in sorted(beats.items())
+        ),
+        dead=aside[b"dead"],
+        rejected=aside[b"rejected"],
+        attempts=numbers[0],
+    )
+
+
+# -- putting right
+
+_REQUEUE_REJECTED = Script.of("""\
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+return 1
+""")
+_REQUEUE_DEAD = Script.of("""\
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('LPUSH', KEYS[2], ARGV[1])
+return 1
+""")
+
+
+def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> Command:
+    """Put an entry that was set aside back into ``queue`` (a whole key); answers 1, or 0 where it is not there."""
+    return _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), record, entry)
+
+
+def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes) -> Command:
+    """Put a dead job into ``queue`` (a whole key), its attempts forgotten; answers 1, or 0 where it is not there."""
+    return _REQUEUE_DEAD.call_whole((keyspace.dead, queue, keyspace.attempts), job_id)
+
+
+def drop_dead(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:
+    """Delete a dead job for good. The ID goes last, so that one broken off can be done again; its reply is the last."""
+    return (
+        c.delete(job_key(job_id)),
+        c.hash_delete(keyspace.attempts, job_id),
+        c.list_remove(keyspace.dead, job_id),
+    )
+
+
+# -- the server itself
+
+
+def parse_info(reply: Reply) -> dict[str, str]:
+    """INFO as a mapping. Raises ``ServerError`` as it came."""
+    if isinstance(reply, ServerError):
+        raise reply
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+    pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name: value for name, separator, value in pairs if separator}
+
+
+def config_get(name: bytes) -> Command:
+    """CONFIG GET; often forbidden."""
+    return (b"CONFIG", b"GET", name)
+
+
+def config_value(reply: Reply) -> str | None:
+    """The value that CONFIG GET of one name answered; None where it is not told."""
+    value = reply[1] if isinstance(reply, list) and len(reply) == 2 else None
+    return value.decode(errors="replace") if isinstance(value, bytes) else None
+
+
+def dry_run(user: bytes, command: Command) -> Command:
+    """ACL DRYRUN (Redis 7.0): would ``user`` be allowed to send ``command``? Answers ``OK``, or why not."""
+    return (b"ACL", b"DRYRUN", user, *command)
+
+
+_SAMPLE = b"00000000-0000-4000-8000-000000000000"
+
+
+def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...]]:
+    """Each kind of command that a client and a worker of this mode send, made for a job that there is not."""
+    return {"client": client_commands(mode, queue), "worker": worker_commands(mode, queue)}
+
+
+def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
+    """What a client sends in the life of a job."""
+    submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
+    commands = (mode.subscribe(_SAMPLE), *mode.submit(submission, queue))
+    if not isinstance(mode, HashMode):
+        return commands
+    return (
+        *commands,
+        *mode.check(_SAMPLE),
+        *mode.inspect(_SAMPLE, queue),
+        mode.withdraw(_SAMPLE, queue),
+        mode.discard(_SAMPLE),
+    )
+
+
+def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
+    """What a worker sends in the life of a job."""
+    submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
+    written = mode.submit(submission, queue)[-1 if not mode.use_multi else -2]
+    taken = Taken(queue, written[-1])
+    fields: list[Reply] = [m.REPLY_TO, _SAMPLE, m.QUEUED, b"1", b"text_a", b"b"]
+    job = mode.read(taken, fields)
+    load = mode.load(taken)
+    commands = (
+        *mode.prepare(),
+        mode.take((queue,), 1.0),
+        mode.take_now(queue),
+        *(() if load is None else (load,)),
+        *mode.give_back(taken),
+        *mode.reject(taken, b"{}"),
+    )
+    if job is not None:
+        commands += mode.start(job, taken, at=1.0)
+        commands += mode.complete(job, taken, Success("x"), started=1.0, at=2.0)
+    if isinstance(mode, HashMode):
+        commands += (*mode.bury(taken, "x"), *mode.vanished(taken), *mode.count_attempt(taken, "x"))
+    return commands

@@ -1,0 +1,462 @@
+"""Each command against a real server, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+import jobwire
+from jobwire import cli, sync
+from jobwire.cli.doctor import cluster, eviction, perl_stack, version
+from jobwire.limits import DEFAULT_LIMITS
+from jobwire.options import build_mode
+from jobwire.wire import encode_job, encode_result
+from jobwire.wire.rejected import encode_rejected
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def worker(redis_url: str) -> Iterator[sync.Worker]:
+    worker = sync.Worker(redis_url, job_poll_interval=0.2, processing_queue="processing")
+
+    @worker.handler
+    def work(job: jobwire.Job) -> object:
+        if "fail" in job.data:
+            raise ValueError("as asked")
+        if "value" in job.data:
+            return job.data["value"]
+        return str(job.data.get("text", ""))[::-1]
+
+    with worker:
+        yield worker
+
+
+def put_job(redis: redis_py.Redis, job_id: str, queue: str | None = "jobs::pending", **fields: bytes) -> None:
+    encoded = encode_job({"text": "abc", "list": [1, "é"]}, reply_to="me", queued=time.time())
+    redis.hset(f"job::{job_id}", mapping={**encoded, **{name.encode(): value for name, value in fields.items()}})
+    if queue is not None:
+        redis.lpush(queue, job_id)
+
+
+# -- submit
+
+
+def test_submit_prints_text_as_it_is(run: Run, worker: sync.Worker) -> None:
+    assert run("submit", "text=é and more") == (0, "erom dna é\n", "")
+
+
+def test_submit_prints_other_values_as_json(run: Run, worker: sync.Worker) -> None:
+    outcome = run("submit", "--json", '{"value": {"a": [1, null, "é"]}}')
+    assert outcome == (0, '{"a": [1, null, "é"]}\n', "")
+
+
+def test_submit_mixes_pairs_and_json(run: Run, worker: sync.Worker) -> None:
+    assert run("submit", "text=ab", "--json", '{"other": 1}').out == "ba\n"
+
+
+def test_submit_says_that_the_job_failed(run: Run, worker: sync.Worker) -> None:
+    assert run("submit", "fail=1") == (1, "", "jobwire submit: ValueError: as asked\n")
+
+
+def test_submit_says_why_nobody_answered(run: Run) -> None:
+    outcome = run("submit", "--timeout", "0.1", "text=a")
+    assert outcome.code == 1
+    assert "within 0.1 s" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_submit_without_waiting(run: Run, redis: redis_py.Redis) -> None:
+    outcome = run("submit", "--no-wait", "--queue", "other", "text=abc")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert redis.lrange("jobs::other", 0, -1) == [outcome.out.strip().encode()]
+    assert redis.hget(f"job::{outcome.out.strip()}", "text_text") == b"abc"
+
+
+@pytest.mark.parametrize("mode", ["recoverable", "simple"])
+def test_submit_in_other_modes(run: Run, redis: redis_py.Redis, mode: str) -> None:
+    assert run("submit", "--no-wait", "--mode", mode, "text=abc").code == 0
+    assert redis.llen("jobs::pending") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pair"], "not KEY=VALUE"),
+        (["=x"], "not KEY=VALUE"),
+        (["a=1", "a=2"], "given twice"),
+        (["--json", "{"], "no JSON"),
+        (["--json", "[1]"], "must be an object"),
+        (["_reply_to=x"], "reserved"),
+        (["--timeout", "0"], "timeout"),
+        (["--url", "http://x"], "redis://"),
+    ],
+)
+def test_submit_asked_for_wrongly(run: Run, arguments: list[str], words: str) -> None:
+    outcome = run("submit", *arguments)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_no_server(run: Run, unused_tcp_port: int) -> None:
+    url = f"redis://user:hidden@127.0.0.1:{unused_tcp_port}"
+    for command in (["submit", "a=b"], ["top", "--once"], ["job", "x"], ["doctor"], ["dead", "list"]):
+        outcome = run(*command, "--url", url)
+        assert outcome.code == 3
+        assert "hidden" not in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+# -- top
+
+
+def test_top_on_an_empty_server(run: Run) -> None:
+    assert run("top", "--once") == (0, "no queues, no workers\n", "")
+    assert json.loads(run("top", "--once", "--json").out)["prefixes"] == []
+
+
+@pytest.fixture
+def fleet(redis: redis_py.Redis) -> None:
+    redis.lpush("jobs::pending", "1", "2", "3")
+    redis.lpush("jobs::high", "4")
+    redis.lpush("jobs::processing", "5")
+    redis.lpush("jobs::processing::alive", "6", "7")
+    redis.lpush("jobs::processing::gone", "8")
+    redis.sadd("jobs::workers", "alive", "idle", "gone")
+    redis.set("jobs::worker::alive", "nonce", px=30_000)
+    redis.set("jobs::worker::idle", "nonce", px=30_000)
+    redis.lpush("jobs::dead", "9")
+    redis.lpush("jobs::rejected", "{}", "{}")
+    redis.hset("jobs::attempts", "9", 2)
+    redis.lpush("jobs::sub::pending", "10")
+    redis.lpush("pending", "11", "12")
+    redis.lpush("somebody else's list", "x")
+
+
+def test_top_as_json(run: Run, fleet: None) -> None:
+    prefixes = {state["prefix"]: state for state in json.loads(run("top", "--once", "--json").out)["prefixes"]}
+    assert prefixes.keys() == {"", "jobs", "jobs::sub"}
+    jobs = prefixes["jobs"]
+    assert jobs["queues"] == [{"name": "high", "length": 1}, {"name": "pending", "length": 3}]
+    assert jobs["processing"] == 1
+    assert jobs["own"] == [{"worker": "alive", "length": 2}, {"worker": "gone", "length": 1}]
+    beats = {worker["id"]: worker["heartbeat"] for worker in jobs["workers"]}
+    assert 25 < beats["alive"] <= 30
+    assert 25 < beats["idle"] <= 30
+    assert beats["gone"] is None
+    assert (jobs["dead"], jobs["rejected"], jobs["attempts"]) == (1, 2, 1)
+    assert prefixes["jobs::sub"]["queues"] == [{"name": "pending", "length": 1}]
+    assert prefixes[""]["queues"] == [{"name": "pending", "length": 2}]
+
+
+def test_top_as_text(run: Run, fleet: None) -> None:
+    text = run("top", "--once").out
+    assert "(no prefix)" in text
+    assert "worker gone: no sign of life" in text
+    assert "worker alive: alive, 30 s left" in text or "worker alive: alive, 29 s left" in text
+    assert "2  rejected" in text
+    assert "\x1b" not in text
+
+
+def test_top_of_chosen_prefixes(run: Run, fleet: None) -> None:
+    chosen = json.loads(run("top", "--once", "--json", "--prefix", "jobs::sub", "--prefix", "none").out)["prefixes"]
+    assert [(state["prefix"], len(state["queues"])) for state in chosen] == [("jobs::sub", 1), ("none", 0)]
+
+
+def test_top_goes_on(run: Run, fleet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    async def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    outcome = run("top", "--json", "--interval", "0.5")
+    assert looks == [0.5] * 3
+    assert len(outcome.out.splitlines()) == 3
+    assert outcome.code == 130
+
+
+def test_a_hostile_name_cannot_forge_a_line(run: Run, redis: redis_py.Redis) -> None:
+    redis.lpush(b"jobs\n\x1b[31mfake::pending", "1")
+    text = run("top", "--once").out
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 3
+
+
+# -- job
+
+
+def test_job_that_waits(run: Run, redis: redis_py.Redis) -> None:
+    put_job(redis, "one")
+    put_job(redis, "two")
+    text = run("job", "two").out
+    assert "two  queued, 1 ahead of it, 2 in the queue" in text
+    assert "data       text = 'abc'" in text
+    assert "reply to   me" in text
+
+
+def test_job_as_json(run: Run, redis: redis_py.Redis) -> None:
+    put_job(redis, "one", None, result=encode_result({"a": 1}), _worker=b"w", _processed=b"1500000000.5")
+    report = json.loads(run("job", "one", "--json").out)
+    assert report["state"]["place"] == "processed"
+    assert report["result"] == {"a": 1}
+    assert report["job"]["data"] == {"text": "abc", "list": [1, "é"]}
+    assert report["job"]["processed"] == 1500000000.5
+
+
+def test_job_that_failed(run: Run, redis: redis_py.Redis) -> None:
+    put_job(redis, "one", "jobs::dead", result=b'E{"type":"ValueError","message":"x"}', _error=b"ValueError: x")
+    text = run("job", "one").out
+    assert "failure    'ValueError: x'" in text
+    assert "error      'ValueError: x'" in text
+
+
+def test_job_in_a_worker_s_own_list(run: Run, redis: redis_py.Redis) -> None:
+    put_job(redis, "one", "jobs::processing::w", _worker=b"w")
+    text = run("job", "one").out
+    assert text.startswith("one  started")
+    assert "worker     w" in text
+
+
+def test_job_that_cannot_be_read(run: Run, redis: redis_py.Redis) -> None:
+    redis.hset("job::bad", mapping={"_reply_to": "me", "_queued": "1", "sereal_x": b"junk\x00\x1b"})
+    text = run("job", "bad").out
+    assert "unreadable" in text
+    assert "sereal_x" in text
+    assert "\x1b" not in text
+    assert json.loads(run("job", "bad", "--json").out)["fields"]["b'sereal_x'"] == {"$bytes": "anVuawAb"}
+
+
+def test_job_that_is_not_there(run: Run) -> None:
+    outcome = run("job", "nope")
+    assert outcome.code == 1
+    assert "there is no job 'nope'" in outcome.err
+
+
+def test_job_that_is_no_hash(run: Run, redis: redis_py.Redis) -> None:
+    redis.set("job::odd", "x")
+    assert run("job", "odd").code == 3
+
+
+# -- rejected
+
+
+@pytest.fixture
+def rejected(redis: redis_py.Redis) -> None:
+    for entry in (b"\xff\x00first", b"second"):
+        record = encode_rejected(entry, queue=b"jobs::pending", worker="w", reason="it is\nodd", at=1.5e9)
+        redis.lpush("jobs::rejected", record)
+
+
+def test_rejected_list(run: Run, rejected: None) -> None:
+    lines = run("rejected", "list").out.splitlines()
+    assert len(lines) == 2
+    assert "second" in lines[0]
+    assert r"it is\nodd" in lines[0]
+    assert "2017-07-14T02:40:00Z" in lines[0]
+    listed = json.loads(run("rejected", "list", "--json", "--limit", "1").out)
+    assert [one["entry"] for one in listed] == [{"$bytes": "c2Vjb25k"}]
+
+
+def test_rejected_show(run: Run, rejected: None) -> None:
+    assert r"entry   b'\xff\x00first'" in run("rejected", "show", "1").out
+    assert json.loads(run("rejected", "show", "1", "--json").out)["reason"] == "it is\nodd"
+    assert run("rejected", "show", "2").code == 1
+    assert run("rejected", "show", "-1").code in (1, 2)
+
+
+def test_rejected_requeue(run: Run, redis: redis_py.Redis, rejected: None) -> None:
+    assert run("rejected", "requeue", "1").code == 0
+    assert redis.lrange("jobs::pending", 0, -1) == [b"\xff\x00first"]
+    assert run("rejected", "requeue", "0", "--to", "other").code == 0
+    assert redis.lrange("jobs::other", 0, -1) == [b"second"]
+    assert redis.llen("jobs::rejected") == 0
+    assert run("rejected", "requeue", "0").code == 1
+
+
+def test_a_record_that_is_none_of_ours(run: Run, redis: redis_py.Redis) -> None:
+    redis.lpush("jobs::rejected", b"\x1bjunk")
+    assert "no record of ours" in run("rejected", "list").out
+    assert "junk" in run("rejected", "show", "0").out
+    assert "unreadable" in json.loads(run("rejected", "show", "0", "--json").out)
+    assert run("rejected", "requeue", "0").code == 1
+    assert redis.llen("jobs::rejected") == 1
+
+
+# -- dead
+
+
+@pytest.fixture
+def dead(redis: redis_py.Redis) -> None:
+    put_job(redis, "one", "jobs::dead", _error=b"ValueError: x")
+    put_job(redis, "two", "jobs::dead", _error=b"y", _queue=b"jobs::high")
+    redis.hset("jobs::attempts", "one", 3)
+
+
+def test_dead_list(run: Run, dead: None) -> None:
+    assert run("dead", "list").out == "two  'y'\none  'ValueError: x'\n"
+    assert json.loads(run("dead", "list", "--json").out)[0] == {"id": "two", "error": "y", "queue": "jobs::high"}
+
+
+def test_dead_requeue(run: Run, redis: redis_py.Redis, dead: None) -> None:
+    assert run("dead", "requeue", "--all") == (0, "one: back in jobs::pending\ntwo: back in jobs::high\n", "")
+    assert redis.lrange("jobs::pending", 0, -1) == [b"one"]
+    assert redis.lrange("jobs::high", 0, -1) == [b"two"]
+    assert not redis.exists("jobs::dead", "jobs::attempts")
+    assert run("dead", "requeue", "one") == (1, "one: not among the dead\n", "")
+
+
+def test_a_dead_job_is_run_again(run: Run, redis: redis_py.Redis, dead: None, worker: sync.Worker) -> None:
+    run("dead", "requeue", "one")
+    deadline = time.monotonic() + 10
+    while not (result := redis.hget("job::one", "result")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert result == b"Tcba"
+
+
+def test_dead_drop(run: Run, redis: redis_py.Redis, dead: None) -> None:
+    assert run("dead", "drop", "one", "three").code == 1
+    assert not redis.exists("job::one", "jobs::attempts")
+    assert redis.lrange("jobs::dead", 0, -1) == [b"two"]
+    assert run("dead", "drop", "--all").code == 0
+    assert not redis.exists("job::two", "jobs::dead")
+
+
+def test_dead_without_a_hash(run: Run, redis: redis_py.Redis) -> None:
+    redis.lpush("jobs::dead", "ghost")
+    assert "(no reason given)" in run("dead", "list").out
+    assert "hash is gone" in run("dead", "requeue", "ghost").out
+    assert redis.llen("jobs::dead") == 1
+
+
+@pytest.mark.parametrize("arguments", [["requeue"], ["drop"], ["drop", "--all", "x"], ["drop", "0"], []])
+def test_dead_asked_for_wrongly(run: Run, arguments: list[str]) -> None:
+    assert run("dead", *arguments).code == 2
+
+
+# -- doctor
+
+
+def test_doctor(run: Run) -> None:
+    outcome = run("doctor")
+    assert outcome.code == 0, outcome
+    checks = {line.split()[1]: line.split()[0] for line in outcome.out.splitlines()}
+    assert checks.keys() == {"server", "persistence", "eviction", "cluster", "permissions", "perl"}
+    assert checks["server"] == checks["eviction"] == checks["cluster"] == "ok"
+    assert checks["persistence"] == "warn"
+
+
+@pytest.mark.parametrize("mode", ["simple", "recoverable", "reliable"])
+def test_doctor_finds_missing_permissions(run: Run, redis: redis_py.Redis, redis_url: str, mode: str) -> None:
+    if int(str(redis.info()["redis_version"]).split(".")[0]) < 7:
+        pytest.skip("LEFT OUT: this server has no ACL DRYRUN")
+    redis.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "&*", "+@all", "-publish", "-lpush")
+    redis.execute_command("ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-info", "-acl", "-config")
+    redis.execute_command("ACL", "SETUSER", "walled", "on", ">pw", "~jobs::*", "&*", "+@all")
+    try:
+        narrow = run("doctor", "--mode", mode, "--url", redis_url.replace("://", "://narrow:pw@"))
+        assert narrow.code == 1
+        assert "lacks +lpush +publish" in narrow.out
+        blind = run("doctor", "--mode", mode, "--url", redis_url.replace("://", "://blind:pw@"))
+        assert blind.code == 0
+        assert "cannot be checked" in blind.out
+        assert "INFO is refused" in blind.out
+        walled = run("doctor", "--mode", mode, "--url", redis_url.replace("://", "://walled:pw@"))
+        assert walled.code == (0 if mode == "simple" else 1)
+    finally:
+        redis.execute_command("ACL", "DELUSER", "narrow", "blind", "walled")
+
+
+def test_doctor_as_json(run: Run) -> None:
+    assert {finding["check"] for finding in json.loads(run("doctor", "--json").out)} >= {"server", "perl"}
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "word"),
+    [
+        ({"redis_version": "6.0.16"}, "fail", "too old"),
+        ({"redis_version": "8.0.1"}, "ok", "Redis 8.0.1"),
+        ({"server_name": "valkey", "redis_version": "7.2.4", "valkey_version": "9.0.0"}, "ok", "Valkey 9.0.0"),
+        ({}, "fail", "unknown"),
+    ],
+)
+def test_versions(info: dict[str, str], level: str, word: str) -> None:
+    finding = version(info)
+    assert finding.level == level
+    assert word in finding.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "maxmemory", "level"),
+    [
+        ("noeviction", "100", "ok"),
+        ("allkeys-lru", "100", "fail"),
+        ("allkeys-lru", "0", "warn"),
+        ("volatile-ttl", "100", "warn"),
+    ],
+)
+def test_eviction(policy: str, maxmemory: str, level: str) -> None:
+    assert eviction({"maxmemory_policy": policy, "maxmemory": maxmemory}).level == level
+
+
+def test_eviction_unknown() -> None:
+    assert eviction({}).level == "warn"
+
+
+@pytest.mark.parametrize(
+    ("info", "prefix", "level", "word"),
+    [
+        ({"cluster_enabled": "1"}, "jobs", "warn", "braces"),
+        ({"cluster_enabled": "1"}, "{jobs}", "warn", "cannot follow"),
+        ({"role": "slave"}, "jobs", "fail", "master"),
+    ],
+)
+def test_cluster_and_role(info: dict[str, str], prefix: str, level: str, word: str) -> None:
+    mode = build_mode(
+        "reliable", dialect="0.004", prefix=prefix, use_multi=False, strings="auto", limits=DEFAULT_LIMITS
+    )
+    finding = cluster(info, mode)
+    assert finding.level == level
+    assert word in finding.message
+
+
+async def test_perl(tmp_path: Path) -> None:
+    assert (await perl_stack("no-such-perl")).level == "ok"
+    fake = tmp_path / "perl"
+    fake.write_text("#!/bin/sh\necho 'Job::Async 0.004'\n")
+    fake.chmod(0o755)
+    finding = await perl_stack(str(fake))
+    assert finding.level == "warn"
+    assert "Job::Async::Redis, Net::Async::Redis" in finding.message
+
+
+# -- the rest
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    overview = run("--help")
+    assert overview.code == 0
+    for name in cli.COMMANDS:
+        assert f"\n    {name} " in overview.out
+        explained = run(name, "--help")
+        assert explained.code == 0
+        assert len(explained.out) > 300
+
+
+def test_no_command(run: Run) -> None:
+    assert run().code == 2
+    assert run("nope").code == 2
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"jobwire {jobwire.__version__}\n", "")
