@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
+use Jobwire::Text qw(octets);
 use JSON::MaybeUTF8 qw(:v1);
 use POSIX ();
 use Time::HiRes ();
@@ -23,17 +24,17 @@ one that every peer of the driver protocol has, in any language; F<perl_fixtures
 # job themselves, or end something else.
 my %RESULT = (
     echo    => sub { $_[0]{value} },
-    reverse => sub { scalar reverse octets($_[0]{value} // $_[0]{text}) },
+    reverse => sub { scalar reverse octets($_[0]{value} // $_[0]{text} // '') },
     add     => sub { $_[0]{first} + $_[0]{second} },
-    json    => sub { decode_json_utf8(octets($_[0]{value})) },
+    json    => sub { decode_json_utf8(octets($_[0]{value} // '')) },
     number  => sub { 0 + $_[0]{value} },
     true    => sub { !!1 },
     false   => sub { !!0 },
     undef   => sub { undef },
     empty   => sub { '' },
     big     => sub { ($_[0]{char} // 'x') x $_[0]{size} },
-    sha256  => sub { sha256_hex(octets($_[0]{value})) },
-    length  => sub { length octets($_[0]{value}) },
+    sha256  => sub { sha256_hex(octets($_[0]{value} // '')) },
+    length  => sub { length octets($_[0]{value} // '') },
     keys    => sub { [ parameters($_[0]) ] },
     get     => sub { $_[0]{ $_[0]{name} } },
     data    => sub { return { map { $_ => $_[0]{$_} } grep { $_ ne 'op' } keys %{ $_[0] } } },
@@ -87,13 +88,6 @@ sub wait_then {
 sub parameters {
     my ($data) = @_;
     return sort grep { $_ ne 'op' and !/^_/ } keys %$data;
-}
-
-sub octets {
-    my ($string) = @_;
-    $string //= '';
-    utf8::encode($string) if utf8::is_utf8($string);
-    return $string;
 }
 
 1;

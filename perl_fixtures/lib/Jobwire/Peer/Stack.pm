@@ -5,6 +5,8 @@ use warnings;
 
 use Job::Async::Redis;
 
+=encoding utf8
+
 =head1 NAME
 
 Jobwire::Peer::Stack - which Perl modules are loaded, and which options they take

@@ -4,12 +4,14 @@ use strict;
 use warnings;
 
 use B ();
-use Encode ();
 use Exporter qw(import);
+use Jobwire::Text qw(octets text);
 use MIME::Base64 qw(decode_base64 encode_base64);
 use Scalar::Util qw(blessed reftype);
 
 our @EXPORT_OK = qw(from_tagged to_tagged);
+
+=encoding utf8
 
 =head1 NAME
 
@@ -39,7 +41,7 @@ the two they make, and neither says more than true or false.
 =cut
 
 use constant {
-    SAFE      => 2**53,
+    SAFE      => 9_007_199_254_740_992,    # 2**53 would be a floating-point number
     MAX_DEPTH => 2_000,    # deeper than anything that Sereal or JSON accept; a cycle ends here
 };
 
@@ -60,9 +62,10 @@ my %READ = (
 my $builtin = defined &builtin::is_bool ? \&builtin::is_bool : sub { 0 };
 sub is_native_boolean { no warnings; return $builtin->($_[0]) }
 
+no warnings 'recursion';
+
 sub from_tagged {
     my ($v) = @_;
-    no warnings 'recursion';
     return $v unless defined $v;
     return $v ? !!1 : !!0 if is_boolean_object($v);
     return [ map { from_tagged($_) } @$v ] if ref $v eq 'ARRAY';
@@ -76,7 +79,6 @@ sub from_tagged {
 
 sub to_tagged {
     my ($v, $depth) = (@_, 0);
-    no warnings 'recursion';
     die "value is nested deeper than @{[MAX_DEPTH]} (or holds itself)\n" if $depth > MAX_DEPTH;
     return undef unless defined $v;
     return scalar_to_tagged($v) unless ref $v;
@@ -113,11 +115,7 @@ sub scalar_to_tagged {
 
 sub string_to_tagged {
     my ($v) = @_;
-    return bytes_tag(utf8_bytes($v)) if utf8::is_utf8($v) and $v =~ /[\x{D800}-\x{DFFF}]|[^\x{0}-\x{10FFFF}]/;
-    return "$v" if utf8::is_utf8($v);
-    my $copy = "$v";
-    my $text = eval { Encode::decode('UTF-8', $copy, Encode::FB_CROAK | Encode::LEAVE_SRC) };
-    return $text // bytes_tag($v);
+    return text("$v") // { '$bytes' => encode_base64(octets("$v"), '') };
 }
 
 sub float_text {
@@ -136,7 +134,6 @@ sub bless_value {
     return bless ref $v ? $v : \$v, $class;
 }
 
-sub bytes_tag  { return { '$bytes' => encode_base64($_[0], '') } }
 sub utf8_bytes { utf8::encode(my $copy = "$_[0]"); return $copy }
 
 # JSON::PP::Boolean is what JSON::PP, JSON::XS and Cpanel::JSON::XS all decode booleans to.

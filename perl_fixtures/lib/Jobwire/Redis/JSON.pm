@@ -4,12 +4,14 @@ use strict;
 use warnings;
 
 use B ();
-use Encode ();
 use Exporter qw(import);
+use Jobwire::Text qw(text);
 use JSON::MaybeXS ();
 use Scalar::Util qw(blessed);
 
-our @EXPORT_OK = qw(from_json octets to_json);
+our @EXPORT_OK = qw(from_json to_json);
+
+=encoding utf8
 
 =head1 NAME
 
@@ -34,10 +36,6 @@ Takes a hash, array or scalar and returns UTF-8 bytes. Dies with one line that s
 
 Takes UTF-8 bytes and returns the value. Dies if they are not JSON.
 
-=head2 octets
-
-The UTF-8 bytes of a string, decoded or not.
-
 =cut
 
 my $json = JSON::MaybeXS->new(utf8 => 1, canonical => 1, allow_nonref => 1, max_depth => 512);
@@ -46,19 +44,13 @@ my $builtin = defined &builtin::is_bool ? \&builtin::is_bool : sub { 0 };
 sub to_json   { return $json->encode(plain($_[0])) }
 sub from_json { return $json->decode($_[0]) }
 
-sub octets {
-    my ($string) = @_;
-    utf8::encode($string) if utf8::is_utf8($string);
-    return $string;
-}
-
 sub plain {
     my ($v) = @_;
     no warnings 'recursion';
     return undef unless defined $v;
     return plain_scalar($v) unless ref $v;
     return [ map { plain($_) } @$v ] if ref $v eq 'ARRAY';
-    return { map { text($_) => plain($v->{$_}) } keys %$v } if ref $v eq 'HASH';
+    return { map { valid($_) => plain($v->{$_}) } keys %$v } if ref $v eq 'HASH';
     return $v ? \1 : \0 if blessed $v and $v->isa('JSON::PP::Boolean');
     die 'JSON cannot hold ' . (blessed $v ? 'an object of class ' . blessed $v : 'a reference to ' . lc ref $v) . "\n";
 }
@@ -67,17 +59,13 @@ sub plain_scalar {
     my ($v) = @_;
     return $v ? \1 : \0 if do { no warnings; $builtin->($v) };
     my $flags = B::svref_2object(\$v)->FLAGS;
-    return text($v) if $flags & B::SVf_POK or not $flags & (B::SVf_IOK | B::SVf_NOK);
-    return undef if $v != $v or $v == 9**9**9 or $v == -9**9**9;
-    return $v;
+    return valid($v) if $flags & B::SVf_POK or not $flags & (B::SVf_IOK | B::SVf_NOK);
+    return $v if $flags & B::SVf_IOK;    # comparing it with a float would make it one
+    return $v != $v || abs $v == 9**9**9 ? undef : $v;
 }
 
-sub text {
-    my ($string) = @_;
-    return $string if utf8::is_utf8($string);
-    my $copy = "$string";
-    return eval { Encode::decode('UTF-8', $copy, Encode::FB_CROAK | Encode::LEAVE_SRC) }
-        // die "JSON holds text, and this string is not valid UTF-8: mode reliable carries bytes\n";
+sub valid {
+    return text($_[0]) // die "JSON holds text, and this string is not valid UTF-8: mode reliable carries bytes\n";
 }
 
 1;

@@ -10,6 +10,8 @@ use JSON::MaybeUTF8 qw(:v1);
 use Log::Any qw($log);
 use Time::HiRes ();
 
+=encoding utf8
+
 =head1 NAME
 
 Job::Async::Client::Redis::Recoverable - client of the mode C<recoverable> that L<Job::Async::Redis> documents

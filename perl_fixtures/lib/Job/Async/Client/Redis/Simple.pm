@@ -5,9 +5,12 @@ use warnings;
 
 use parent qw(Jobwire::Redis::Client);
 
-use Jobwire::Redis::JSON qw(from_json octets to_json);
+use Jobwire::Redis::JSON qw(from_json to_json);
+use Jobwire::Text qw(octets);
 use Log::Any qw($log);
 use Time::HiRes ();
+
+=encoding utf8
 
 =head1 NAME
 

@@ -7,9 +7,12 @@ use parent qw(Jobwire::Redis::Worker);
 
 use Future;
 use Job::Async::Job;
+use Jobwire::Text qw(octets);
 use JSON::MaybeUTF8 qw(:v1);
 use Log::Any qw($log);
 use Time::HiRes ();
+
+=encoding utf8
 
 =head1 NAME
 
@@ -90,10 +93,9 @@ sub finished {
 sub failed {
     my ($self, $job, $about, $error, $category) = @_;
     chomp(my $message = "$error");
-    utf8::encode($message) if utf8::is_utf8($message);
     $log->errorf('Job %s failed: %s', $job->id, $message);
     return Future->needs_all(
-        $self->redis->hmset('job::' . $job->id, _error => join ': ', $category // (), $message),
+        $self->redis->hmset('job::' . $job->id, _error => octets(join ': ', $category // (), $message)),
         $self->redis->lpush($self->prefixed_queue('dead'), $job->id),
     );
 }

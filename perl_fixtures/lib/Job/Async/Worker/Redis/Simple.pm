@@ -7,7 +7,8 @@ use parent qw(Jobwire::Redis::Worker);
 
 use Future;
 use Job::Async::Job;
-use Jobwire::Redis::JSON qw(from_json octets to_json);
+use Jobwire::Redis::JSON qw(from_json to_json);
+use Jobwire::Text qw(octets text);
 use Time::HiRes ();
 
 =head1 NAME
@@ -77,7 +78,7 @@ sub reply {
 # A message must get through, whatever bytes it holds.
 sub printable {
     my ($message) = @_;
-    return $message if utf8::is_utf8($message) or utf8::decode(my $copy = $message);
+    return $message if defined text($message);
     return $message =~ s/([^\x20-\x7e])/sprintf '\\x%02x', ord $1/ger;
 }
 
