@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from jobwire import sereal
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError
@@ -17,7 +18,7 @@ from jobwire.wire.dialects import Dialect
 from jobwire.wire.json_text import decode_json_strictly, encode_json
 from jobwire.wire.meta import RESULT, check_parameter_name
 from jobwire.wire.plain import to_plain
-from jobwire.wire.text import Text, scalar_bytes, wire_bytes
+from jobwire.wire.text import Text, perl_number, scalar_bytes, wire_bytes
 
 __all__ = ["Nested", "decode_parameters", "encode_parameters"]
 
@@ -27,6 +28,9 @@ Nested: TypeAlias = Literal["sereal", "json"]
 # No newline inside the name; one at its very end is dropped, as Perl's `$` does.
 _TYPED = re.compile(rb"(json|text|sereal)_([^\n]*)\n?", re.DOTALL)
 _LOWER = frozenset(range(ord("a"), ord("z") + 1))
+# The names of parameters are few and come again with every job.
+_CACHED = 1024
+_CACHED_LENGTH = 64
 
 
 def encode_parameters(
@@ -34,35 +38,47 @@ def encode_parameters(
 ) -> dict[bytes, bytes]:
     """The parameters of a job as hash fields; raises ``EncodeError`` that names the parameter."""
     encode = _encode_typed if dialect.typed_fields else _encode_untyped
-    named = {wire_bytes(key): value for key, value in data.items()}
+    named = {_parameter_name(key): value for key, value in data.items()}
     if len(named) != len(data):
         raise EncodeError("two parameters, one named by str and one by bytes, have the same name on the wire")
     fields: dict[bytes, bytes] = {}
     for name, value in named.items():
         try:
-            check_parameter_name(name)
             encode(fields, name, value, nested)
         except EncodeError as error:
             raise EncodeError(error.reason, field=name) from error
     return fields
 
 
+@lru_cache(_CACHED)
+def _parameter_name(key: Text) -> bytes:
+    name = wire_bytes(key)
+    check_parameter_name(name)
+    return name
+
+
+def _number(value: float) -> bytes:
+    return perl_number(value).encode()
+
+
+# What most parameters are. None and booleans are not here: they travel as Sereal scalars, because in a text field Perl
+# could not tell them from "" and "1".
+_TEXT: dict[type, Callable[[Any], bytes]] = {str: wire_bytes, bytes: bytes, int: _number, float: _number}
+
+
 def _encode_typed(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:
-    text = _text_of(value)
-    if text is None:
-        value = to_plain(value)
-        text = _text_of(value)
+    text = _TEXT.get(type(value))
     if text is not None:
-        fields[b"text_" + name] = text
+        fields[b"text_" + name] = text(value)
+        return
+    value = to_plain(value)
+    printed = None if value is None or isinstance(value, bool) else scalar_bytes(value)
+    if printed is not None:
+        fields[b"text_" + name] = printed
     elif nested == "json" and isinstance(value, dict | list):
         fields[b"json_" + name] = encode_json(value)
     else:
         fields[b"sereal_" + name] = sereal.dumps(value)
-
-
-def _text_of(value: object) -> bytes | None:
-    # None and booleans travel as Sereal scalars: in a text field Perl could not tell them from "" and "1".
-    return None if value is None or isinstance(value, bool) else scalar_bytes(value)
 
 
 def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:  # noqa: ARG001 - same face as _encode_typed
@@ -113,16 +129,11 @@ class _Reading(NamedTuple):
 
 
 def _decode_typed(data: dict[Text, object], field: bytes, value: bytes, reading: _Reading) -> None:
-    if not field or field[0] not in _LOWER:
+    split = _split_cached if len(field) <= _CACHED_LENGTH else _split
+    kind, name = split(field, reading.strings)
+    if kind is None:
         return
-    match = _TYPED.fullmatch(field)
-    if match is None:
-        raise DecodeError(
-            "a parameter's field is called text_…, sereal_… or json_…; was it written by another dialect?"
-        )
     reading.check(value)
-    kind, raw_name = match.groups()
-    name = reading.text(raw_name)
     if name in data:
         raise DecodeError("the same parameter stands there in two types")
     if kind == b"text":
@@ -134,6 +145,22 @@ def _decode_typed(data: dict[Text, object], field: bytes, value: bytes, reading:
         if not isinstance(decoded, dict | list):
             raise DecodeError("JSON that is neither object nor array; Perl refuses it too")
         data[name] = decoded
+
+
+def _split(field: bytes, strings: StringPolicy) -> tuple[bytes | None, Text]:
+    """Type and name of a parameter's field; no type for a field that is dropped."""
+    if not field or field[0] not in _LOWER:
+        return None, b""
+    match = _TYPED.fullmatch(field)
+    if match is None:
+        raise DecodeError(
+            "a parameter's field is called text_…, sereal_… or json_…; was it written by another dialect?"
+        )
+    kind, name = match.groups()
+    return kind, string_reader(strings)(name)
+
+
+_split_cached = lru_cache(_CACHED)(_split)
 
 
 def _decode_untyped(data: dict[Text, object], field: bytes, value: bytes, reading: _Reading) -> None:

@@ -6,6 +6,8 @@ Perl hands such fields to its handlers untouched and lets them win over a parame
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from jobwire.errors import EncodeError
 from jobwire.wire.text import Text, wire_bytes
 
@@ -62,6 +64,7 @@ def check_parameter_name(name: bytes) -> None:
         raise EncodeError("a Perl worker cannot read a name with a newline; choose another", field=name)
 
 
+@lru_cache(64)
 def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     """An extension field as it stands in the hash.
 
@@ -75,6 +78,7 @@ def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     return field, wire_bytes(value)
 
 
+@lru_cache(64)
 def parse_accept(value: bytes | None) -> frozenset[str]:
     """The result tags besides ``T`` and ``J`` that a submitter reads; unknown ones are ignored."""
     if not value:

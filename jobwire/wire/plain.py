@@ -85,7 +85,7 @@ def parameters_of(data: object) -> Mapping[Any, object]:
 
     Raises ``EncodeError`` for anything else.
     """
-    if isinstance(data, Mapping):
+    if type(data) is dict or isinstance(data, Mapping):
         return data
     if isinstance(data, msgspec.Struct):
         return _fields_of(data)

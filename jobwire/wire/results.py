@@ -72,9 +72,18 @@ def encode_result(
     if not known.tagged_results:
         return text
     # What is text anyway, and numbers that JSON has not, stay text.
-    if "V" in accept and (value is None or (isinstance(value, int | float) and value - value == 0)):
-        return b"V" + encode_json(value, field="result")
+    if "V" in accept and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        return _exact(value, text)
     return b"T" + text
+
+
+def _exact(value: object, text: bytes) -> bytes:
+    """A scalar that is no text: ``V`` where JSON has it, so that it is the same on the other side."""
+    if type(value) is int:
+        return b"V" + text
+    if isinstance(value, float) and value - value != 0:
+        return b"T" + text
+    return b"V" + encode_json(value, field="result")
 
 
 def encode_failure(failure: Failure) -> bytes:
