@@ -5,6 +5,7 @@ use warnings;
 
 use parent qw(Jobwire::Redis::Client);
 
+use curry::weak;
 use Future;
 use JSON::MaybeUTF8 qw(:v1);
 use Log::Any qw($log);
@@ -102,7 +103,16 @@ sub collect {
         my @value = eval { decoded($result) } or return Future->done($job->fail("cannot read the result: $@", 'result'));
         $job->done(@value);
         return $self->client->del($key);
-    })->on_fail(sub { $log->errorf('Cannot fetch the result of %s: %s', $key, $_[0]) })->retain;
+    })->on_fail(sub { $self->not_collected($id, $noticed, $_[0]) })->retain;
+    return;
+}
+
+# The connection was lost meanwhile. What is still waited for is asked for again.
+sub not_collected {
+    my ($self, $id, $noticed, $why) = @_;
+    $log->errorf('Cannot fetch and delete job::%s: %s', $id, $why);
+    my $collect = $self->curry::weak::collect($id, $noticed);
+    $self->loop->watch_time(after => $self->reconnect_delay, code => sub { $collect->() }) if $self->pending_job($id);
     return;
 }
 
