@@ -9,6 +9,7 @@ The readers of the single tags stand in ``jobwire.sereal.readers``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ __all__ = ["Body", "ObjectHook"]
 Text = str | bytes
 ObjectHook = Callable[[PerlObject], object]
 Reader = Callable[["Body", int], Any]
+
+
+_PADS = re.compile(rb"[\x3f\xbf]*").match
 
 
 class Body:
@@ -176,8 +180,8 @@ class Body:
         """The next tag that is not PAD (track flag and all); ``pos`` then stands behind it."""
         data = self.data
         pos = self.pos
-        while data[pos] & 0x7F == tags.PAD:
-            pos += 1
+        if data[pos] & 0x7F == tags.PAD:
+            pos = _PADS(data, pos).end()  # type: ignore[union-attr]  # it matches nothing, too
         self.pos = pos + 1
         return data[pos]
 

@@ -167,6 +167,8 @@ def dumps(
     """
     if not 1 <= version <= tags.NEWEST:
         raise SerealEncodeError(f"version {version}: jobwire writes versions 1 to 5")
+    if booleans not in ("native", "json-pp"):
+        raise SerealEncodeError(f"booleans {booleans!r}: there are native and json-pp")
     style = Style(
         version=version,
         canonical=canonical,

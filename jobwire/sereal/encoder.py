@@ -307,6 +307,8 @@ class Writer:
             raise SerealEncodeError(f"a frozen object holds a list, not {type(inner).__name__}")
 
     def class_name(self, name: str | bytes, *, frozen: bool) -> None:
+        if not name:
+            raise SerealEncodeError("an object with an empty class name: Perl would bless it into main")
         at = self.classes.get(name)
         if at is not None:
             self.number(tags.OBJECTV_FREEZE if frozen else tags.OBJECTV, at + self.base)

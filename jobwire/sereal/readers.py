@@ -169,7 +169,7 @@ def _refp(body: Body, tag: int) -> object:
     at = body.pos - 1
     place = body.offset(tag, upto=at)
     body.place = place
-    if place == at and at not in body.refs:  # a scalar that holds a reference to itself
+    if place == at and body.data[at] & tags.TRACK and at not in body.refs:  # a scalar that holds a reference to itself
         ref = body.refs[at] = ScalarRef()
         ref.value = ref
         return ref

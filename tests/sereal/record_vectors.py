@@ -18,7 +18,7 @@ FILE = Path(__file__).with_name("vectors.json")
 SOURCES: dict[str, str] = {
     "undef": "undef",
     "integers": "[0, 1, 15, 16, 127, 128, 16384, 4294967296, 9223372036854775807, 18446744073709551615]",
-    "negative integers": "[-1, -16, -17, -64, -65, -4294967296, -9223372036854775807, unpack('q<', pack('q<', -2**63))]",
+    "negative integers": "[-1, -16, -17, -64, -65, -4294967296, -9223372036854775807, -9223372036854775807 - 1]",
     "numbers": "[1.5, 0.1, -0.0, 1e300, 5e-324, 2.5e-40, 9**9**9, -9**9**9, 1.0, 1e15, 1e20]",
     "number and text": "['1', 1, '1.50', 1.5, '', '0', 0]",
     "numeric string used as number": "my $s = '12'; my $n = $s + 0; [$s, $n]",
@@ -26,7 +26,7 @@ SOURCES: dict[str, str] = {
     "latin-1": r"my $u = qq(\xe9); utf8::upgrade($u); [qq(\xe9), $u, qq(\xc3\xa9), qq(\xff\x00)]",
     "wide": r"[qq(\x{263a}), qq(\x{1f600}), qq(a\x{300})]",
     "surrogates": r"no warnings; [qq(\x{d800}), qq(\x{dfff}a), qq(\x{fffe}\x{ffff})]",
-    "hash keys": r"my $k = qq(\xfc); utf8::upgrade($k); +{ a => 1, qq(\xe9) => 2, qq(\x{263a}) => 3, '' => 4, $k => 5 }",
+    "hash keys": r"my $k = qq(\xfc); utf8::upgrade($k); +{ a => 1, qq(\xe9) => 2, qq(\x{263a}) => 3, '' => 4, $k => 5}",
     "two keys that read alike": r"my $k = qq(\xe9); utf8::upgrade($k); +{ qq(\xc3\xa9) => 'bytes', $k => 'text' }",
     "repeated keys": '[map { +{ name => "n$_", value => $_, abc => undef } } 1 .. 5]',
     "large": '+{ list => [1 .. 40], hash => { map { ("k$_" => $_) } 10 .. 30 } }',
