@@ -71,6 +71,6 @@ async def test_the_perl_synopsis_with_a_python_worker_beside_it(redis_url: str) 
         return str(job.data["some_data"])[::-1]
 
     async with worker:
-        for _ in range(5):
+        for _ in range(3):
             printed = await asyncio.to_thread(run, "perl", EXAMPLES / "synopsis.pl", redis_url, **environment("0.004"))
             assert printed == "esaelp em esrever\n"
