@@ -222,6 +222,7 @@ class RedisServer:
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
+        """SIGCONT: everything that waited is answered."""
         os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
