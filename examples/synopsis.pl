@@ -7,7 +7,6 @@
 use strict;
 use warnings;
 
-use Future;
 use IO::Async::Loop;
 use Job::Async;
 
@@ -20,7 +19,7 @@ my $worker = $jobman->worker( redis => { uri => $uri } );
 
 $worker->jobs->each( sub { $_->done( scalar reverse $_->data('some_data') ) } );
 
-Future->needs_all( $client->start, $worker->start )->get;
-$worker->trigger->retain;    # takes jobs until told to stop
+$client->start->get;
+$worker->trigger;    # takes jobs from now on, as the loop runs
 
 print $client->submit( some_data => 'reverse me please' )->get, "\n";

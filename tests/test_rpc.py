@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 from hypothesis import given
+from perl_peer import environment, missing
 
 import jobwire
 from jobwire import rpc
@@ -222,3 +224,78 @@ def test_any_json_value_comes_back(value: object) -> None:
     if isinstance(value, dict) and value.get("error") is not None:
         return  # which is the convention's way to say that it failed
     assert rpc.decode_reply(rpc.encode_success(value)) == value
+
+
+CALL_RPC = r"""
+use strict; use warnings;
+use IO::Async::Loop; use Job::Async; use JSON::MaybeUTF8 qw(encode_json_utf8 decode_json_utf8);
+my $loop = IO::Async::Loop->new;
+$loop->add(my $jobman = Job::Async->new);
+my $client = $jobman->client(redis => { uri => shift });
+$client->start->get;
+binmode STDOUT, ':utf8';
+for ([ping => {args => {text => "caf\x{e9} \x{263a}"}}], [refuse => {}], [nope => {}]) {
+    my ($name, $params) = @$_;
+    my $reply = decode_json_utf8($client->submit(name => $name, params => encode_json_utf8($params))->get);
+    my $result = $reply->{result};
+    if (ref $result eq 'HASH' and exists $result->{error}) {
+        print "error $result->{error}{code}: $result->{error}{message_to_client}\n";
+    } else {
+        print "result $result->{pong}\n";
+    }
+}
+"""
+
+
+@pytest.mark.perl
+async def test_a_perl_client_that_reads_as_the_proxy_does(client: jobwire.Client, redis_url: str) -> None:
+    """What ``call_rpc`` and ``get_rpc_response_cb`` do, with the real Job::Async and JSON::MaybeUTF8."""
+    reason = missing("0.004")
+    if reason:
+        pytest.skip(f"NO PERL: {reason}")
+    process = await asyncio.create_subprocess_exec(
+        "perl", "-e", CALL_RPC, redis_url, stdout=asyncio.subprocess.PIPE, env=environment("0.004")
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert output.decode().splitlines() == [
+        "result café ☺",
+        "error InsufficientBalance: Your balance is too low.",
+        "error UnrecognisedRequest: Unrecognised request",
+    ]
+
+
+ANSWER = r"""
+use strict; use warnings;
+use IO::Async::Loop; use Job::Async; use JSON::MaybeUTF8 qw(encode_json_utf8 decode_json_utf8);
+my $loop = IO::Async::Loop->new;
+$loop->add(my $jobman = Job::Async->new);
+my $worker = $jobman->worker(redis => { uri => shift });
+$worker->jobs->each(sub {
+    my $job = $_;
+    my $params = decode_json_utf8($job->data('params'));
+    $job->done(encode_json_utf8(
+        $job->data('name') eq 'ping'
+        ? { success => 1, result => { pong => $params->{args}{text} } }
+        : { success => 0, result => { error => { code => 'InternalServerError', message_to_client => 'Sorry' } } }
+    ));
+});
+$worker->trigger;
+$loop->run;
+"""
+
+
+@pytest.mark.perl
+async def test_a_perl_worker_of_the_convention(redis_url: str) -> None:
+    reason = missing("0.004")
+    if reason:
+        pytest.skip(f"NO PERL: {reason}")
+    process = await asyncio.create_subprocess_exec("perl", "-e", ANSWER, redis_url, env=environment("0.004"))
+    try:
+        async with jobwire.Client(redis_url, timeout=30) as client:
+            assert await rpc.call(client, "ping", PingParams(Args("café ☺")), result_type=Pong) == Pong("café ☺")
+            with pytest.raises(rpc.RpcError, match="InternalServerError: Sorry"):
+                await rpc.call(client, "nope")
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it died, and stderr says why
+            process.kill()
+        await process.wait()
