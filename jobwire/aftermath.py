@@ -6,6 +6,7 @@ one; late results whose notice was lost are found by the sweep.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from jobwire.errors import DecodeError, ServerError, TransportError
@@ -22,11 +23,14 @@ REMEMBERED = 10_000
 class Aftermath:
     """Lives in the event loop of its client; nothing here waits."""
 
-    def __init__(self, mode: HashMode) -> None:
+    def __init__(self, mode: HashMode, loop: asyncio.AbstractEventLoop) -> None:
         self._mode = mode
+        self._loop = loop
         self._connection: Connection | None = None
         # Collected, but Redis has not yet said that the hash is deleted.
         self._deleting: dict[bytes, None] = {}
+        # Of those, what is not even sent yet.
+        self._due: list[bytes] = []
         # Given up here, perhaps running there: their late results are deleted.
         self._abandoned: dict[bytes, None] = {}
         # Taken back (from this queue), but Redis has not yet said whether it was in time.
@@ -34,8 +38,8 @@ class Aftermath:
 
     def connected(self, connection: Connection) -> None:
         self._connection = connection
-        for job_id in list(self._deleting):
-            self.delete(job_id)
+        self._due = list(self._deleting)
+        self._delete_due()
         for job_id, queue in list(self._withdrawing.items()):
             self._withdraw(job_id, queue)
 
@@ -45,17 +49,27 @@ class Aftermath:
     def wanted_again(self, job_id: bytes) -> None:
         """The job has a new life, and its result is wanted. What was begun for the old one still comes first."""
         self._abandoned.pop(job_id, None)
+        if job_id in self._deleting:
+            self._delete_due()
 
     # -- collected
 
     def delete(self, job_id: bytes) -> None:
-        """Delete the hash of a job."""
+        """Delete the hash of a job; those of one turn of the loop go in one command."""
         self._deleting[job_id] = None
-        if self._connection is not None:
-            self._connection.send((self._mode.discard(job_id),), partial(self._deleted, job_id))
+        if not self._due:
+            self._loop.call_soon(self._delete_due)
+        self._due.append(job_id)
 
-    def _deleted(self, job_id: bytes, outcome: Replies | TransportError) -> None:
-        if not isinstance(outcome, TransportError):
+    def _delete_due(self) -> None:
+        due, self._due = self._due, []
+        if self._connection is not None and due:
+            self._connection.send((self._mode.discard(*due),), partial(self._deleted, due))
+
+    def _deleted(self, job_ids: list[bytes], outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError):
+            return  # said again on the next connection
+        for job_id in job_ids:
             self._deleting.pop(job_id, None)
 
     # -- refused

@@ -232,16 +232,17 @@ class Client:
             if meta is None and expires_in is None and traceparent is None
             else self._extended(meta, expires_in, traceparent, now),
         )
-        pending = Pending(
+        handle: JobHandle[Any] = JobHandle(
             submission.id,
+            loop=collector.loop,
             queue=self._queue_key(self._queue_for(parameters) if queue is None else queue),
             timeout=wait,
             result_type=result_type,
             submission=submission,
-            future=collector.future(),
+            give_up=self._cancel,
         )
-        collector.submit(pending)
-        return JobHandle(pending.id, pending.future, self._cancel)
+        collector.submit(handle)
+        return handle
 
     async def submit_many(
         self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
@@ -292,16 +293,17 @@ class Client:
         raw = check_id(job_id)
         known = self._collector.pending.get(raw)
         if known is None:
-            known = Pending(
+            known = JobHandle(
                 raw,
+                loop=self._collector.loop,
                 queue=self._queue_key(self._queue if queue is None else queue),
                 timeout=self._wait(timeout),
                 result_type=None,
                 submission=None,
-                future=self._collector.future(),
+                give_up=self._cancel,
             )
             self._collector.attach(known)
-        return JobHandle(raw, known.future, self._cancel)
+        return known
 
     async def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
         """What Redis holds of a job now.
@@ -327,11 +329,9 @@ class Client:
 
     # -- inside
 
-    def _cancel(self, job_id: bytes) -> None:
-        pending = self._collector.pending.get(job_id)
-        if pending is not None:
-            cancelled = JobCancelled("cancelled by its submitter", job_id=readable(job_id))
-            self._collector.abandon(pending, cancelled, withdraw=True)
+    def _cancel(self, pending: Pending) -> None:
+        cancelled = JobCancelled("cancelled by its submitter", job_id=readable(pending.job_id))
+        self._collector.abandon(pending, cancelled, withdraw=True)
 
     def _wait(self, timeout: float | Unset | None) -> float | None:
         if isinstance(timeout, Unset):

@@ -33,7 +33,7 @@ from jobwire.errors import (
     TransportError,
     printable,
 )
-from jobwire.handles import Pending
+from jobwire.handles import JobHandle, Pending
 from jobwire.tracing import Trace, TraceEvent
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import HashMode, Mode, Result, Success
@@ -54,7 +54,7 @@ class Collector:
     """The outstanding jobs of one client. Lives in one event loop; nothing here blocks."""
 
     def __init__(self, mode: Mode, client_id: bytes, log: logging.Logger, trace: Trace | None) -> None:
-        self.pending: dict[bytes, Pending] = {}
+        self.pending: dict[bytes, JobHandle[Any]] = {}
         self.queue_length: int | None = None
         self.on_queue_length: list[Callable[[int], object]] = []
         self._mode = mode
@@ -65,20 +65,19 @@ class Collector:
         self._trace = trace
         self._commands: Connection | None = None
         self._connections: list[Connection] = []
-        self._aftermath = None if self._hashes is None else Aftermath(self._hashes)
+        self._aftermath: Aftermath | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Event = asyncio.Event()
 
     # -- life
 
     def open(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._deadlines: Deadlines[bytes] = Deadlines(self._loop, self._deadline)
+        self.loop = asyncio.get_running_loop()
+        if self._hashes is not None:
+            self._aftermath = Aftermath(self._hashes, self.loop)
+        self._deadlines: Deadlines[bytes] = Deadlines(self.loop, self._deadline)
         if self._hashes is not None:
             self._spawn(self._sweep_for_ever())
-
-    def future(self) -> asyncio.Future[Any]:
-        return self._loop.create_future()
 
     def opened(self, connection: Connection) -> None:
         """A connection was made, and is closed by ``disconnect``, whether or not another one can be made as well."""
@@ -122,7 +121,7 @@ class Collector:
             self._end(pending, error)
 
     def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
+        task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -134,24 +133,24 @@ class Collector:
 
     # -- submitting
 
-    def submit(self, pending: Pending) -> None:
+    def submit(self, pending: JobHandle[Any]) -> None:
         """Send a submission, or keep it until there is a connection. Raises ``EncodeError``; nothing is kept then."""
         self._push(pending)
         if self._aftermath is not None:
-            self._aftermath.wanted_again(pending.id)
+            self._aftermath.wanted_again(pending.job_id)
         self._expect(pending)
 
-    def attach(self, pending: Pending) -> None:
+    def attach(self, pending: JobHandle[Any]) -> None:
         if self._aftermath is not None:
-            self._aftermath.wanted_again(pending.id)
+            self._aftermath.wanted_again(pending.job_id)
         self._expect(pending)
         if self._hashes is not None:
             self._check(self._hashes, pending)
 
-    def _expect(self, pending: Pending) -> None:
-        self.pending[pending.id] = pending
+    def _expect(self, pending: JobHandle[Any]) -> None:
+        self.pending[pending.job_id] = pending
         if pending.timeout is not None:
-            self._deadlines.add(pending.id, pending.timeout)
+            self._deadlines.add(pending.job_id, pending.timeout)
 
     def _push(self, pending: Pending) -> None:
         if pending.submission is None:
@@ -163,14 +162,14 @@ class Collector:
         self._commands.send(commands, partial(self._pushed, pending))
         if self._trace is not None:
             if self._hashes is not None:
-                self._tell("write", pending.id, "")
-            self._tell("push", pending.id, printable(pending.queue))
+                self._tell("write", pending.job_id, "")
+            self._tell("push", pending.job_id, printable(pending.queue))
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
             if self._hashes is None:
                 # At most once: whether it arrived cannot be known, and sending it again could run it twice.
-                lost = ConnectionLost(f"{outcome}; whether job {printable(pending.id)} was submitted is not known")
+                lost = ConnectionLost(f"{outcome}; whether job {printable(pending.job_id)} was submitted is not known")
                 self._end(pending, lost)
             return
         try:
@@ -178,7 +177,7 @@ class Collector:
         except ServerError as error:
             self._end(pending, error)
             if self._aftermath is not None:
-                self._aftermath.undo(pending.id, pending.queue, outcome)
+                self._aftermath.undo(pending.job_id, pending.queue, outcome)
             return
         pending.acknowledged = True
         self.queue_length = length
@@ -188,11 +187,11 @@ class Collector:
     async def _submit_again(self, mode: HashMode, pending: Pending) -> None:
         """After a reconnection: a submission that was never answered is sent again where it did not arrive whole."""
         try:
-            state = await self.inspect(pending.id, pending.queue)
+            state = await self.inspect(pending.job_id, pending.queue)
         except ServerError as error:
             self._end(pending, error)
             return
-        if pending.future.done() or pending.acknowledged:
+        if pending.ended or pending.acknowledged:
             return
         if state.place in ("gone", "unknown"):
             self._push(pending)
@@ -235,10 +234,10 @@ class Collector:
             self._commands.send((self._hashes.collect(job_id),), partial(self._collected, self._hashes, pending))
 
     def _collected(self, mode: HashMode, pending: Pending, outcome: Replies | TransportError) -> None:
-        if isinstance(outcome, TransportError) or pending.future.done():
+        if isinstance(outcome, TransportError) or pending.ended:
             return  # the sweep after the reconnection collects it; or another notice was faster
         try:
-            result = mode.collected(pending.id, outcome[0])
+            result = mode.collected(pending.job_id, outcome[0])
         except JobwireError as error:
             self._no_result(pending, error)
             return
@@ -250,44 +249,44 @@ class Collector:
 
     def _check(self, mode: HashMode, pending: Pending) -> None:
         if self._commands is not None:
-            self._commands.send(mode.check(pending.id), partial(self._checked, mode, pending))
+            self._commands.send(mode.check(pending.job_id), partial(self._checked, mode, pending))
 
     def _checked(self, mode: HashMode, pending: Pending, outcome: Replies | TransportError) -> None:
-        if isinstance(outcome, TransportError) or pending.future.done():
+        if isinstance(outcome, TransportError) or pending.ended:
             return
         try:
-            result, present = mode.checked(pending.id, outcome)
+            result, present = mode.checked(pending.job_id, outcome)
         except JobwireError as error:
             self._no_result(pending, error)
             return
         if result is not None:
             self._finish(pending, result)
         elif not present and pending.acknowledged:
-            name = printable(pending.id)
+            name = printable(pending.job_id)
             self._end(
                 pending,
                 JobLost(
                     f"the hash of job {name} is gone from Redis and no result was seen: it was deleted, evicted, or "
                     "collected by another client with this client's ID",
-                    job_id=readable(pending.id),
+                    job_id=readable(pending.job_id),
                 ),
             )
 
     def _no_result(self, pending: Pending, error: JobwireError) -> None:
         if isinstance(error, ServerError) and error.code in _PASSING:
-            self._log.warning("job %s: %s; looking again later", printable(pending.id), error)
+            self._log.warning("job %s: %s; looking again later", printable(pending.job_id), error)
         else:
             self._end(pending, error)
 
     def _finish(self, pending: Pending, result: Result) -> None:
         self._resolve(pending, result)
         if self._aftermath is not None:
-            self._aftermath.delete(pending.id)
+            self._aftermath.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
         if not isinstance(result, Success):
             failed = JobFailed(
-                result.message, job_id=readable(pending.id), type=result.type, traceback=result.traceback
+                result.message, job_id=readable(pending.job_id), type=result.type, traceback=result.traceback
             )
             self._end(pending, failed)
             return
@@ -298,27 +297,22 @@ class Collector:
             except msgspec.ValidationError as error:
                 raw = repr(value).encode()
                 self._end(
-                    pending, ResultDecodeError(f"not a {pending.result_type!r}: {error}", key=pending.id, raw=raw)
+                    pending, ResultDecodeError(f"not a {pending.result_type!r}: {error}", key=pending.job_id, raw=raw)
                 )
                 return
         self._end(pending, None, value)
 
     def _end(self, pending: Pending, error: JobwireError | None, value: object = None) -> None:
-        if pending.future.done():
+        if pending.ended:
             return
-        self.pending.pop(pending.id, None)
+        self.pending.pop(pending.job_id, None)
         if pending.timeout is not None:
-            self._deadlines.remove(pending.id, pending.timeout)
-        if error is None:
-            pending.future.set_result(value)
-        else:
-            pending.future.set_exception(error)
-            if isinstance(error, JobCancelled | ClosedError):
-                pending.future.exception()  # asked for on this side: nothing to report where nobody waits
+            self._deadlines.remove(pending.job_id, pending.timeout)
+        pending.end(error, value)
         if not self._room.is_set():
             self._room.set()
         if self._trace is not None:
-            self._tell(_end_event(error), pending.id, "" if error is None else str(error))
+            self._tell(_end_event(error), pending.job_id, "" if error is None else str(error))
 
     # -- giving up
 
@@ -326,7 +320,7 @@ class Collector:
         """End the wait for a job; ``withdraw`` takes it out of the queue where no worker has taken it yet."""
         self._end(pending, error)
         if self._aftermath is not None:
-            self._aftermath.abandon(pending.id, withdraw_from=pending.queue if withdraw else None)
+            self._aftermath.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
 
     def _deadline(self, job_id: bytes) -> None:
         pending = self.pending.get(job_id)
@@ -343,21 +337,21 @@ class Collector:
         except TransportError as error:
             found = str(error)
         except Exception:  # whatever it was: a deadline that has come ends the wait
-            self._log.exception("cannot say where job %s is", printable(pending.id))
+            self._log.exception("cannot say where job %s is", printable(pending.job_id))
             found = "where it is could not be found out"
-        if not pending.future.done():
-            message = f"no result of job {printable(pending.id)} within {pending.timeout:g} s: {found}"
-            self.abandon(pending, JobTimeout(message, job_id=readable(pending.id)), withdraw=False)
+        if not pending.ended:
+            message = f"no result of job {printable(pending.job_id)} within {pending.timeout:g} s: {found}"
+            self.abandon(pending, JobTimeout(message, job_id=readable(pending.job_id)), withdraw=False)
 
     async def _look(self, pending: Pending) -> str:
         connection = self._commands
         if connection is None:
             return "there is no connection to Redis"
         if self._hashes is not None:
-            self._checked(self._hashes, pending, await connection.call(*self._hashes.check(pending.id)))
-        if pending.future.done():
+            self._checked(self._hashes, pending, await connection.call(*self._hashes.check(pending.job_id)))
+        if pending.ended:
             return ""
-        return await explain_timeout(connection, self._mode, pending.id, pending.queue)
+        return await explain_timeout(connection, self._mode, pending.job_id, pending.queue)
 
     # -- looking
 
@@ -377,7 +371,7 @@ class Collector:
             return
         self._aftermath.sweep()
         for number, pending in enumerate(list(self.pending.values())):
-            if pending.acknowledged and not pending.future.done():
+            if pending.acknowledged and not pending.ended:
                 self._check(self._hashes, pending)
             if number % _SWEEP_AT_ONCE == _SWEEP_AT_ONCE - 1:
                 await self.drained()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
+from jobwire.errors import JobwireError
 from jobwire.wire import Submission
 from jobwire.wire.text import Text, readable
 
@@ -13,66 +14,40 @@ T = TypeVar("T")
 
 __all__ = ["JobHandle", "Pending"]
 
-
-class JobHandle(Generic[T]):
-    """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it.
-
-    That is ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``,
-    ``ServerError`` or ``ClosedError``.
-    """
-
-    __slots__ = ("_cancel", "_future", "id")
-
-    def __init__(self, job_id: bytes, future: asyncio.Future[T], cancel: Callable[[bytes], None]) -> None:
-        self.id: Text = readable(job_id)
-        self._future = future
-        self._cancel = cancel
-
-    def __await__(self) -> Generator[Any, None, T]:
-        # Shielded: a caller that stops waiting does not take the result from others that wait.
-        return asyncio.shield(self._future).__await__() if not self._future.done() else self._future.__await__()
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.id!r} {'done' if self._future.done() else 'waiting'}>"
-
-    def done(self) -> bool:
-        """True once there is a result or an error."""
-        return self._future.done()
-
-    def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
-        """Call ``callback(handle)`` in the event loop once the job is done."""
-        self._future.add_done_callback(lambda _: callback(self))
-
-    def cancel(self) -> bool:
-        """Take the job back: whoever awaits it gets ``JobCancelled``. False where it was done already.
-
-        A job that no worker has taken yet is removed from Redis; one that runs goes on, and its late result is
-        cleaned up.
-        """
-        if self._future.done():
-            return False
-        self._cancel(self.id if isinstance(self.id, bytes) else self.id.encode())
-        return True
+_MANY_WAITERS = 16
 
 
 class Pending:
-    """A job that the client waits for."""
+    """A job that the client waits for, and whoever waits for it."""
 
-    __slots__ = ("acknowledged", "future", "id", "queue", "result_type", "sent", "submission", "timeout")
+    __slots__ = (
+        "_callbacks",
+        "_loop",
+        "_waiters",
+        "acknowledged",
+        "ended",
+        "error",
+        "job_id",
+        "queue",
+        "result_type",
+        "sent",
+        "submission",
+        "timeout",
+        "value",
+    )
 
     def __init__(
         self,
         job_id: bytes,
         *,
+        loop: asyncio.AbstractEventLoop,
         queue: bytes,
-        future: asyncio.Future[Any],
         timeout: float | None,
         result_type: Any,
         submission: Submission | None,
     ) -> None:
-        self.id = job_id
+        self.job_id = job_id
         self.queue = queue
-        self.future = future
         self.timeout = timeout
         self.result_type = result_type
         # None for a job that an earlier client submitted (attach).
@@ -81,3 +56,90 @@ class Pending:
         self.sent = submission is None
         # True once Redis has said that hash and queue entry are there.
         self.acknowledged = submission is None
+        self.ended = False
+        self.value: Any = None
+        self.error: JobwireError | None = None
+        self._loop = loop
+        self._waiters: list[asyncio.Future[None]] | None = None
+        self._callbacks: list[Callable[[Any], object]] | None = None
+
+    def end(self, error: JobwireError | None, value: object = None) -> None:
+        """The one end of it; whoever waits is woken."""
+        self.ended = True
+        self.error = error
+        self.value = value
+        for waiter in self._waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        for callback in self._callbacks or ():
+            self._loop.call_soon(callback, self)
+        self._waiters = self._callbacks = None
+
+    def waiter(self) -> asyncio.Future[None]:
+        """A future of the caller's own: one who stops waiting takes the result from nobody."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self._waiters is None:
+            self._waiters = [future]
+        else:
+            if len(self._waiters) >= _MANY_WAITERS:
+                self._waiters = [waiter for waiter in self._waiters if not waiter.done()]
+            self._waiters.append(future)
+        return future
+
+    def call_at_end(self, callback: Callable[[Any], object]) -> None:
+        if self.ended:
+            self._loop.call_soon(callback, self)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+
+class JobHandle(Pending, Generic[T]):
+    """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it.
+
+    That is ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``,
+    ``ServerError`` or ``ClosedError``. A caller who stops waiting (``asyncio.wait_for``, a cancelled task) does not
+    cancel the job: ``cancel`` does.
+    """
+
+    __slots__ = ("_give_up",)
+
+    def __init__(self, job_id: bytes, *, give_up: Callable[[Pending], None], **rest: Any) -> None:
+        super().__init__(job_id, **rest)
+        self._give_up = give_up
+
+    @property
+    def id(self) -> Text:
+        """The job's ID: ``str`` where it is valid UTF-8, else ``bytes``."""
+        return readable(self.job_id)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self.ended:
+            yield from self.waiter()
+        if self.error is not None:
+            # Without the frames of those who awaited it before.
+            raise self.error.with_traceback(None)
+        return cast("T", self.value)
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id!r} {'done' if self.ended else 'waiting'}>"
+
+    def done(self) -> bool:
+        """True once there is a result or an error."""
+        return self.ended
+
+    def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
+        """Call ``callback(handle)`` in the event loop once the job is done."""
+        self.call_at_end(callback)
+
+    def cancel(self) -> bool:
+        """Take the job back: whoever awaits it gets ``JobCancelled``. False where it was done already.
+
+        A job that no worker has taken yet is removed from Redis; one that runs goes on, and its late result is
+        cleaned up.
+        """
+        if self.ended:
+            return False
+        self._give_up(self)
+        return True

@@ -86,9 +86,9 @@ class HashMode(Mode):
         """Where the job is; the replies are read by ``jobwire.wire.inspection.read_state``."""
         return ask_for_state(job_id, queue, self.processing, self.keyspace.dead)
 
-    def discard(self, job_id: bytes) -> Command:
-        """Delete the hash of a job whose result was collected, or that is not wanted any more."""
-        return c.delete(job_key(job_id))
+    def discard(self, *job_ids: bytes) -> Command:
+        """Delete the hashes of jobs whose results were collected, or that are not wanted any more."""
+        return c.delete(*map(job_key, job_ids))
 
     # -- worker
 

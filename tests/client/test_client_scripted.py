@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faces import until
+from faces import until, within
 
 from jobwire import (
     Client,
@@ -466,7 +466,7 @@ async def test_a_server_that_hangs_does_not_keep_a_deadline(
     await until(lambda: client.queue_length == 1)
     server.answers[b"HMGET"] = SILENT
     with pytest.raises(JobTimeout, match="Redis does not answer"):
-        await asyncio.wait_for(asyncio.shield(handle._future), 2)
+        await asyncio.wait_for(handle, 2)
 
 
 async def test_a_deadline_without_connection(server: Any, connect: Connect) -> None:
