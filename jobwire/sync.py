@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import queue as queues
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
@@ -272,6 +273,16 @@ class Worker:
     def id(self) -> Text:
         """This worker's ID."""
         return self.asynchronous.id
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many jobs ended how since the start; see ``jobwire.Worker.counts``."""
+        return self.asynchronous.counts
+
+    @property
+    def running(self) -> int:
+        """How many jobs are in hand now."""
+        return self.asynchronous.running
 
     @overload
     def handler(self, function: F) -> F: ...

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import get_overloads
 
 import msgspec
 import pytest
@@ -254,6 +255,8 @@ def test_a_worker_starts_once_and_needs_a_handler(redis_url: str) -> None:
             worker.start()
         with sync.Client(redis_url, timeout=10) as client:
             assert client.submit({"name": "ping"}).result() == "pong"
+        assert worker.running == 0
+        assert worker.counts["done"] == 1
     worker.stop()
 
 
@@ -329,7 +332,8 @@ def public(kind: type) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("blocking", "asynchronous"), [(sync.Client, jobwire.Client), (sync.JobHandle, jobwire.JobHandle)]
+    ("blocking", "asynchronous"),
+    [(sync.Client, jobwire.Client), (sync.JobHandle, jobwire.JobHandle), (sync.Worker, jobwire.Worker)],
 )
 def test_every_public_name_is_there(blocking: type, asynchronous: type) -> None:
     assert public(asynchronous).keys() <= public(blocking).keys()
@@ -344,6 +348,20 @@ def test_the_constructor_has_the_same_options(kind: str) -> None:
 def test_methods_take_the_same_parameters(name: str) -> None:
     ours = inspect.signature(getattr(sync.Client, name)).parameters
     theirs = inspect.signature(getattr(jobwire.Client, name)).parameters
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["handler", "route", "run", "stop"])
+def test_methods_of_a_worker_take_the_same_parameters(name: str) -> None:
+    ours = inspect.signature(getattr(sync.Worker, name)).parameters
+    theirs = inspect.signature(getattr(jobwire.Worker, name)).parameters
+    assert ours == theirs
+
+
+def test_the_overloads_of_submit_are_those_of_the_asynchronous_face() -> None:
+    ours = [inspect.signature(form).parameters for form in get_overloads(sync.Client.submit)]
+    theirs = [inspect.signature(form).parameters for form in get_overloads(jobwire.Client.submit)]
+    assert len(ours) == 2
     assert ours == theirs
 
 
