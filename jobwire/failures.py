@@ -13,7 +13,6 @@ clients above all, the wire has no word for failure, so a policy says what happe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -21,6 +20,7 @@ from typing import Literal, TypeAlias
 from jobwire.errors import ConfigError, printable
 from jobwire.runs import FailurePolicy, Run, Runs
 from jobwire.wire import Failure, Job, Success
+from jobwire.wire.results import printable_failure
 
 __all__ = ["OnFailure", "policy_named"]
 
@@ -31,9 +31,9 @@ class Leave:
     """Tell whoever reads failures; for the others set the job aside."""
 
     async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None:
-        if "E" in job.accept:
+        if runs.hashes is None or "E" in job.accept:
             runs.complete(run, failure)
-        elif runs.hashes is not None:
+        else:
             runs.drop(run, runs.hashes.bury(run.taken, f"{failure.type}: {failure.message}"), "dead")
 
 
@@ -41,10 +41,11 @@ class Reply:
     """Tell whoever reads failures; give the others a result that they can test."""
 
     async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None:
-        if "E" in job.accept:
+        if runs.hashes is None or "E" in job.accept:
             runs.complete(run, failure)
         else:
-            runs.complete(run, Success({"error": {"type": failure.type, "message": failure.message}}))
+            words = printable_failure(failure)
+            runs.complete(run, Success({"error": {"type": words.type, "message": words.message}}))
 
 
 class Retry:
@@ -67,8 +68,9 @@ class Retry:
             return
         delay = self._retry_delay * 2 ** (attempts - 1)
         runs.log.info("job %s: attempt %d failed; again in %g s", printable(run.taken.entry), attempts, delay)
-        await asyncio.sleep(delay)
-        if not runs.draining:
+        run.phase = "waiting"
+        await runs.pause(delay)
+        if run.phase == "waiting":
             runs.drop(run, runs.hashes.give_back(run.taken), "retried")
 
 

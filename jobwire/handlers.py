@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeAlias, get_type_hints
 
 import msgspec
@@ -88,7 +89,7 @@ def _first_parameter_type(function: AnyHandler) -> Any:
     if first.annotation is first.empty:
         return None
     try:
-        return get_type_hints(function).get(first.name)
+        return _hints(function).get(first.name)
     except NameError as error:
         raise ConfigError(
             f"the annotation of {name} cannot be resolved ({error}); define that type at module level, or pass it as "
@@ -96,8 +97,17 @@ def _first_parameter_type(function: AnyHandler) -> Any:
         ) from None
 
 
+def _hints(function: AnyHandler) -> dict[str, Any]:
+    while isinstance(function, partial):
+        function = function.func
+    if not (inspect.isroutine(function) or inspect.isclass(function)):
+        function = type(function).__call__
+    return get_type_hints(function)
+
+
 def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
     name = getattr(function, "__qualname__", repr(function))
+    kind = getattr(wanted, "__name__", None) or str(wanted)
     try:
         restore = bytes_restorer(wanted)
     except TypeError as error:
@@ -108,7 +118,7 @@ def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
         try:
             return convert(restore(job.data), wanted, strict=False, builtin_types=(bytes,), str_keys=True)
         except msgspec.ValidationError as error:
-            raise JobDecodeError(f"the parameters do not fit {wanted.__name__}: {error}", key=job.id) from None
+            raise JobDecodeError(f"the parameters do not fit {kind}: {error}", key=job.id) from None
 
     return prepare
 

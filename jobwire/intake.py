@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from jobwire.errors import DecodeError, TransportError
 from jobwire.transport import Backoff, Connection, Replies
 from jobwire.wire import Mode, Taken
+from jobwire.wire.session import client_unblock
 
-__all__ = ["Intake", "PipelinedIntake", "SingleIntake"]
+__all__ = ["Intake", "PipelinedIntake", "SingleIntake", "end_pops"]
 
 MAX_IN_FLIGHT = 64
 """Pops that wait at the server; more gain nothing (docs/PERFORMANCE.md)."""
@@ -48,6 +49,11 @@ class Intake(ABC):
         self._stopping = False
         self._pause: asyncio.TimerHandle | None = None
 
+    @property
+    @abstractmethod
+    def owed(self) -> bool:
+        """True while the connection must not be closed, because what a pop brings would be lost."""
+
     @abstractmethod
     def fill(self) -> None:
         """Send the pops that there are free slots for; to be called whenever a slot has become free."""
@@ -72,7 +78,8 @@ class Intake(ABC):
                 continue
             if taken is not None:
                 found.append(taken)
-        for taken in found:
+        # What comes while stopping is given back: the youngest first, so that the oldest is taken next.
+        for taken in reversed(found) if self._stopping else found:
             self._on_taken(taken)
         if trouble is not None:
             # A queue key of the wrong type, a server that is loading: ask again, ever less often, until it is mended.
@@ -93,6 +100,7 @@ class PipelinedIntake(Intake):
     """For a list of the worker's own."""
 
     _in_flight = 0
+    owed = False
 
     def fill(self) -> None:
         if self._stopping or self._pause is not None:
@@ -118,6 +126,10 @@ class SingleIntake(Intake):
 
     _busy = False
     _idle: asyncio.Event | None = None
+
+    @property
+    def owed(self) -> bool:
+        return self._busy and not self._connection.closed
 
     def fill(self) -> None:
         if self._busy or self._stopping or self._pause is not None or self._free() <= 0:
@@ -160,6 +172,20 @@ class SingleIntake(Intake):
     async def stop(self) -> None:
         """Returns when the outstanding pop has come back, at most its waiting time later."""
         await super().stop()
-        if self._busy and not self._connection.closed:
+        if self.owed:
             self._idle = asyncio.Event()
             await self._idle.wait()
+
+
+async def end_pops(intake: Intake, commands: Connection, client_id: int | None) -> None:
+    """Stop ``intake``, whose connection has ``client_id``: early where the server permits that another one ends its
+    wait; where not, the pop ends by itself.
+    """
+    ended = asyncio.ensure_future(intake.stop())
+    pause = 0.02
+    while not ended.done():
+        if client_id is not None:
+            # More than once: the first may arrive before the pop itself.
+            commands.send((client_unblock(client_id),))
+        await asyncio.wait((ended,), timeout=pause)
+        pause = min(1.0, 2 * pause)

@@ -8,38 +8,24 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, printable
+from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
+from jobwire.execution import cancelled_from_outside, execute, failure_of
 from jobwire.handlers import Handler, enter
+from jobwire.run import ENDS, Run, ignore, with_replies
 from jobwire.tracing import Trace, TraceEvent
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, HashMode, Job, Mode, Result, Success, Taken
+from jobwire.wire.commands import first_error
 from jobwire.wire.rejected import encode_rejected
 from jobwire.wire.text import Text, readable
 
 __all__ = ["FailurePolicy", "Run", "Runs"]
 
 _RETRY_AFTER = 1.0
-
-
-class Run:
-    """One entry in hand. ``phase`` says what is done again after a connection was lost in the middle of it."""
-
-    __slots__ = ("ending", "failure", "job", "key", "phase", "result", "started", "taken", "task")
-
-    def __init__(self, key: object, taken: Taken) -> None:
-        self.key = key
-        self.taken = taken
-        self.ending: tuple[Command, ...] = ()
-        self.job: Job | None = None
-        self.phase: Literal["loading", "running", "completing", "failing", "dropping"] = "loading"
-        self.started = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.result: Result | None = None
-        self.failure: Failure | None = None
 
 
 class FailurePolicy(Protocol):
@@ -68,7 +54,6 @@ class Runs:
         self.hashes = mode if isinstance(mode, HashMode) else None
         self.counts: Counter[str] = Counter()
         self.log = log
-        self.draining = False
         self.active: dict[object, Run] = {}
         self._worker_id = worker_id
         self._find_handler = find_handler
@@ -79,6 +64,7 @@ class Runs:
         self._trace = trace
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
+        self._draining = asyncio.Event()
 
     # -- life
 
@@ -91,17 +77,35 @@ class Runs:
     def disconnected(self) -> None:
         self._commands = None
 
-    async def idle(self) -> None:
-        """Return when nothing is in hand."""
+    @property
+    def draining(self) -> bool:
+        return self._draining.is_set()
+
+    def drain(self) -> None:
+        """From now on what comes is given back, and nothing is waited for but handlers."""
+        self._draining.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait that long, or until ``drain``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+
+    async def idle(self, *, within: float) -> None:
+        """Return when nothing is in hand, or after so many seconds."""
         self._idle = asyncio.Event()
-        while self.active:
-            self._idle.clear()
-            await self._idle.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self.active:
+                    self._idle.clear()
+                    await self._idle.wait()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _again(self, run: Run) -> None:
+        if run.later is not None:
+            run.later.cancel()
         if run.phase == "loading":
             self._load(run)
         elif run.phase == "completing":
@@ -109,21 +113,23 @@ class Runs:
         elif run.phase == "failing" and run.task is not None and run.task.done():
             run.task = asyncio.get_running_loop().create_task(self._fail(run))
         elif run.phase == "dropping":
-            self.send(run.ending, partial(self._dropped, run))  # saying it twice does no harm
+            if run.sent and run.count == "returned" and self.hashes is None:
+                self._finish(run)  # at most once: it may stand in its queue already
+            else:
+                self._send_ending(run)  # saying it twice does no harm
 
     def send(self, commands: tuple[Command, ...], then: Callable[[Replies], None]) -> None:
         """``then`` is only called with replies: after a lost connection the run's phase says how to go on."""
         if self._commands is not None:
-            self._commands.send(commands, partial(_with_replies, then))
+            self._commands.send(commands, partial(with_replies, then))
 
     async def call(self, commands: tuple[Command, ...]) -> Replies:
         """Raises ``TransportError``, also for the first error that the server answers with."""
         if self._commands is None:
             raise TransportError("there is no connection to Redis at the moment")
         replies = await self._commands.call(*commands)
-        for reply in replies:
-            if isinstance(reply, ServerError):
-                raise reply
+        if (error := first_error(replies)) is not None:
+            raise error
         return replies
 
     # -- an entry, step by step
@@ -131,12 +137,17 @@ class Runs:
     def begin(self, taken: Taken) -> None:
         """Take an entry in hand."""
         key: object = taken.entry if self.hashes is not None else object()
-        if key in self.active:
+        before = self.active.get(key)
+        if before is not None and before.phase == "dropping":
+            # We gave it back, and were faster to take it again than to hear that it is back.
+            self._finish(before)
+        elif before is not None:
             self._drop_duplicate(taken)
             return
         run = Run(key, taken)
         self.active[key] = run
-        self._tell("take", taken.entry)
+        if self.hashes is not None:
+            self._tell("take", run)
         if self.draining:
             self.drop(run, self.mode.give_back(taken), "returned")
         else:
@@ -146,7 +157,7 @@ class Runs:
         # It runs here at this moment, so one of the two entries is enough; the client is told once.
         self.counts["duplicate"] += 1
         self.log.warning("job %s came again while it runs; the second entry is dropped", printable(taken.entry))
-        self.send(self.mode.forget(taken), _ignore)
+        self.send(self.mode.forget(taken), ignore)
 
     def _load(self, run: Run) -> None:
         command = self.mode.load(run.taken)
@@ -156,6 +167,8 @@ class Runs:
             self.send((command,), partial(self._loaded, run))
 
     def _loaded(self, run: Run, replies: Replies) -> None:
+        if run.phase != "loading":
+            return
         try:
             job = self.mode.read(run.taken, replies[0])
         except ServerError as error:
@@ -163,11 +176,14 @@ class Runs:
                 self.reject(run, JobDecodeError(f"the key of job {printable(run.taken.entry)} holds no hash: {error}"))
             else:
                 self.log.error("cannot read job %s: %s; trying again", printable(run.taken.entry), error)
-                asyncio.get_running_loop().call_later(_RETRY_AFTER, self._load, run)
+                run.later = asyncio.get_running_loop().call_later(_RETRY_AFTER, self._load, run)
             return
         except DecodeError as error:
             self.reject(run, error)
             return
+        run.job = job
+        if self.hashes is None:
+            self._tell("take", run)
         if job is None:
             self._vanished(run)
         elif job.result is not None:
@@ -189,62 +205,44 @@ class Runs:
 
     def _expired(self, run: Run, job: Job) -> None:
         self.log.warning("job %s had expired before it was begun", printable(run.taken.entry))
-        self._tell("expire", run.taken.entry)
-        run.job = job
+        self._tell("expire", run)
         run.started = time.time()
         failure = Failure("Expired", "the job was not begun before its time (_expires)")
-        if "E" in job.accept:
+        if self.hashes is None or "E" in job.accept:
             self.counts["expired"] += 1
             self.complete(run, failure)
-        elif self.hashes is not None:
+        else:
             self.drop(run, self.hashes.bury(run.taken, f"{failure.type}: {failure.message}"), "expired")
 
     def _start(self, run: Run, job: Job) -> None:
-        run.job = job
         run.phase = "running"
         run.started = time.time()
         commands = self.mode.start(job, run.taken, at=run.started)
         if commands:
-            self.send(commands, _ignore)
-        self._tell("start", run.taken.entry)
+            self.send(commands, ignore)
+        self._tell("start", run)
         run.task = asyncio.get_running_loop().create_task(self._execute(run, job))
 
     async def _execute(self, run: Run, job: Job) -> None:
         enter(job)
         try:
-            result = Success(await self._handle(job))
-            self.complete(run, result)
-        except asyncio.CancelledError:
-            if not self.draining:
-                run.failure = Failure("CancelledError", "the handler was cancelled")
+            value = await execute(self._find_handler(job), job, threads=self._threads, timeout=self._timeout)
+            if run.phase == "running":
+                self.complete(run, Success(value))
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
+            if isinstance(error, asyncio.CancelledError) and cancelled_from_outside():
+                if run.phase == "running":
+                    # Its event loop ends. Somebody else may run it.
+                    self.drop(run, self.mode.give_back(run.taken), "returned")
+                raise
+            if run.phase == "running":
+                run.failure = failure_of(error)
+                self.log.warning(
+                    "job %s failed: %s: %s", printable(run.taken.entry), run.failure.type, ascii(run.failure.message)
+                )
                 await self._fail(run)
-                return
-            raise
-        except Exception as error:  # whatever a handler raises is the job's failure, never the worker's
-            self.log.warning(
-                "job %s failed: %s: %s", printable(run.taken.entry), type(error).__name__, ascii(str(error))
-            )
-            run.failure = _failure_of(error)
-            await self._fail(run)
-
-    async def _handle(self, job: Job) -> Any:
-        handler = self._find_handler(job)
-        argument = handler.prepare(job)
-        if handler.in_thread:
-            call: Callable[[], Any] = partial(copy_context().run, handler.function, argument)
-            work: Any = asyncio.wrap_future(self._threads.submit(call))
-        else:
-            work = handler.function(argument)
-        if self._timeout is None:
-            return await work
-        deadline = asyncio.timeout(self._timeout)
-        try:
-            async with deadline:
-                return await work
-        except TimeoutError:
-            if deadline.expired():
-                raise TimeoutError(f"the handler took longer than {self._timeout:g} s") from None
-            raise
 
     def complete(self, run: Run, result: Result) -> None:
         """Write and publish a result. Raises ``EncodeError`` for a value that the wire cannot say."""
@@ -261,8 +259,12 @@ class Runs:
             self._complete_later(run, error)
             return
         if written:
-            self.counts["failed" if isinstance(run.result, Failure) else "done"] += 1
-            self._tell("notify", run.taken.entry)
+            self.counts[run.outcome] += 1
+            if self.hashes is not None:
+                self._tell("finish", run)
+                if run.job is not None and "_error" in run.job.meta:
+                    self.send((self.hashes.forget_attempts(run.taken),), ignore)
+            self._tell("notify", run)
         else:
             self.counts["given away"] += 1
             self.log.warning(
@@ -274,11 +276,11 @@ class Runs:
         delay = _RETRY_AFTER
         if error.code == "NOSCRIPT":
             # The server was restarted, or its scripts were flushed.
-            self.send(self.mode.prepare(), _ignore)
+            self.send(self.mode.prepare(), ignore)
             delay = 0.0
         else:
             self.log.error("cannot complete job %s: %s; trying again", printable(run.taken.entry), error)
-        asyncio.get_running_loop().call_later(delay, self._complete_again, run)
+        run.later = asyncio.get_running_loop().call_later(delay, self._complete_again, run)
 
     def _complete_again(self, run: Run) -> None:
         if run.result is not None and run.phase == "completing":
@@ -298,29 +300,40 @@ class Runs:
         except (ServerError, DecodeError):
             self._complete_again(run)
             return
+        if run.phase != "completing":
+            return
         if job is None:
             self._vanished(run)
-        elif job.result is not None:
-            self._notify_again(run, job)
+        elif job.result is not None and self.hashes is not None:
+            self.drop(run, self.hashes.notify(job, run.taken), run.outcome)
         else:
             self._complete_again(run)
 
     async def _fail(self, run: Run) -> None:
-        run.phase = "failing"
-        self._tell("fail", run.taken.entry, "" if run.failure is None else f"{run.failure.type}: {run.failure.message}")
         if run.job is None or run.failure is None:
             return
+        run.phase = "failing"
+        self._tell("fail", run, f"{run.failure.type}: {run.failure.message}")
         try:
-            await self._policy(self, run, run.job, run.failure)
-        except ServerError as error:
-            self.log.error("cannot say that job %s failed: %s; trying again", printable(run.taken.entry), error)
-            await asyncio.sleep(_RETRY_AFTER)
-            await self._fail(run)
+            while not await self._failure_told(run, run.job, run.failure):
+                await self.pause(_RETRY_AFTER)
+                if self.draining:
+                    self.drop(run, self.mode.give_back(run.taken), "returned")
+                    return
         except TransportError:
             return  # taken up again once there is a connection
         except Exception as error:  # nothing may end without an outcome
             self.log.exception("cannot say that job %s failed", printable(run.taken.entry))
             self.reject(run, JobDecodeError(f"its failure could not be told: {error}"))
+
+    async def _failure_told(self, run: Run, job: Job, failure: Failure) -> bool:
+        """False where Redis refused it."""
+        try:
+            await self._policy(self, run, job, failure)
+        except ServerError as error:
+            self.log.error("cannot say that job %s failed: %s; trying again", printable(run.taken.entry), error)
+            return False
+        return True
 
     # -- ends without a result
 
@@ -331,17 +344,21 @@ class Runs:
             run.taken.entry, queue=run.taken.queue, worker=self._worker_id, reason=str(error), at=time.time()
         )
         self.drop(run, self.mode.reject(run.taken, record), "rejected")
-        self._tell("reject", run.taken.entry, str(error))
+        self._tell("reject", run, str(error))
 
     def drop(self, run: Run, commands: tuple[Command, ...], count: str) -> None:
         """Send what ends this run, and count it."""
         run.phase = "dropping"
         run.ending = commands
-        self.counts[count] += 1
+        run.count = count
         if not commands:
             self._finish(run)
             return
-        self.send(commands, partial(self._dropped, run))
+        self._send_ending(run)
+
+    def _send_ending(self, run: Run) -> None:
+        run.sent = self._commands is not None
+        self.send(run.ending, partial(self._dropped, run))
 
     def _dropped(self, run: Run, replies: Replies) -> None:
         for reply in replies:
@@ -351,8 +368,9 @@ class Runs:
 
     def give_back_unfinished(self) -> None:
         """The grace is over: cancel what still runs, and return it to the queue."""
-        for run in list(self.active.values()):
-            if run.phase not in ("running", "failing"):
+        # The youngest first, so that the oldest is taken next.
+        for run in reversed(list(self.active.values())):
+            if run.phase in ("completing", "dropping"):
                 continue
             if run.task is not None:
                 run.task.cancel()
@@ -360,31 +378,23 @@ class Runs:
             self.drop(run, self.mode.give_back(run.taken), "returned")
 
     def _finish(self, run: Run) -> None:
-        if self.active.pop(run.key, None) is None:
+        if self.active.get(run.key) is not run:
             return
+        del self.active[run.key]
+        if run.count:
+            self.counts[run.count] += 1
+            if run.count in ENDS:
+                self._tell(ENDS[run.count], run)
         if self._idle is not None and not self.active:
             self._idle.set()
         self._on_free()
 
-    def _tell(self, event: Any, entry: bytes, detail: str = "") -> None:
+    def _tell(self, event: Any, run: Run, detail: str = "") -> None:
         if self._trace is None:
             return
+        # In mode simple an entry is the whole job; what its ID is shows when it was read.
+        name = run.job.id if run.job is not None else readable(run.taken.entry) if self.hashes is not None else ""
         try:
-            self._trace(TraceEvent(event, "worker", readable(entry), time.time(), detail))
+            self._trace(TraceEvent(event, "worker", name, time.time(), detail))
         except Exception:
             self.log.exception("the trace hook raised")
-
-
-def _failure_of(error: Exception) -> Failure:
-    if isinstance(error, EncodeError):
-        return Failure("EncodeError", f"the handler's result cannot be sent: {error}")
-    return Failure(type(error).__name__, str(error))
-
-
-def _ignore(replies: Replies) -> None:
-    del replies
-
-
-def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
-    if not isinstance(outcome, TransportError):
-        then(outcome)

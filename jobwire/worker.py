@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -15,19 +14,19 @@ from jobwire.errors import ClosedError, ConfigError, TransportError
 from jobwire.failures import OnFailure, policy_named
 from jobwire.handlers import AnyHandler, Handler, Router, make_handler
 from jobwire.heartbeat import BEAT, TTL
-from jobwire.intake import Intake, PipelinedIntake, SingleIntake
+from jobwire.intake import Intake, PipelinedIntake, SingleIntake, end_pops
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.membership import Membership
 from jobwire.options import at_least, backoff_of, build_mode, queue_keys
 from jobwire.own_list import return_leftovers, until_gone
 from jobwire.runs import Runs
 from jobwire.sereal.values import StringPolicy
+from jobwire.signals import set_by_signals
 from jobwire.tracing import Trace
 from jobwire.transport import Connection, OnLost, Transport, open_transport
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
 from jobwire.wire import Dialect, HashMode, Job, Reliable, new_id
 from jobwire.wire.ids import check_id
-from jobwire.wire.session import client_unblock
 from jobwire.wire.text import Text
 
 __all__ = ["Worker"]
@@ -134,7 +133,10 @@ class Worker:
         self._gave_up: TransportError | None = None
         self._commands: Connection | None = None
         self._state: LinkState | None = None
-        self._stopped: asyncio.Event | None = None
+        self._stopping = False
+        # Set when ``run`` has nothing to wait for any more, and when everything is closed.
+        self._ended = asyncio.Event()
+        self._stopped = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs = Runs(
             self._mode,
@@ -228,7 +230,6 @@ class Worker:
             raise ClosedError("a worker is started once; make a new one")
         if self._handler is None and self._router is None:
             raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")
-        self._stopped = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         try:
             if self._membership is not None:
@@ -251,20 +252,22 @@ class Worker:
 
         With a list of the worker's own that begins at once; with a shared one, after ``job_poll_interval`` at the most.
         """
-        if self._state == "closed":
+        if self._stopping:
+            await self._stopped.wait()
             return
-        self._state = "closed"
-        self._runs.draining = True
-        await self._stop_taking()
+        self._stopping = True
         try:
-            async with asyncio.timeout(grace):
-                await self._runs.idle()
-        except TimeoutError:
-            self._runs.give_back_unfinished()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSED_WITHIN):
-                await self._runs.idle()
-        await self._close()
+            await self._drain(0.0 if self._gave_up is not None else grace)
+        finally:
+            await self._close()
+
+    async def _drain(self, grace: float) -> None:
+        self._state = "closed"
+        self._runs.drain()
+        await self._stop_taking()
+        await self._runs.idle(within=grace)
+        self._runs.give_back_unfinished()
+        await self._runs.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
 
     async def _close(self) -> None:
         self._state = "closed"
@@ -273,8 +276,8 @@ class Worker:
             await self._membership.stop()
         self._runs.close()
         await self._transport.close()
-        if self._stopped is not None:
-            self._stopped.set()
+        self._ended.set()
+        self._stopped.set()
 
     async def run(self, *, grace: float = 30.0) -> None:
         """``start``, then work until ``stop`` is called or SIGTERM or SIGINT comes, then stop with that ``grace``.
@@ -282,23 +285,10 @@ class Worker:
         Raises as ``start`` does, and ``TransportError`` where ``max_reconnects`` were used up.
         """
         await self.start()
-        loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
-        signals = []
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Only the main thread can, and only outside Windows; elsewhere whoever called us stops us.
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, asked.set)
-                signals.append(number)
-        assert self._stopped is not None  # noqa: S101 - set by start()
-        waits = [asyncio.create_task(asked.wait()), asyncio.create_task(self._stopped.wait())]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            with set_by_signals(self._ended):
+                await self._ended.wait()
         finally:
-            for wait in waits:
-                wait.cancel()
-            for number in signals:
-                loop.remove_signal_handler(number)
             await self.stop(grace)
         if self._gave_up is not None:
             raise self._gave_up
@@ -346,13 +336,15 @@ class Worker:
         if self._membership is not None:
             self._membership.connected(commands)
         self._runs.connected(commands)
+        if self._runs.draining:
+            return
         kind = PipelinedIntake if self._mode.own_list else SingleIntake
         self._intake = kind(
             self._mode,
             popping,
             queues=self._queues,
             wait=self._wait,
-            free=self._free,
+            free=lambda: self._slots - len(self._runs.active),
             on_taken=self._runs.begin,
             log=_log,
         )
@@ -362,7 +354,9 @@ class Worker:
         self._runs.disconnected()
         if self._membership is not None:
             self._membership.disconnected()
-        self._intake = self._commands = None
+        intake, self._intake, self._commands = self._intake, None, None
+        if intake is not None and intake.owed:
+            await self._bring_in(intake)
         connections, self._connections = self._connections, []
         for connection in connections:
             await connection.close()
@@ -370,8 +364,7 @@ class Worker:
     def _told(self, state: LinkState, error: TransportError | None) -> None:
         if state == "closed":
             self._gave_up = error
-            if self._stopped is not None:
-                self._stopped.set()
+            self._ended.set()
         if self._state != "closed":
             self._state = state
         if self._on_state is not None:
@@ -379,16 +372,12 @@ class Worker:
 
     # -- taking
 
-    def _free(self) -> int:
-        return self._slots - len(self._runs.active)
-
     def _fill(self) -> None:
         if self._intake is not None:
             self._intake.fill()
 
     async def _stop_taking(self) -> None:
-        intake, self._intake = self._intake, None
-        commands = self._commands
+        intake, commands, self._intake = self._intake, self._commands, None
         if intake is None or commands is None:
             return
         if isinstance(self._mode, Reliable) and self._mode.own_list:
@@ -397,10 +386,15 @@ class Worker:
                 await until_gone(commands, self._popping_id, self._popping_name)
                 await self._return_leftovers(commands, self._mode)
             return
-        if self._popping_id is not None:
-            # Ends the wait early where the server permits it; where not, the pop ends by itself.
-            commands.send((client_unblock(self._popping_id),))
-        await intake.stop()
+        await end_pops(intake, commands, self._popping_id)
+
+    async def _bring_in(self, intake: Intake) -> None:
+        """The other connection was lost, this one is well: closed now, it would lose what its pop brings."""
+        with contextlib.suppress(TransportError, TimeoutError):
+            async with asyncio.timeout(_CLOSED_WITHIN):
+                other = await self._transport.connect(name=f"jobwire-worker-{self.id!s}")
+                self._connections.append(other)
+                await end_pops(intake, other, self._popping_id)
 
     async def _return_leftovers(self, commands: Connection, mode: Reliable) -> None:
         self._runs.counts["returned"] += await return_leftovers(commands, mode, self._queues[0], self._runs.active)

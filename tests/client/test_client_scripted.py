@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faces import until, within
+from faces import until
 
 from jobwire import (
     Client,

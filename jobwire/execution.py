@@ -1,0 +1,60 @@
+"""Running one handler for one job: in the loop or in a thread, within its time, and what it raised in words."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from jobwire.errors import EncodeError
+from jobwire.handlers import AnyHandler, Handler
+from jobwire.wire import Failure, Job
+
+__all__ = ["cancelled_from_outside", "execute", "failure_of"]
+
+
+async def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Any:
+    """What the handler returns. Raises what it raises, and ``TimeoutError`` where it takes longer than ``timeout``."""
+    argument = handler.prepare(job)
+    if handler.in_thread:
+        call = partial(copy_context().run, _call, handler.function, argument)
+        work: Any = asyncio.wrap_future(threads.submit(call))
+    else:
+        work = handler.function(argument)
+    if timeout is None:
+        return await work
+    deadline = asyncio.timeout(timeout)
+    try:
+        async with deadline:
+            return await work
+    except TimeoutError:
+        if deadline.expired():
+            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
+        raise
+
+
+def _call(function: AnyHandler, argument: Any) -> Any:
+    try:
+        return function(argument)
+    except StopIteration as error:
+        # A future cannot carry it: whoever awaits would wait for ever.
+        raise RuntimeError("the handler raised StopIteration") from error
+
+
+def failure_of(error: BaseException) -> Failure:
+    """``error`` as it is told to the submitter."""
+    try:
+        words = str(error)
+    except Exception as worse:  # an error that cannot say what it is
+        words = f"(its message cannot be had: {type(worse).__name__})"
+    if isinstance(error, EncodeError):
+        words = f"the handler's result cannot be sent: {words}"
+    return Failure(type(error).__name__, words)
+
+
+def cancelled_from_outside() -> bool:
+    """Is this task to end, rather than that its handler raised CancelledError by itself?"""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

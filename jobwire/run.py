@@ -1,0 +1,79 @@
+"""One entry that a worker has in hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from jobwire.errors import TransportError
+from jobwire.transport import Replies
+from jobwire.wire import Command, Failure, Job, Result, Taken
+from jobwire.wire.lifecycle import Event
+
+__all__ = ["ENDS", "Phase", "Run", "ignore", "with_replies"]
+
+Phase: TypeAlias = Literal["loading", "running", "completing", "failing", "waiting", "dropping"]
+
+ENDS: Mapping[str, Event] = MappingProxyType(
+    {
+        "returned": "return",
+        "retried": "return",
+        "dead": "bury",
+        "expired": "bury",
+        "vanished": "forget",
+        "notified again": "notify",
+    }
+)
+"""The event of the life cycle for each way in which an entry ends without a result."""
+
+
+class Run:
+    """``phase`` says what is done again after a connection was lost in the middle of it."""
+
+    __slots__ = (
+        "count",
+        "ending",
+        "failure",
+        "job",
+        "key",
+        "later",
+        "phase",
+        "result",
+        "sent",
+        "started",
+        "taken",
+        "task",
+    )
+
+    def __init__(self, key: object, taken: Taken) -> None:
+        self.key = key
+        self.taken = taken
+        self.phase: Phase = "loading"
+        self.job: Job | None = None
+        self.started = 0.0
+        self.task: asyncio.Task[None] | None = None
+        self.result: Result | None = None
+        self.failure: Failure | None = None
+        # What ends it without a result, and what that is counted as.
+        self.ending: tuple[Command, ...] = ()
+        self.count = ""
+        self.sent = False
+        # The next attempt at what Redis refused.
+        self.later: asyncio.TimerHandle | None = None
+
+    @property
+    def outcome(self) -> Literal["failed", "done"]:
+        return "failed" if isinstance(self.result, Failure) else "done"
+
+
+def ignore(replies: Replies) -> None:
+    """For commands whose replies say nothing that is not known."""
+    del replies
+
+
+def with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
+    """``then``, unless the connection was lost instead."""
+    if not isinstance(outcome, TransportError):
+        then(outcome)
