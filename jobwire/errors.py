@@ -76,7 +76,17 @@ def printable(value: Text | None, *, at_most: int = 80) -> str:
 
 
 class JobwireError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. They can be copied and pickled, whatever their attributes."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[JobwireError], args: tuple[object, ...], state: dict[str, object]) -> JobwireError:
+    error = kind.__new__(kind, *args)
+    error.args = args  # OSError leaves them to an __init__ of ours
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(JobwireError, ValueError):

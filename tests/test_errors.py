@@ -97,3 +97,10 @@ def test_printable_cuts_and_says_so() -> None:
     assert "81" in printable("x" * 81)
     assert len(printable(b"\xff" * 10_000_000)) < 400
     assert printable("x" * 80) == "'" + "x" * 80 + "'"
+
+
+def test_errors_of_a_job_travel_with_their_attributes() -> None:
+    error = errors.JobFailed("no luck", job_id=b"\xff", type="ValueError", traceback="…")
+    for again in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(again) is errors.JobFailed
+        assert (str(again), vars(again)) == (str(error), vars(error))

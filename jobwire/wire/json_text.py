@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -157,10 +158,10 @@ def _more_items_than(items: int, raw: bytes) -> bool:
 
 
 def decode_json(raw: bytes, *, limits: Limits) -> Any:
-    """A JSON document. Of duplicate keys the last counts. Raises ``DecodeError``."""
+    """A JSON document; a byte order mark is skipped, of duplicate keys the last counts. Raises ``DecodeError``."""
     check_size(raw, limits)
     try:
-        value = _decode(raw)
+        value = _decode(raw.removeprefix(BOM_UTF8))
     except RecursionError:
         raise DecodeError("JSON nested too deeply", raw=raw) from None
     except UnicodeDecodeError:
@@ -175,7 +176,7 @@ def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
     """As ``decode_json``, but duplicate keys are refused, as Perl refuses them."""
     decode_json(raw, limits=limits)
     try:
-        return json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        return json.loads(raw.removeprefix(BOM_UTF8), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except RecursionError:
         raise DecodeError("JSON nested too deeply", raw=raw) from None
     except ValueError as error:

@@ -8,6 +8,7 @@ import datetime
 import enum
 import json
 import math
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -214,3 +215,8 @@ def test_duplicate_keys_the_last_counts_in_results_and_are_refused_in_parameters
 def test_what_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(DecodeError, match="JSON"):
         decode_json_strictly(raw, limits=DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize("decode", [decode_json, decode_json_strictly])
+def test_a_byte_order_mark_is_skipped_as_in_perl(decode: Callable[..., object]) -> None:
+    assert decode(b'\xef\xbb\xbf{"a":1}', limits=Limits()) == {"a": 1}
