@@ -15,7 +15,7 @@ from jobwire.wire import HashMode, Mode, Submission, Taken
 from jobwire.wire import commands as c
 from jobwire.wire import meta as m
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, job_key
+from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, channel, job_key
 from jobwire.wire.results import Success
 from jobwire.wire.scripts import Script
 from jobwire.wire.text import Text, readable
@@ -41,6 +41,7 @@ __all__ = [
     "requeue_rejected",
     "sample_commands",
     "scan_type",
+    "script_commands",
     "worker_commands",
 ]
 
@@ -231,8 +232,40 @@ _SAMPLE = b"00000000-0000-4000-8000-000000000000"
 
 
 def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...]]:
-    """Each kind of command that a client and a worker of this mode send, made for a job that there is not."""
-    return {"client": client_commands(mode, queue), "worker": worker_commands(mode, queue)}
+    """Each kind of command that a client and a worker of this mode send, made for a job that there is not; and what
+    their scripts call, which needs the same permissions.
+    """
+    samples = {"client": client_commands(mode, queue), "worker": worker_commands(mode, queue)}
+    if isinstance(mode, HashMode):
+        samples["scripts"] = script_commands(mode.keyspace, queue)
+    return samples
+
+
+def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
+    """What the scripts of ``jobwire.wire.scripts`` and ``jobwire.wire.fleet`` call inside."""
+    own, beat, job = keyspace.own_list(_SAMPLE), keyspace.worker(_SAMPLE), job_key(_SAMPLE)
+    return (
+        (b"GET", beat),
+        (b"SET", beat, b"x", b"PX", b"1"),
+        c.delete(beat),
+        c.exists(beat, own),
+        c.set_add(keyspace.workers, _SAMPLE),
+        c.set_remove(keyspace.workers, _SAMPLE),
+        c.set_members(keyspace.workers),
+        (b"HSET", keyspace.queue(b"queues"), _SAMPLE, queue),
+        c.hash_delete(keyspace.queue(b"queues"), _SAMPLE),
+        c.hash_get_all(keyspace.queue(b"queues")),
+        c.hash_increment(keyspace.attempts, _SAMPLE),
+        c.hash_get(job, m.RESULT),
+        (b"HKEYS", job),
+        c.hash_set(job, {m.RESULT: b"T"}),
+        (b"LINDEX", own, b"0"),
+        c.list_move_back(own, queue),
+        c.list_remove(own, _SAMPLE),
+        c.list_push(keyspace.dead, _SAMPLE),
+        c.list_push_next(queue, _SAMPLE),
+        c.publish(channel(_SAMPLE), _SAMPLE),
+    )
 
 
 def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +15,14 @@ import redis as redis_py
 
 import jobwire
 from jobwire import cli, sync
+from jobwire.cli import common
 from jobwire.cli.doctor import cluster, eviction, perl_stack, version
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
-from jobwire.wire import encode_job, encode_result
+from jobwire.wire import Keyspace, encode_job, encode_result, fleet, scripts
+from jobwire.wire.admin import client_commands, script_commands, worker_commands
 from jobwire.wire.rejected import encode_rejected
+from jobwire.wire.scripts import Script
 
 Run = Callable[..., Any]
 
@@ -124,7 +128,7 @@ def test_top_on_an_empty_server(run: Run) -> None:
 
 
 @pytest.fixture
-def fleet(redis: redis_py.Redis) -> None:
+def populated(redis: redis_py.Redis) -> None:
     redis.lpush("jobs::pending", "1", "2", "3")
     redis.lpush("jobs::high", "4")
     redis.lpush("jobs::processing", "5")
@@ -141,7 +145,7 @@ def fleet(redis: redis_py.Redis) -> None:
     redis.lpush("somebody else's list", "x")
 
 
-def test_top_as_json(run: Run, fleet: None) -> None:
+def test_top_as_json(run: Run, populated: None) -> None:
     prefixes = {state["prefix"]: state for state in json.loads(run("top", "--once", "--json").out)["prefixes"]}
     assert prefixes.keys() == {"", "jobs", "jobs::sub"}
     jobs = prefixes["jobs"]
@@ -157,7 +161,7 @@ def test_top_as_json(run: Run, fleet: None) -> None:
     assert prefixes[""]["queues"] == [{"name": "pending", "length": 2}]
 
 
-def test_top_as_text(run: Run, fleet: None) -> None:
+def test_top_as_text(run: Run, populated: None) -> None:
     text = run("top", "--once").out
     assert "(no prefix)" in text
     assert "worker gone: no sign of life" in text
@@ -166,12 +170,12 @@ def test_top_as_text(run: Run, fleet: None) -> None:
     assert "\x1b" not in text
 
 
-def test_top_of_chosen_prefixes(run: Run, fleet: None) -> None:
+def test_top_of_chosen_prefixes(run: Run, populated: None) -> None:
     chosen = json.loads(run("top", "--once", "--json", "--prefix", "jobs::sub", "--prefix", "none").out)["prefixes"]
     assert [(state["prefix"], len(state["queues"])) for state in chosen] == [("jobs::sub", 1), ("none", 0)]
 
 
-def test_top_goes_on(run: Run, fleet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_top_goes_on(run: Run, populated: None, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
 
     async def sleep(seconds: float) -> None:
@@ -375,6 +379,29 @@ def test_doctor_finds_missing_permissions(run: Run, redis: redis_py.Redis, redis
         assert walled.code == (0 if mode == "simple" else 1)
     finally:
         redis.execute_command("ACL", "DELUSER", "narrow", "blind", "walled")
+
+
+def test_the_permissions_cover_what_the_scripts_call(redis: redis_py.Redis) -> None:
+    found = [value for module in (scripts, fleet) for value in vars(module).values() if isinstance(value, Script)]
+    called = {name.upper() for script in found for name in re.findall(rb"redis\.call\('(\w+)'", script.source)}
+    samples = script_commands(Keyspace(), b"jobs::pending")
+    assert len(found) > 8
+    assert called <= {sample[0] for sample in samples}
+    for sample in samples:  # and they are commands as the server takes them
+        redis.execute_command(*sample)
+
+
+@pytest.mark.parametrize("name", ["simple", "recoverable", "reliable"])
+def test_the_samples_are_commands_that_the_server_takes(redis_url: str, name: str) -> None:
+    mode = build_mode(name, dialect="0.004", prefix="jobs", use_multi=False, strings="auto", limits=DEFAULT_LIMITS)
+
+    async def send() -> list[object]:
+        async with common.connection_to(redis_url) as connection:
+            commands = (*client_commands(mode, b"jobs::pending"), *worker_commands(mode, b"jobs::pending"))
+            return list(await connection.call(*(command for command in commands if command[0] != b"SUBSCRIBE")))
+
+    replies = asyncio.run(send())
+    assert not [reply for reply in replies if isinstance(reply, Exception)]
 
 
 def test_doctor_as_json(run: Run) -> None:
