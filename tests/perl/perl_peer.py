@@ -27,7 +27,17 @@ from typing import Any, Literal, Self
 from jobwire_conformance import driver
 from jobwire_conformance.values import decode_value, encode_value
 
-__all__ = ["DIALECTS", "PEER", "PerlJobFailed", "PerlPeer", "PerlPeerError", "Submission", "TakenJob", "missing"]
+__all__ = [
+    "DIALECTS",
+    "PEER",
+    "PerlJobFailed",
+    "PerlPeer",
+    "PerlPeerError",
+    "Submission",
+    "TakenJob",
+    "environment",
+    "missing",
+]
 
 PEER = Path(__file__).resolve().parents[2] / "perl_fixtures" / "bin" / "peer.pl"
 #: Library stacks that the tests know; ``0.004+nar5`` is dialect 0.004 on Net::Async::Redis 5.

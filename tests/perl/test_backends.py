@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 import pytest
 import redis as redis_py
-from perl_peer import PerlJobFailed, PerlPeer, PerlPeerError
+from perl_peer import PEER, PerlJobFailed, PerlPeer, PerlPeerError, environment
+from redis.client import PubSub
 
 StartPerl = Callable[..., Coroutine[Any, Any, PerlPeer]]
 Mode = Literal["simple", "recoverable"]
@@ -87,7 +90,7 @@ async def test_simple_submission_is_one_json_object(perl: StartPerl, redis: redi
 
 async def test_simple_answers_are_one_json_object(perl: StartPerl, redis: redis_py.Redis) -> None:
     worker = await perl("worker", mode="simple", max_concurrent_jobs=4)
-    listening = redis_py.client.PubSub(redis.connection_pool, ignore_subscribe_messages=True)
+    listening = PubSub(redis.connection_pool, ignore_subscribe_messages=True)
     listening.subscribe("client::me")
     assert listening.get_message(timeout=1) is None
 
@@ -239,7 +242,7 @@ async def test_a_client_deletes_no_hash_of_others(perl: StartPerl, redis: redis_
 async def test_a_hash_that_is_gone_or_done_is_not_run(perl: StartPerl, redis: redis_py.Redis) -> None:
     redis.hset("job::done", mapping={"_reply_to": "me", "text_op": "echo", "result": "Tx"})
     redis.lpush("jobs::pending", "gone", "done")
-    listening = redis_py.client.PubSub(redis.connection_pool)
+    listening = PubSub(redis.connection_pool)
     listening.subscribe("client::me")
     worker = await perl("worker", mode="recoverable", job_poll_interval=1)
     client = await perl("client", mode="recoverable")
@@ -339,3 +342,16 @@ async def test_recoverable_sweeps_what_ended_while_it_was_away(perl: StartPerl, 
 async def test_the_wrong_mode_is_refused(perl: StartPerl) -> None:
     with pytest.raises(PerlPeerError, match="this is a worker of mode simple, not reliable"):
         await perl("worker", mode="simple", options={"mode": "reliable"})
+
+
+def test_prove(require_perl: Callable[[str], None]) -> None:
+    """The backends' own tests, Job::Async's compliance test among them, in Perl."""
+    require_perl("0.004")
+    prove = shutil.which("prove")
+    assert prove is not None, "prove belongs to Perl"
+    folder = PEER.parents[1] / "t"
+    done = subprocess.run(
+        [prove, str(folder)], env=environment("0.004"), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Result: PASS" in done.stdout
