@@ -27,6 +27,8 @@ from .driver import Mode
 
 __all__ = [
     "CASES",
+    "Alone",
+    "AtMost",
     "Await",
     "Axes",
     "Cancel",
@@ -38,7 +40,9 @@ __all__ = [
     "Fault",
     "Job",
     "Log",
+    "Monitor",
     "Needs",
+    "Quiet",
     "Redis",
     "Sleep",
     "StartPeer",
@@ -163,6 +167,34 @@ class Ended(_Base, tag="ended", tag_field="do", kw_only=True, frozen=True):
     names: list[str]
 
 
+class Alone(_Base, tag="alone", tag_field="do", kw_only=True, frozen=True):
+    """The connection that carries this command must carry no other kind (but what sets a connection up)."""
+
+    peer: str
+    command: str
+
+
+class AtMost(_Base, tag="atmost", tag_field="do", kw_only=True, frozen=True):
+    """The peer must not have sent commands of this name (a pattern) more often than ``count`` times."""
+
+    peer: str
+    command: str
+    count: int
+
+
+class Quiet(_Base, tag="quiet", tag_field="do", kw_only=True, frozen=True):
+    """No line of the peer's stderr may match ``matches``."""
+
+    peer: str
+    matches: str
+
+
+class Monitor(_Base, tag="monitor", tag_field="do", kw_only=True, frozen=True):
+    """The runner reads every list and hash again and again for ``seconds``, as Perl's jobmon does."""
+
+    seconds: float
+
+
 class Fault(_Base, tag="fault", tag_field="do", kw_only=True, frozen=True):
     """Break something. ``peer`` is whose process or proxy; ``command`` and ``times`` are for the wire faults.
 
@@ -241,6 +273,10 @@ Step = (
     | Took
     | Taken
     | Ended
+    | Alone
+    | AtMost
+    | Quiet
+    | Monitor
     | Fault
     | StopPeer
     | Exits

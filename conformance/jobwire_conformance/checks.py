@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import re
 from typing import Any
 
 from .cases import WireRule
@@ -62,7 +63,8 @@ def _sends(pattern: list[str], event: Event, names: Names) -> bool:
         words = words[: len(pattern)]
     if len(words) != len(pattern) or not words:
         return False
-    if words[0].decode("latin-1").upper() != pattern[0].upper():
+    name = words[0].decode("latin-1").upper()
+    if not (re.fullmatch(pattern[0][1:], name) if pattern[0].startswith("~") else name == pattern[0].upper()):
         return False
     return all(word_matches(wanted, word, names) for wanted, word in zip(pattern[1:], words[1:], strict=True))
 
@@ -185,9 +187,14 @@ def readable(found: dict[bytes, Any]) -> dict[str, Any]:
 
 
 def _difference(names: Names, wanted: dict[str, Any], found: dict[bytes, Any]) -> tuple[str, Any, Any] | None:
-    """(reason, expected, actual), or None. A key of the case may be ``~pattern``; its value ``{any = true}``."""
+    """(reason, expected, actual), or None. A key may be ``~pattern``, its value ``{any = true}``.
+
+    The key ``*``, as the last one, accepts whatever else is there.
+    """
     rest = {key: value for key, value in found.items() if not _tolerated(key)}
     for template, content in wanted.items():
+        if template == "*":
+            return None
         key = next((key for key in rest if word_matches(template, key, names)), None)
         if key is None:
             return f"the key {template} is not there", content, sorted(rest)

@@ -19,6 +19,7 @@ from .runner import Planned
 from .selection import failed_names
 from .servers import Environment, EnvironmentFault, make_factory
 from .session import Peers, Request, make_plan, meet_peers, run_session
+from .values import RECURSION
 from .verdicts import Exit
 
 __all__ = ["main"]
@@ -88,6 +89,7 @@ def last_report() -> Path:
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     try:
         options = _parser().parse_args(words)
     except SystemExit as end:

@@ -30,14 +30,16 @@ def shorten(value: Any, limit: int = 1500) -> str:
     return _clip(repr(_text(value)), limit)
 
 
-def _text(value: Any) -> Any:
-    """bytes that are text become text, all the way down."""
+def _text(value: Any, depth: int = 20) -> Any:
+    """bytes that are text become text, as far down as anybody reads."""
     if isinstance(value, bytes):
         return plain_reply(value)
+    if isinstance(value, list | tuple | dict) and depth == 0:
+        return "…"
     if isinstance(value, list | tuple):
-        return [_text(item) for item in value]
+        return [_text(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {_text(key): _text(item) for key, item in value.items()}
+        return {_text(key): _text(item, depth - 1) for key, item in value.items()}
     return value
 
 

@@ -11,9 +11,9 @@ DIALECTS = ("0.001", "0.002", "0.003", "0.004", "master")
 
 #: dialect -> facts that cases may need (source: the releases of Job::Async::Redis, Worker/Redis.pm and Client/Redis.pm)
 FACTS: dict[str, frozenset[str]] = {
-    "0.001": frozenset({"bare-queues", "untagged"}),
-    "0.002": frozenset({"prefix", "typed-fields", "sereal", "untagged"}),
-    "0.003": frozenset({"prefix", "typed-fields", "sereal", "tagged"}),
+    "0.001": frozenset({"bare-queues", "untagged", "no-times"}),
+    "0.002": frozenset({"prefix", "typed-fields", "sereal", "untagged", "no-times"}),
+    "0.003": frozenset({"prefix", "typed-fields", "sereal", "tagged", "no-times"}),
     "0.004": frozenset({"prefix", "typed-fields", "sereal", "tagged", "times", "poll-interval"}),
     "master": frozenset({"prefix", "typed-fields", "sereal", "tagged", "times", "poll-interval", "reconnect"}),
 }

@@ -16,10 +16,10 @@ from .cases import Fault
 from .scenario import CaseFailed, Scenario
 from .transcripts import Event
 
-__all__ = ["check_grammar"]
+__all__ = ["SETUP", "check_grammar"]
 
 #: Commands that set a connection up or look at the server; they touch no key of the exchange.
-_SETUP = frozenset({"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"})
+SETUP = frozenset({"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"})
 #: Commands that only look; a deadline or a sweep may ask where a job is.
 _LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "SMEMBERS", "GET"})
 _ALLOWED = {
@@ -41,6 +41,11 @@ _ALLOWED = {
         "EXEC",
     },
 }
+#: Commands that jobwire keeps its own facts with (heartbeat, dead, rejected, attempts, fenced completion): a worker
+#: may send them for keys of its own keyspace and for job hashes, and for nothing else.
+_EXTENDING = frozenset(
+    "SADD SREM SET DEL EXPIRE PEXPIRE HINCRBY HDEL HSET HSETNX LMOVE LPUSH RPUSH RPOPLPUSH LREM LTRIM".split()
+)
 _TIME = re.compile(rb"\d{9,11}(\.\d{1,6})?")
 
 
@@ -86,13 +91,33 @@ def _only_known_commands(scenario: Scenario, sent: list[_Sent]) -> None:
     for item in sent:
         role = "client" if item.event.role.startswith("client") else "worker"
         name = item.event.name
-        if name in _SETUP or name in _LOOKING or name in _ALLOWED[role, scenario.instance.mode]:
+        if name in SETUP or name in _LOOKING or name in _ALLOWED[role, scenario.instance.mode]:
+            continue
+        if role == "worker" and _extends(scenario, item):
             continue
         raise CaseFailed(
             f"the {role} sent {name}, which is no part of mode {scenario.instance.mode}",
             expected=sorted(_ALLOWED[role, scenario.instance.mode]),
             actual=item.words,
         )
+
+
+def _extends(scenario: Scenario, item: _Sent) -> bool:
+    """Whether a command keeps facts of an extension, in the keyspace of the one who sends it."""
+    name, words = item.event.name, item.words
+    if name == "SCRIPT":
+        return True
+    if name in {"EVAL", "EVALSHA"}:
+        keys = words[3 : 3 + int(words[2])]
+    elif name in {"DEL", "LMOVE", "RPOPLPUSH"}:
+        keys = words[1:] if name == "DEL" else words[1:3]
+    elif name in _EXTENDING:
+        keys = words[1:2]
+    else:
+        return False
+    start = scenario.peer(item.event.role).start
+    inside = f"{start.prefix}::".encode() if start.prefix else b""
+    return all(key.startswith((inside, b"job::")) for key in keys)
 
 
 _POPS = {"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"}

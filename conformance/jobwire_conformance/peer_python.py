@@ -23,7 +23,7 @@ from jobwire.sereal import PerlObject, ScalarRef
 
 from . import driver
 from .peer_operations import run_operation
-from .values import Blessed, Chars, Ref, decode_value, encode_value
+from .values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
 
 __all__ = ["Peer", "main"]
 
@@ -274,6 +274,7 @@ async def _serve(peer: Peer) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Serve until ``bye``, the end of input, or SIGTERM."""
     words = sys.argv[1:] if arguments is None else arguments
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if words[:1] == ["--mutant"]:
         from .mutants import apply

@@ -156,6 +156,8 @@ class Scenario:
                 fields["job_poll_interval"] = POLL_INTERVAL
         fields.update(case.client if role == "client" else case.worker)
         fields.update(options)
+        # TOML has no null: this is how a case asks for the peer's own default.
+        fields = {name: None if value == {"$default": True} else value for name, value in fields.items()}
         return msgspec.convert(fields, driver.Start)
 
     def peer(self, name: str) -> LivePeer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -13,12 +12,16 @@ import msgspec
 
 from . import driver
 from .cases import (
+    Alone,
+    AtMost,
     Await,
     Cancel,
     Ended,
     Exits,
     Fault,
     Log,
+    Monitor,
+    Quiet,
     Redis,
     Sleep,
     StartPeer,
@@ -31,13 +34,13 @@ from .cases import (
     Wait,
 )
 from .ends import check_end
-from .proxy import Action, Rule
+from .faults import break_something
 from .redis_link import RedisReplyError
 from .resp import RespError
 from .scenario import CaseFailed, JobRun, Scenario
 from .templates import make_value
-from .transcripts import Event
 from .values import decode_value, same
+from .watching import alone, at_most, monitor, quiet
 
 __all__ = ["run_jobs", "run_steps"]
 
@@ -275,55 +278,6 @@ async def _sums(scenario: Scenario, step: Sums) -> None:
     await _finish(scenario, scenario.runs, 20)
 
 
-# --- faults -----------------------------------------------------------------------------------
-
-
-_SIGNALS = {
-    "kill": signal.SIGKILL,
-    "pause": signal.SIGSTOP,
-    "resume": signal.SIGCONT,
-    "terminate": signal.SIGTERM,
-}
-_FRAME_ACTIONS: dict[str, Action] = {"cut-before": "cut", "cut-after": "cut-after", "half": "half", "drop-push": "drop"}
-
-
-async def _fault(scenario: Scenario, step: Fault) -> None:
-    scenario.note(f"fault: {step.kind} {step.peer if 'redis' not in step.kind else ''}{' ' + (step.command or '')}")
-    if step.kind.endswith("-redis"):
-        await _break_redis(scenario, step.kind)
-        return
-    peer = scenario.peer(step.peer)
-    if step.kind in _SIGNALS:
-        peer.process.signal(_SIGNALS[step.kind])
-    elif step.kind in _FRAME_ACTIONS:
-        peer.proxy.rules.append(Rule(_frame(step), _FRAME_ACTIONS[step.kind], step.times))
-    elif step.kind == "cut":
-        peer.proxy.cut()
-    elif step.kind in {"refuse", "accept"}:
-        peer.proxy.refusing = step.kind == "refuse"
-    else:
-        peer.proxy.hold(step.kind == "hold")
-
-
-async def _break_redis(scenario: Scenario, kind: str) -> None:
-    if not scenario.server.breakable:
-        raise CaseFailed("this case needs a server of its own")
-    if kind == "stop-redis":
-        await scenario.server.stop()
-        return
-    await scenario.server.restart()
-    await scenario.link.wait_until_up(20 * scenario.factor)
-
-
-def _frame(step: Fault) -> Callable[[Event], bool]:
-    if step.kind == "drop-push":
-        return lambda event: event.kind == "push"
-    command = (step.command or "").upper()
-    if step.kind == "half" and not command:
-        return lambda event: event.kind == "reply"
-    return lambda event: event.name == command
-
-
 _HANDLERS: dict[type[Any], Callable[[Scenario, Any], Awaitable[None]]] = {
     StartPeer: _start,
     SubmitJob: _submit,
@@ -334,7 +288,11 @@ _HANDLERS: dict[type[Any], Callable[[Scenario, Any], Awaitable[None]]] = {
     Took: _took,
     Taken: _taken,
     Ended: _ended,
-    Fault: _fault,
+    Alone: alone,
+    AtMost: at_most,
+    Quiet: quiet,
+    Monitor: monitor,
+    Fault: break_something,
     StopPeer: _stop,
     Exits: _exits,
     Log: _log,

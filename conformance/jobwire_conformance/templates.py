@@ -43,6 +43,7 @@ _GENERATORS: dict[str, Callable[[Any], Any]] = {
     "$longname": lambda payload: {"op": "length", "value": "x", "k" * payload: "x"},
     "$records": lambda payload: [{"name": f"n{i}", "value": str(i), "kind": "record"} for i in range(payload)],
     "$rawrepeat": lambda payload: bytes.fromhex(payload[0]) * payload[1],
+    "$serealdepth": lambda payload: bytes.fromhex("3df3726c0300") + b"\x41" * payload + b"\x01",
     "$repeat": lambda payload: payload[0] * payload[1],
     "$nest": _nest,
     "$count": lambda payload: [str(number) for number in range(payload)],

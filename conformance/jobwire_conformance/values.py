@@ -25,9 +25,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Blessed", "Chars", "Ref", "decode_value", "encode_value", "printed", "same"]
+__all__ = ["RECURSION", "Blessed", "Chars", "Ref", "decode_value", "encode_value", "printed", "same"]
 
 _SAFE = 2**53
+
+#: For ``sys.setrecursionlimit`` in the programs of the suite: values are 512 deep where a case says so, and
+#: reading them takes several frames a level.
+RECURSION = 12_000
 
 
 class ValueTagError(ValueError):
