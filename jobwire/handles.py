@@ -65,9 +65,9 @@ class Pending:
 
     def end(self, error: JobwireError | None, value: object = None) -> None:
         """The one end of it; whoever waits is woken."""
-        self.ended = True
         self.error = error
         self.value = value
+        self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
