@@ -15,6 +15,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "jobwire.JobHandle": f"the Future (0.001 – 0.003) or `{_JOB}` (0.004) that `submit` returns",
     "jobwire.JobHandle.add_done_callback": "`future->on_ready`",
     "jobwire.JobHandle.cancel": "`future->cancel`, which leaves the job in Redis",
+    "jobwire.JobHandle.id": "`id`",
     "jobwire.JobHandle.done": "`is_ready`",
     "jobwire.JobState": NOTHING,
     "jobwire.Keyspace": "`prefixed_queue`",
@@ -152,14 +154,26 @@ def kind_of(value: object) -> str:
 
 
 def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class, or a base of ours, defines."""
+    """The public methods and properties that a class, or a public base of ours, defines."""
     seen: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
-        if base.__module__.startswith("jobwire"):
+        if base in exported():
             seen |= {name: value for name, value in vars(base).items() if not name.startswith("_")}
     for name, value in sorted(seen.items()):
         if isinstance(value, property | classmethod | staticmethod) or inspect.isfunction(value):
             yield name, value
+
+
+@cache
+def exported() -> frozenset[object]:
+    """The classes that stand on the page."""
+    modules = map(importlib.import_module, MODULES)
+    return frozenset(
+        value
+        for module in modules
+        for name in module.__all__
+        if inspect.isclass(value := getattr(module, name)) and value.__module__.startswith("jobwire")
+    )
 
 
 # -- one name
@@ -197,7 +211,10 @@ def documented_elsewhere(module_name: str, name: str, value: object) -> bool:
 
 
 def class_section(path: str, name: str, kind: type) -> Iterator[str]:
-    bases = [base.__name__ for base in kind.__bases__ if base is not object and not base.__name__.startswith("_")]
+    ours = [base for base in kind.__bases__ if base.__module__.startswith("jobwire")]
+    bases = [
+        base.__name__ for base in kind.__bases__ if base is not object and (base not in ours or base in exported())
+    ]
     yield from code(f"class {name}({', '.join(bases)})" if bases else f"class {name}")
     yield prose(kind)
     yield from in_perl(path)

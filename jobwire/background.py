@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from jobwire.errors import ClosedError
 
-__all__ = ["LoopThread", "done_at_once", "look", "wait"]
+__all__ = ["LoopThread", "done_at_once", "wait"]
 
 T = TypeVar("T")
 
@@ -124,12 +124,6 @@ def done_at_once(work: Coroutine[Any, Any, T]) -> T:
 
 async def wait(handle: Awaitable[T]) -> T:
     return await handle
-
-
-def look(handle: Awaitable[object]) -> None:
-    """Look at what became of a handle that is done, so that asyncio does not report an error nobody looked at."""
-    with contextlib.suppress(Exception):
-        done_at_once(wait(handle))
 
 
 def _outcome(future: futures.Future[T], timeout: float | None) -> T:

@@ -27,7 +27,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from jobwire.background import LoopThread, done_at_once, look, wait
+from jobwire.background import LoopThread, done_at_once, wait
 from jobwire.client import Client as AsyncClient
 from jobwire.errors import ClosedError, JobError
 from jobwire.handlers import AnyHandler
@@ -90,12 +90,6 @@ class JobHandle(Generic[T]):
     def cancel(self) -> bool:
         """Take the job back; False where it was done already. See ``jobwire.JobHandle.cancel``."""
         return self._thread.call(self._asynchronous.cancel)
-
-
-def _observed(handle: AsyncJobHandle[T]) -> AsyncJobHandle[T]:
-    """``handle``, whose error asyncio will not report as one that nobody looked at: the script may, when it likes."""
-    handle.add_done_callback(look)
-    return handle
 
 
 class Client:
@@ -175,7 +169,7 @@ class Client:
         """Submit a job; ``.result()`` of what comes back waits for its result. Options and errors are those of
         ``jobwire.Client.submit``.
         """
-        return self._handle(self._thread.call(lambda: _observed(self._client.submit(data, **options))))
+        return self._handle(self._thread.call(partial(self._client.submit, data, **options)))
 
     def submit_many(
         self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
@@ -184,12 +178,8 @@ class Client:
 
         ``jobs`` is read to its end first, in this thread.
         """
-        data = list(jobs)
-
-        async def submit() -> list[AsyncJobHandle[Any]]:
-            return [_observed(handle) for handle in await self._client.submit_many(data, queue=queue, timeout=timeout)]
-
-        return [self._handle(handle) for handle in self._thread.run(submit())]
+        handles = self._thread.run(self._client.submit_many(list(jobs), queue=queue, timeout=timeout))
+        return [self._handle(handle) for handle in handles]
 
     def room(self, timeout: float | None = None) -> None:
         """Return when fewer than ``max_outstanding`` jobs are outstanding; ``TimeoutError`` after ``timeout`` s."""
@@ -231,8 +221,7 @@ class Client:
         self, job_id: Text, *, timeout: float | Unset | None = UNSET, queue: Text | None = None
     ) -> JobHandle[Any]:
         """Wait again for a job of one's own. Raises as ``jobwire.Client.attach`` does."""
-        attach = partial(self._client.attach, job_id, timeout=timeout, queue=queue)
-        return self._handle(self._thread.call(lambda: _observed(attach())))
+        return self._handle(self._thread.call(partial(self._client.attach, job_id, timeout=timeout, queue=queue)))
 
     def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
         """What Redis holds of a job now. Raises as ``jobwire.Client.state`` does."""

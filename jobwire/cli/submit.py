@@ -11,7 +11,6 @@ import asyncio
 import json
 import sys
 
-from jobwire.background import look
 from jobwire.cli.common import OK, USAGE, CliError, add_keyspace, add_mode, jsonable
 from jobwire.client import Client
 
@@ -58,7 +57,6 @@ async def _pushed(client: Client, data: dict[str, object]) -> object:
     await pushed.wait()
     if handle.done():
         await handle
-    handle.add_done_callback(look)  # the client is about to stop, which the handle is told; nobody waits for it
     return handle.id
 
 
