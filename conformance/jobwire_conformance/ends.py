@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 from . import driver
 from .process import PeerUnsupported
 from .scenario import CaseFailed, JobRun, Scenario
-from .templates import make_value
+from .templates import JsonText, make_value
 from .values import decode_value, printed, same
 
 __all__ = ["check_end"]
@@ -70,10 +71,19 @@ def _check_result(run: JobRun, wanted: Any, typed: bool | None) -> None:
     if not isinstance(run.end, driver.Result):
         raise CaseFailed(f"job {run.name} has no result", expected=wanted, actual=run.end)
     found = decode_value(run.end.value)
+    if isinstance(wanted, JsonText):
+        found, wanted, typed = _parsed(found), wanted.value, True
     if typed is None:
         typed = isinstance(wanted, list | dict)
     if not same(wanted, found, typed=typed):
         raise CaseFailed(f"job {run.name} has another result", expected=wanted, actual=found)
+
+
+def _parsed(found: Any) -> Any:
+    try:
+        return json.loads(found)
+    except (TypeError, ValueError):
+        return found
 
 
 def _check_text(run: JobRun, kind: type[driver.Failed | driver.Timeout], pattern: str) -> None:

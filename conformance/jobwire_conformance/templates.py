@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .values import decode_value, encode_value, same
 
-__all__ = ["Names", "PatternError", "field_matches", "make_value", "word_matches"]
+__all__ = ["JsonText", "Names", "PatternError", "field_matches", "make_value", "word_matches"]
 
 _NAME = re.compile(r"\{([a-z]+[a-z0-9_]*)(?::([^{}]+))?\}")
 
@@ -35,6 +36,13 @@ def _sereal(payload: Any) -> bytes:
     return sereal.dumps(make_value(payload))
 
 
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A text that must say this value in JSON, however it is spelled."""
+
+    value: Any
+
+
 _HUNDRED = [f"p{number:03d}" for number in range(100)]
 _GENERATORS: dict[str, Callable[[Any], Any]] = {
     "$null": lambda _payload: None,
@@ -50,7 +58,7 @@ _GENERATORS: dict[str, Callable[[Any], Any]] = {
     "$allbytes": lambda _payload: bytes(range(256)),
     "$raw": bytes.fromhex,
     "$sereal": _sereal,
-    "$json": lambda payload: json.dumps(payload, ensure_ascii=False),
+    "$jsontext": lambda payload: JsonText(make_value(payload)),
 }
 
 
