@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -15,16 +16,21 @@ from jobwire.wire import Failure, Job
 __all__ = ["cancelled_from_outside", "execute", "failure_of"]
 
 
-async def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Any:
-    """What the handler returns. Raises what it raises, and ``TimeoutError`` where it takes longer than ``timeout``."""
+def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Awaitable[Any]:
+    """What the handler returns, to be awaited at once.
+
+    Raises what the handler raises, and ``TimeoutError`` where it takes longer than ``timeout`` seconds.
+    """
     argument = handler.prepare(job)
     if handler.in_thread:
         call = partial(copy_context().run, _call, handler.function, argument)
-        work: Any = asyncio.wrap_future(threads.submit(call))
+        work: Awaitable[Any] = asyncio.wrap_future(threads.submit(call))
     else:
         work = handler.function(argument)
-    if timeout is None:
-        return await work
+    return work if timeout is None else _within(work, timeout)
+
+
+async def _within(work: Awaitable[Any], timeout: float) -> Any:
     deadline = asyncio.timeout(timeout)
     try:
         async with deadline:

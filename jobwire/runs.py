@@ -163,14 +163,14 @@ class Runs:
         command = self.mode.load(run.taken)
         if command is None:
             self._loaded(run, [None])
-        else:
-            self.send((command,), partial(self._loaded, run))
+        elif self._commands is not None:
+            self._commands.send((command,), partial(self._loaded, run))
 
-    def _loaded(self, run: Run, replies: Replies) -> None:
-        if run.phase != "loading":
+    def _loaded(self, run: Run, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError) or run.phase != "loading":
             return
         try:
-            job = self.mode.read(run.taken, replies[0])
+            job = self.mode.read(run.taken, outcome[0])
         except ServerError as error:
             if error.code == "WRONGTYPE":
                 self.reject(run, JobDecodeError(f"the key of job {printable(run.taken.entry)} holds no hash: {error}"))
@@ -217,11 +217,12 @@ class Runs:
     def _start(self, run: Run, job: Job) -> None:
         run.phase = "running"
         run.started = time.time()
-        commands = self.mode.start(job, run.taken, at=run.started)
-        if commands:
-            self.send(commands, ignore)
-        self._tell("start", run)
+        # The task first: what a handler that does not wait gives back then leaves in the same write.
         run.task = asyncio.get_running_loop().create_task(self._execute(run, job))
+        commands = self.mode.start(job, run.taken, at=run.started)
+        if commands and self._commands is not None:
+            self._commands.send(commands)
+        self._tell("start", run)
 
     async def _execute(self, run: Run, job: Job) -> None:
         enter(job)
@@ -250,11 +251,14 @@ class Runs:
         commands = self.mode.complete(run.job, run.taken, result, started=run.started, at=time.time())
         run.result = result
         run.phase = "completing"
-        self.send(commands, partial(self._completed, run))
+        if self._commands is not None:
+            self._commands.send(commands, partial(self._completed, run))
 
-    def _completed(self, run: Run, replies: Replies) -> None:
+    def _completed(self, run: Run, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError):
+            return  # once there is a connection, the hash shows whether it arrived
         try:
-            written = self.mode.completed(replies)
+            written = self.mode.completed(outcome)
         except ServerError as error:
             self._complete_later(run, error)
             return
