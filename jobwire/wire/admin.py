@@ -50,7 +50,8 @@ WHO_AM_I: Command = (b"ACL", b"WHOAMI")
 
 _SHARED = PROCESSING.encode()
 _OWN = _SHARED + b"::"
-_MARKS = (PENDING.encode(), _SHARED, b"dead", b"rejected", b"workers")
+_PENDING = PENDING.encode()
+_MARKS = (_PENDING, _SHARED, b"dead", b"rejected", b"workers")
 
 
 # -- looking over a server
@@ -105,8 +106,8 @@ def prefixes_in(keys: Iterable[bytes]) -> set[bytes]:
 
 
 def _prefixes_of(key: bytes) -> Iterator[bytes]:
-    if key in _MARKS:
-        yield b""
+    if key in (_PENDING, _SHARED) or key.startswith(_OWN):
+        yield b""  # bare "dead" or "workers" may be anybody's
     head, separator, _ = key.partition(b"::" + _OWN)
     if separator:
         yield head
@@ -176,9 +177,12 @@ return 1
 _REQUEUE_DEAD = Script.of("""\
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], unpack(ARGV, 2))
 redis.call('LPUSH', KEYS[2], ARGV[1])
 return 1
 """)
+"""KEYS dead, queue, attempts, job hash; ARGV job ID, fields. What says that a worker has the job goes, lest recovery
+take it for one that a dead worker left behind."""
 
 
 def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> Command:
@@ -187,8 +191,9 @@ def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: byt
 
 
 def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes) -> Command:
-    """Put a dead job into ``queue`` (a whole key), its attempts forgotten; answers 1, or 0 where it is not there."""
-    return _REQUEUE_DEAD.call_whole((keyspace.dead, queue, keyspace.attempts), job_id)
+    """Put a dead job into ``queue`` (a whole key), as if never taken; answers 1, or 0 where it is not there."""
+    keys = (keyspace.dead, queue, keyspace.attempts, job_key(job_id))
+    return _REQUEUE_DEAD.call_whole(keys, job_id, m.WORKER, m.STARTED, m.ERROR)
 
 
 def drop_dead(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:

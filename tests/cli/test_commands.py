@@ -170,6 +170,15 @@ def test_top_as_text(run: Run, populated: None) -> None:
     assert "\x1b" not in text
 
 
+def test_top_takes_no_foreign_key_for_ours(run: Run, redis: redis_py.Redis) -> None:
+    redis.sadd("workers", "somebody")
+    redis.lpush("dead", "x")
+    redis.lpush("a::b::c", "x")
+    assert run("top", "--once").out == "no queues, no workers\n"
+    redis.lpush("processing::w", "1")
+    assert json.loads(run("top", "--once", "--json").out)["prefixes"][0]["own"] == [{"worker": "w", "length": 1}]
+
+
 def test_top_of_chosen_prefixes(run: Run, populated: None) -> None:
     chosen = json.loads(run("top", "--once", "--json", "--prefix", "jobs::sub", "--prefix", "none").out)["prefixes"]
     assert [(state["prefix"], len(state["queues"])) for state in chosen] == [("jobs::sub", 1), ("none", 0)]
@@ -303,7 +312,7 @@ def test_a_record_that_is_none_of_ours(run: Run, redis: redis_py.Redis) -> None:
 @pytest.fixture
 def dead(redis: redis_py.Redis) -> None:
     put_job(redis, "one", "jobs::dead", _error=b"ValueError: x")
-    put_job(redis, "two", "jobs::dead", _error=b"y", _queue=b"jobs::high")
+    put_job(redis, "two", "jobs::dead", _error=b"y", _queue=b"jobs::high", _worker=b"w", _started=b"1")
     redis.hset("jobs::attempts", "one", 3)
 
 
@@ -317,6 +326,7 @@ def test_dead_requeue(run: Run, redis: redis_py.Redis, dead: None) -> None:
     assert redis.lrange("jobs::pending", 0, -1) == [b"one"]
     assert redis.lrange("jobs::high", 0, -1) == [b"two"]
     assert not redis.exists("jobs::dead", "jobs::attempts")
+    assert not {b"_worker", b"_started", b"_error"} & set(redis.hkeys("job::two"))
     assert run("dead", "requeue", "one") == (1, "one: not among the dead\n", "")
 
 
