@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from jobwire.errors import ConfigError, TransportError, printable
+from jobwire.errors import ConfigError, ConnectionLost, TransportError, printable
 from jobwire.transport import Backoff, Connection, Transport
-from jobwire.wire import Keyspace
-from jobwire.wire.fleet import claim, release
+from jobwire.wire import Command, Keyspace, Reply
+from jobwire.wire.fleet import Home, claim, release
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = ["BEAT", "TTL", "Heartbeat"]
@@ -28,7 +28,7 @@ BEAT = 10.0
 """Seconds between beats."""
 
 _log = logging.getLogger("jobwire.heartbeat")
-_TAKEN = 0
+_TAKEN, _KEPT, _FROM_PREDECESSOR = 0, 1, 3
 
 
 class Heartbeat:
@@ -41,7 +41,7 @@ class Heartbeat:
         transport: Transport,
         keyspace: Keyspace,
         worker_id: Text,
-        queue: bytes,
+        home: Home,
         *,
         on_lost: Callable[[], object],
         ttl: float = TTL,
@@ -50,11 +50,13 @@ class Heartbeat:
         self._transport = transport
         self._keyspace = keyspace
         self._worker_id = worker_id
-        self._queue = queue
+        self._home = home
         self._on_lost = on_lost
         self._ttl = ttl
         self._beat = beat
-        self._nonce = secrets.token_hex(16).encode()
+        self.nonce = secrets.token_hex(16).encode()
+        #: A worker of this ID has gone without giving it up, and may have left something.
+        self.has_predecessor = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -87,18 +89,16 @@ class Heartbeat:
         while True:
             try:
                 await self._hold(started)
-            except ConfigError as error:
-                if not started.done():
-                    started.set_exception(error)
-                else:
-                    _log.error("%s", error)
-                    self._on_lost()
-                return
-            except TransportError as error:
+            except Exception as error:  # whatever it is: as long as the worker works, it must beat
                 if not started.done():
                     started.set_exception(error)
                     return
-                _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error)
+                if isinstance(error, ConfigError):
+                    _log.error("%s", error)
+                    self._on_lost()
+                    return
+                trace = None if isinstance(error, TransportError) else error
+                _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error, exc_info=trace)
             else:
                 return
             if await self._stopped_within(backoff.next()):
@@ -109,23 +109,41 @@ class Heartbeat:
         connection = await self._transport.connect(name=f"jobwire-heartbeat-{self._worker_id!s}")
         try:
             while True:
-                await self._claim(connection)
+                await self._claim(connection, again=started.done())
                 if not started.done():
                     started.set_result(None)
                 if await self._stopped_within(self._beat):
-                    await connection.execute(release(self._keyspace, wire_bytes(self._worker_id), self._nonce))
+                    await self._ask(connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce))
                     return
         finally:
+            connection.abort()
             await connection.close()
 
-    async def _claim(self, connection: Connection) -> None:
+    async def _claim(self, connection: Connection, *, again: bool) -> None:
         worker_id = wire_bytes(self._worker_id)
-        command = claim(self._keyspace, worker_id, self._nonce, ttl=self._ttl, queue=self._queue)
-        if await connection.execute(command) == _TAKEN:
+        reply = await self._ask(
+            connection, claim(self._keyspace, worker_id, self.nonce, ttl=self._ttl, home=self._home)
+        )
+        if reply == _TAKEN:
             raise ConfigError(
                 f"the worker ID {printable(self._worker_id)} is taken by another worker under this prefix; give each "
                 f"worker an ID of its own (after a crash the ID is free within {self._ttl:g} s)"
             )
+        if not again:
+            self.has_predecessor = reply == _FROM_PREDECESSOR
+        elif reply != _KEPT:
+            _log.warning(
+                "the heartbeat of worker %s had run out: its jobs may have been given to others",
+                printable(self._worker_id),
+            )
+
+    async def _ask(self, connection: Connection, command: Command) -> Reply:
+        """A server or a path that has gone silent must not use up the time to live."""
+        try:
+            async with asyncio.timeout(max(1.0, min(self._ttl / 3, 5.0))):
+                return await connection.execute(command)
+        except TimeoutError:
+            raise ConnectionLost("Redis does not answer to the heartbeat") from None
 
     async def _stopped_within(self, seconds: float) -> bool:
         assert self._stopping is not None  # noqa: S101 - set before anything waits

@@ -6,48 +6,59 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from jobwire.errors import TransportError
 from jobwire.heartbeat import BEAT, TTL, Heartbeat
+from jobwire.own_list import return_stuck
 from jobwire.recovery import Recovery
 from jobwire.transport import Connection, Transport
-from jobwire.wire import HashMode
-from jobwire.wire.text import Text
+from jobwire.wire import HashMode, Reliable
+from jobwire.wire.fleet import Home
+from jobwire.wire.text import Text, wire_bytes
 
 __all__ = ["Membership"]
 
 _log = logging.getLogger("jobwire.recovery")
+_SETTLED = 5.0
+"""Seconds after which everybody beats again who can, once Redis is back (``jobwire.heartbeat`` tries every 2 s)."""
 
 
 class Membership:
-    """From ``start`` to ``stop`` of a worker whose entries are its own."""
+    """From ``start`` to ``stop`` of a worker whose entries are its own. ``in_hand`` holds those that it works on."""
 
     def __init__(
         self,
         transport: Transport,
         mode: HashMode,
         worker_id: Text,
-        queue: bytes,
+        home: Home,
         *,
+        in_hand: Container[object],
         on_lost: Callable[[], object],
         max_losses: int,
         ttl: float = TTL,
         beat: float = BEAT,
     ) -> None:
         self._mode = mode
-        self._queue = queue
+        self._worker_id = wire_bytes(worker_id)
+        self._home = home
+        self._in_hand = in_hand
         self._max_losses = max_losses
         self._beat = beat
-        self._heartbeat = Heartbeat(transport, mode.keyspace, worker_id, queue, on_lost=on_lost, ttl=ttl, beat=beat)
+        # When Redis was away for longer than the TTL, all heartbeats are gone for a moment.
+        self._settling = max(1.4 * beat, min(ttl, _SETTLED))
+        self._heartbeat = Heartbeat(transport, mode.keyspace, worker_id, home, on_lost=on_lost, ttl=ttl, beat=beat)
         self._connection: Connection | None = None
+        self._recovery: Recovery | None = None
         self._since = 0.0
+        self._stuck: frozenset[bytes] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take the worker's ID. Raises ``ConfigError`` where another worker has it, ``ConnectError``."""
         await self._heartbeat.start()
-        self._task = asyncio.create_task(self._care())
+        self._task = asyncio.create_task(self._care_for_ever())
 
     async def stop(self) -> None:
         """Give the ID up."""
@@ -58,27 +69,39 @@ class Membership:
                 await task
         await self._heartbeat.stop()
 
-    def connected(self, connection: Connection) -> None:
-        self._connection = connection
+    async def connected(self, connection: Connection) -> None:
+        """To be called before the first pop on a new connection. Raises ``TransportError``."""
+        recovery = Recovery(connection, self._mode, max_losses=self._max_losses, queue=self._home.queues[0])
+        if self._heartbeat.has_predecessor:
+            # It died, so this counts as a loss; otherwise a job that kills its worker would do so again and again.
+            await recovery.inherit(self._worker_id, self._home, self._heartbeat.nonce)
+            self._heartbeat.has_predecessor = False
+        self._connection, self._recovery = connection, recovery
+        self._stuck = frozenset()
         self._since = asyncio.get_running_loop().time()
 
     def disconnected(self) -> None:
-        self._connection = None
+        self._connection = self._recovery = None
 
-    async def _care(self) -> None:
-        """Look after dead workers, about every one and a half beats.
+    async def _care_for_ever(self) -> None:
+        """Look after dead workers, and after the own list, about every one and a half beats.
 
-        Not sooner than that after a connection was made: when Redis was away for longer than the TTL, all heartbeats
-        are gone for a moment, and everybody must have had the time to beat again.
+        After a connection was made, not before everybody has had the time to beat again.
         """
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._beat * random.uniform(1.4, 1.6))  # noqa: S311 - jitter, so that a fleet takes turns
-            connection = self._connection
-            if connection is None or loop.time() - self._since < 1.4 * self._beat:
+            if self._recovery is None or loop.time() - self._since < self._settling:
                 continue
             try:
-                recovery = Recovery(connection, self._mode, max_attempts=self._max_losses, queue=self._queue)
-                await recovery.run()
+                await self._care(self._recovery)
             except TransportError as error:
                 _log.warning("cannot look after dead workers: %s", error)
+            except Exception:  # nothing that is found in Redis may end the care for good
+                _log.exception("cannot look after dead workers")
+
+    async def _care(self, recovery: Recovery) -> None:
+        await recovery.run()
+        if self._connection is not None and isinstance(self._mode, Reliable) and self._mode.own_list:
+            queue = self._home.queues[0]
+            self._stuck = await return_stuck(self._connection, self._mode, queue, self._in_hand, self._stuck)

@@ -1,11 +1,12 @@
 """Take care of what dead workers leave behind. Live work is never touched.
 
 A worker is dead when its heartbeat is gone (``jobwire.heartbeat``: 30 s after its last beat). Its own list goes back
-to the pending queue it came from, in order; a job that loses its worker ``max_attempts`` times ends in
+to the pending queue it came from, in order; a job that loses its worker ``max_losses`` times ends in
 ``<prefix>::dead``, whole. In mode ``recoverable`` there are no lists: jobs are found by the mark that a worker writes
 into their hashes.
 
-Each step is one script that looks at the heartbeat once more, so several recoveries may run at a time.
+Each step is one script that looks at the heartbeat once more, so several recoveries may run at a time, and one that is
+broken off has done half of the work and no harm.
 """
 
 from __future__ import annotations
@@ -13,20 +14,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
-from jobwire.errors import TransportError, printable
+from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
-from jobwire.wire import HashMode, Keyspace, Reliable, fleet
-from jobwire.wire.commands import hash_pairs, list_items, scanned
-from jobwire.wire.keys import JOB_PREFIX
+from jobwire.wire import HashMode, Keyspace, fleet
+from jobwire.wire.admin import scan_type
+from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scanned
+from jobwire.wire.fleet import Home
+from jobwire.wire.keys import JOB_PREFIX, job_key
+from jobwire.wire.session import client_kill, client_list_all, clients_named
 from jobwire.wire.text import Text, parse_epoch, readable
 
-__all__ = ["Recovered", "Recovery"]
+__all__ = ["MAX_LOSSES", "Recovered", "Recovery"]
+
+MAX_LOSSES = 5
+"""How many workers a job may lose before it is set aside as dead."""
+REMEMBERED = 600.0
+"""Seconds that a worker stays known after it was found gone. Longer than pops that it left waiting at the server: 64 of
+3 s each, or what a server takes to notice a half-open connection (``tcp-keepalive``, 300 s)."""
 
 _log = logging.getLogger("jobwire.recovery")
+_FIRST_TIME = 2
+_CHUNK = 1000
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -34,7 +46,7 @@ class Recovered(msgspec.Struct, frozen=True):
 
     job_id: Text
     worker: Text
-    queue: bytes
+    queue: Text
     outcome: str
 
 
@@ -42,62 +54,98 @@ class Recovery:
     """Recovery for one keyspace, on a connection of the caller's. Its methods raise ``TransportError``."""
 
     def __init__(
-        self, connection: Connection, mode: HashMode, *, max_attempts: int = 5, queue: bytes | None = None
+        self, connection: Connection, mode: HashMode, *, max_losses: int = MAX_LOSSES, queue: bytes | None = None
     ) -> None:
         self._connection = connection
-        self._mode = mode
         self._keyspace: Keyspace = mode.keyspace
-        self._max_attempts = max_attempts
+        self._max_losses = max_losses
         # Where the entries of a list go whose worker did not say where they came from.
         self._queue = queue or mode.keyspace.queue("pending")
+        self._attempts_cursor = b"0"
+
+    # -- dead workers
 
     async def dead_workers(self) -> list[bytes]:
         """The workers that are known and have no heartbeat."""
-        members = await self._connection.execute(fleet.known_workers(self._keyspace))
-        known = [member for member in members if isinstance(member, bytes)] if isinstance(members, list) else []
+        known = _strings(await self._connection.execute(fleet.known_workers(self._keyspace)))
         if not known:
             return []
         alive = await self._connection.call(*(fleet.is_alive(self._keyspace, worker) for worker in known))
         return [worker for worker, reply in zip(known, alive, strict=True) if reply == 0]
 
-    async def run(self) -> list[Recovered]:
-        """Return what all dead workers had in hand."""
-        workers = await self.dead_workers()
-        if not workers:
-            return []
-        reply = await self._connection.execute(fleet.known_queues(self._keyspace))
-        queues = hash_pairs(reply, key=self._keyspace.queues)
+    async def run(self, *, dry_run: bool = False) -> list[Recovered]:
+        """Return what all dead workers had in hand; ``dry_run`` only says what that would be."""
         found: list[Recovered] = []
-        if isinstance(self._mode, Reliable):
-            for worker in workers:
-                found += [done async for done in self._empty_list(worker, queues.get(worker, self._queue))]
-        else:
-            found = [done async for done in self._return_marked(frozenset(workers))]
-        for worker in workers:
-            await self._connection.execute(fleet.strip(self._keyspace, worker))
+        workers = await self.dead_workers()
+        if workers:
+            reply = await self._connection.execute(fleet.known_queues(self._keyspace))
+            noted = hash_pairs(reply, key=self._keyspace.queues)
+            homes = {worker: fleet.read_home(noted.get(worker)) or Home((self._queue,), False) for worker in workers}
+            found = [done async for done in self._return_all(homes, dry_run=dry_run)]
+            if not dry_run:
+                found += await self._forget(homes)
+        if not dry_run:
+            await self._tidy_attempts()
         return found
 
-    async def _empty_list(self, worker: bytes, queue: bytes) -> AsyncIterator[Recovered]:
+    async def inherit(self, worker_id: bytes, home: Home, nonce: bytes) -> list[Recovered]:
+        """Return what a dead worker had in hand whose ID has been taken, with ``nonce``, by another one."""
+        return [done async for done in self._return_all({worker_id: home}, successor=nonce)]
+
+    async def _return_all(
+        self, homes: Mapping[bytes, Home], *, successor: bytes = b"", dry_run: bool = False
+    ) -> AsyncIterator[Recovered]:
+        for worker in await self._with_entries([worker for worker, home in homes.items() if not home.marks]):
+            way = self._entries(worker, homes[worker]) if dry_run else self._empty(worker, homes[worker], successor)
+            try:
+                async for done in way:
+                    yield done
+            except ServerError as error:  # one list that is none must not keep the others from being looked after
+                _log.error("cannot return what worker %s had in hand: %s", printable(worker), error)
+        marking = {worker: frozenset(home.queues) for worker, home in homes.items() if home.marks}
+        if marking:
+            async for done in self._return_marked(marking, successor, dry_run=dry_run):
+                yield done
+
+    async def _with_entries(self, workers: Sequence[bytes]) -> list[bytes]:
+        """Those whose lists hold something; what is no list is left to fail on its own."""
+        if not workers:
+            return []
+        lengths = await self._connection.call(*(fleet.own_length(self._keyspace, worker) for worker in workers))
+        return [worker for worker, length in zip(workers, lengths, strict=True) if length != 0]
+
+    async def _empty(self, worker: bytes, home: Home, successor: bytes) -> AsyncIterator[Recovered]:
+        command = fleet.return_newest(
+            self._keyspace, worker, home.queues[0], max_losses=self._max_losses, successor=successor
+        )
         while True:
-            command = fleet.return_newest(self._keyspace, worker, queue, max_attempts=self._max_attempts)
             reply = await self._connection.execute(command)
             if not isinstance(reply, list):
                 return
-            job_id, outcome = reply
-            yield self._note(job_id, worker, queue, outcome)
+            job_id, outcome = _strings(reply)
+            yield _note(job_id, worker, home.queues[0], outcome.decode())
 
-    async def _return_marked(self, workers: frozenset[bytes]) -> AsyncIterator[Recovered]:
-        """Jobs of mode ``recoverable`` that bear the mark of a dead worker of this prefix."""
+    async def _entries(self, worker: bytes, home: Home) -> AsyncIterator[Recovered]:
+        for job_id in _strings(await self._connection.execute(list_items(self._keyspace.own_list(worker)))):
+            yield _note(job_id, worker, home.queues[0], "would return")
+
+    async def _return_marked(
+        self, marking: Mapping[bytes, frozenset[bytes]], successor: bytes, *, dry_run: bool
+    ) -> AsyncIterator[Recovered]:
+        """Jobs that bear the mark of one of these workers, and came from one of its queues."""
         async for job_id, worker, queue, has_result, _ in self._marks():
-            if has_result or worker not in workers or queue is None or not self._is_ours(queue):
+            if has_result or worker is None or queue is None or queue not in marking.get(worker, ()):
                 continue
-            command = fleet.return_marked(self._keyspace, job_id, worker, queue, max_attempts=self._max_attempts)
-            outcome = await self._connection.execute(command)
+            if dry_run:
+                yield _note(job_id, worker, queue, "would return")
+                continue
+            outcome = await self._connection.execute(
+                fleet.return_marked(
+                    self._keyspace, job_id, worker, queue, max_losses=self._max_losses, successor=successor
+                )
+            )
             if isinstance(outcome, bytes):
-                yield self._note(job_id, worker, queue, outcome)
-
-    def _is_ours(self, queue: bytes) -> bool:
-        return queue.startswith(self._keyspace.queue(b""))
+                yield _note(job_id, worker, queue, outcome.decode())
 
     async def _marks(self) -> AsyncIterator[tuple[bytes, bytes | None, bytes | None, bool, bytes | None]]:
         """Every job hash of the database with what its mark says; gives other work a turn between the steps."""
@@ -109,7 +157,7 @@ class Recovery:
             for job_id, reply in zip(job_ids, replies, strict=True):
                 try:
                     mark = fleet.read_mark(reply)
-                except TransportError as error:
+                except ServerError as error:
                     _log.warning("job %s: %s", printable(job_id), error)  # a key of another type
                     continue
                 yield job_id, *mark
@@ -117,45 +165,131 @@ class Recovery:
                 return
             await asyncio.sleep(0)
 
-    async def shared(self, *, older_than: float, dry_run: bool = True) -> list[Recovered]:
+    # -- forgetting
+
+    async def _forget(self, homes: Mapping[bytes, Home]) -> list[Recovered]:
+        """Forget workers that have been gone for long; the list of one that has just gone is closed, and looked at
+        once more.
+        """
+        # Marks are written by the worker itself: nothing of a dead one is still to come.
+        strips = [
+            fleet.strip(self._keyspace, worker, after=0 if home.marks else REMEMBERED) for worker, home in homes.items()
+        ]
+        replies = await self._connection.call(*strips)
+        fresh = {
+            worker: home
+            for (worker, home), reply in zip(homes.items(), replies, strict=True)
+            if reply == _FIRST_TIME and not home.marks
+        }
+        if not fresh:
+            return []
+        await self._end_pops(fresh)
+        return [done async for done in self._return_all(fresh)]
+
+    async def _end_pops(self, workers: Mapping[bytes, Home]) -> None:
+        """Close the connections on which dead workers (a stopped process, a host that vanished) still pop.
+
+        Where an ACL forbids that, the pops end by themselves, and what they bring meanwhile is returned as well.
+        """
+        tags = [fleet.connection_tag(self._keyspace, worker) for worker in workers]
+        try:
+            listed = await self._connection.execute(client_list_all())
+            for client_id in clients_named(listed, tags):
+                await self._connection.execute(client_kill(client_id))
+        except ServerError as error:
+            _log.info("the pops of workers that are gone end by themselves: %s", error)
+
+    async def _tidy_attempts(self) -> None:
+        """One step through the attempts: forget those of jobs that are gone."""
+        step = await self._connection.execute(fleet.scan_attempts(self._keyspace, self._attempts_cursor))
+        self._attempts_cursor, pairs = scanned(step)
+        job_ids = pairs[::2]
+        if not job_ids:
+            return
+        there = await self._connection.call(*(exists(job_key(job_id)) for job_id in job_ids))
+        gone = [job_id for job_id, reply in zip(job_ids, there, strict=True) if reply == 0]
+        if gone:
+            await self._connection.execute(hash_delete(self._keyspace.attempts, *gone))
+
+    # -- an operator's
+
+    async def shared(
+        self,
+        *,
+        older_than: float,
+        dry_run: bool = True,
+        unknown_age: bool = False,
+        processing: bytes | None = None,
+    ) -> list[Recovered]:
         """Entries of the shared processing list (Perl's workers') that were begun more than ``older_than`` seconds ago.
 
-        Nobody can tell a slow Perl worker from a dead one, so the age is the operator's to say.
+        Nobody can tell a slow Perl worker from a dead one, so the age is the operator's to say. It is that of
+        ``_started``, else of ``_queued``; releases before 0.004 write neither (``unknown_age`` takes those too, and
+        entries without a hash).
         """
-        entries = await self._connection.execute(list_items(self._mode.processing))
-        ids = [entry for entry in entries if isinstance(entry, bytes)] if isinstance(entries, list) else []
+        source = processing or self._keyspace.queue("processing")
+        ids = _strings(await self._connection.execute(list_items(source)))
         replies = await self._connection.call(*map(fleet.mark_of, ids)) if ids else []
         found: list[Recovered] = []
+        # The newest first, each to the end that is taken next.
         for job_id, reply in zip(ids, replies, strict=True):
-            since = parse_epoch(fleet.read_mark(reply)[3])
-            if since is None or time.time() - since < older_than:
+            since = None if isinstance(reply, ServerError) else parse_epoch(fleet.read_mark(reply)[3])
+            old = unknown_age if since is None else time.time() - since >= older_than
+            if not old:
                 continue
-            command = fleet.return_shared(self._mode.processing, self._queue, job_id)
-            if dry_run or await self._connection.execute(command) == 1:
-                found.append(self._note(job_id, b"", self._queue, b"would return" if dry_run else b"returned"))
+            command = fleet.return_shared(source, self._queue, job_id)
+            if dry_run:
+                found.append(_note(job_id, b"", self._queue, "would return"))
+            elif await self._connection.execute(command) == 1:
+                found.append(_note(job_id, b"", self._queue, "returned"))
         return found
 
     async def unmarked(self, *, older_than: float, dry_run: bool = True) -> list[Recovered]:
-        """Jobs without mark, result or place in a known queue: popped by a worker that died before it could mark them.
+        """Jobs without mark or result whose ID stands in no list of the database: popped (mode ``recoverable``) by a
+        worker that died before it could mark them.
 
         Such hashes may belong to any prefix of the database, so this is an operator's decision.
         """
-        queued = await self._connection.execute(list_items(self._queue))
-        waiting = frozenset(queued) if isinstance(queued, list) else frozenset()
-        found: list[Recovered] = []
+        listed = await self._listed()
+        candidates: dict[bytes, bytes] = {}
         async for job_id, worker, _, has_result, since in self._marks():
             age = parse_epoch(since)
-            if worker is not None or has_result or job_id in waiting or age is None or time.time() - age < older_than:
+            if worker is not None or has_result or job_id in listed or since is None or age is None:
                 continue
-            if not dry_run:
-                for command in self._mode.adopt(job_id, self._queue):
-                    await self._connection.execute(command)
-            found.append(self._note(job_id, b"", self._queue, b"would return" if dry_run else b"returned"))
+            if time.time() - age >= older_than:
+                candidates[job_id] = since
+        # What was on its way from one list to another during the first look shows in the second.
+        listed = await self._listed() if candidates else listed
+        found: list[Recovered] = []
+        for job_id, since in candidates.items():
+            if job_id in listed:
+                continue
+            if dry_run:
+                found.append(_note(job_id, b"", self._queue, "would return"))
+            elif await self._connection.execute(fleet.adopt(job_id, self._queue, since)) == 1:
+                found.append(_note(job_id, b"", self._queue, "returned"))
         return found
 
-    def _note(self, job_id: object, worker: bytes, queue: bytes, outcome: object) -> Recovered:
-        raw_id = job_id if isinstance(job_id, bytes) else b""
-        word = outcome.decode() if isinstance(outcome, bytes) else str(outcome)
-        whose = f" of worker {printable(worker)}" if worker else ""
-        _log.warning("job %s%s: %s (%s)", printable(raw_id), whose, word, printable(queue))
-        return Recovered(readable(raw_id), readable(worker), queue, word)
+    async def _listed(self) -> set[bytes]:
+        """All that stands in any list of the database."""
+        found: set[bytes] = set()
+        cursor = b"0"
+        while True:
+            cursor, keys = scanned(await self._connection.execute(scan_type(cursor, b"list")))
+            for key in keys:
+                first = 0
+                while items := _strings(await self._connection.execute(list_items(key, first, first + _CHUNK - 1))):
+                    found.update(items)
+                    first += _CHUNK
+            if cursor == b"0":
+                return found
+
+
+def _strings(reply: object) -> list[bytes]:
+    return [item for item in reply if isinstance(item, bytes)] if isinstance(reply, list) else []
+
+
+def _note(job_id: bytes, worker: bytes, queue: bytes, outcome: str) -> Recovered:
+    whose = f" of worker {printable(worker)}" if worker else ""
+    _log.warning("job %s%s: %s (%s)", printable(job_id), whose, outcome, printable(queue))
+    return Recovered(readable(job_id), readable(worker), readable(queue), outcome)

@@ -157,7 +157,7 @@ class Runs:
         # It runs here at this moment, so one of the two entries is enough; the client is told once.
         self.counts["duplicate"] += 1
         self.log.warning("job %s came again while it runs; the second entry is dropped", printable(taken.entry))
-        self.send(self.mode.forget(taken), ignore)
+        self.send(self.mode.forget_duplicate(taken), ignore)
 
     def _load(self, run: Run) -> None:
         command = self.mode.load(run.taken)
@@ -380,6 +380,15 @@ class Runs:
                 run.task.cancel()
             self.log.warning("job %s did not end in time; it goes back to its queue", printable(run.taken.entry))
             self.drop(run, self.mode.give_back(run.taken), "returned")
+
+    def abandon(self) -> None:
+        """All this is somebody else's now: cancel what runs, and say nothing."""
+        runs = list(self.active.values())
+        self.active.clear()
+        for run in runs:
+            run.phase = "dropping"
+            if run.task is not None:
+                run.task.cancel()
 
     def _finish(self, run: Run) -> None:
         if self.active.get(run.key) is not run:

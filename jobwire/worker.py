@@ -26,8 +26,9 @@ from jobwire.tracing import Trace
 from jobwire.transport import Connection, OnLost, Transport, open_transport
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
 from jobwire.wire import Dialect, HashMode, Job, Reliable, new_id
+from jobwire.wire.fleet import Home, connection_tag
 from jobwire.wire.ids import check_id
-from jobwire.wire.text import Text
+from jobwire.wire.text import Text, wire_bytes
 
 __all__ = ["Worker"]
 
@@ -134,6 +135,8 @@ class Worker:
         self._commands: Connection | None = None
         self._state: LinkState | None = None
         self._stopping = False
+        self._foreign = False
+        self._leaving: asyncio.Future[None] | None = None
         # Set when ``run`` has nothing to wait for any more, and when everything is closed.
         self._ended = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -167,7 +170,8 @@ class Worker:
             self._transport,
             self._mode,
             self.id,
-            self._queues[0],
+            Home(self._queues, marks=not self._mode.moves_jobs),
+            in_hand=self._runs.active,
             on_lost=self._displaced,
             max_losses=max_losses,
             beat=beat,
@@ -175,10 +179,16 @@ class Worker:
         )
 
     def _displaced(self) -> None:
-        """Another worker has this one's ID (told by the heartbeat's thread): what is in hand is not ours any more."""
+        """Another worker has this one's ID (told by the heartbeat's thread)."""
         if self._loop is not None:
-            error = TransportError(f"another worker has taken the ID {self.id!r}; this one stops")
-            self._loop.call_soon_threadsafe(self._told, "closed", error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        """What is in hand, and what stands in the own list, is not ours any more: leave it to the other worker."""
+        self._foreign = True
+        self._told("closed", TransportError(f"another worker has taken the ID {self.id!r}; this one stops"))
+        self._leaving = asyncio.ensure_future(self.stop(0.0))
 
     # -- handlers
 
@@ -264,6 +274,10 @@ class Worker:
     async def _drain(self, grace: float) -> None:
         self._state = "closed"
         self._runs.drain()
+        if self._foreign:
+            await self._supervisor.stop()
+            self._runs.abandon()
+            return
         await self._stop_taking()
         await self._runs.idle(within=grace)
         self._runs.give_back_unfinished()
@@ -323,7 +337,7 @@ class Worker:
         self._connections = [commands]
         previous_id, previous_name = self._popping_id, self._popping_name
         # Each with a name of its own: the IDs of connections begin anew when the server is restarted.
-        self._popping_name = f"jobwire-popping-{new_id()}"
+        self._popping_name = f"{connection_tag(self._mode.keyspace, wire_bytes(self.id))}-{new_id()}"
         popping = await self._transport.connect(name=self._popping_name, on_lost=lost, longest_silence=self._wait)
         self._connections.append(popping)
         self._popping_id = popping.client_id
@@ -331,10 +345,11 @@ class Worker:
             await commands.execute(command)
         if isinstance(self._mode, Reliable) and self._mode.own_list:
             await until_gone(commands, previous_id, previous_name)
+        if self._membership is not None:
+            await self._membership.connected(commands)
+        if isinstance(self._mode, Reliable) and self._mode.own_list:
             await self._return_leftovers(commands, self._mode)
         self._commands = commands
-        if self._membership is not None:
-            self._membership.connected(commands)
         self._runs.connected(commands)
         if self._runs.draining:
             return
@@ -397,4 +412,5 @@ class Worker:
                 await end_pops(intake, other, self._popping_id)
 
     async def _return_leftovers(self, commands: Connection, mode: Reliable) -> None:
-        self._runs.counts["returned"] += await return_leftovers(commands, mode, self._queues[0], self._runs.active)
+        returned = await return_leftovers(commands, mode, self._queues[0], self._runs.active)
+        self._runs.counts.update({"returned": returned} if returned else {})

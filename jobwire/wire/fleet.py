@@ -1,11 +1,16 @@
 """The workers of a prefix: who is alive, and what the dead leave behind. Defined by jobwire (PROTOCOL.md, RCV).
 
 A worker that has entries of its own says so before it pops the first one: its ID in the set ``<prefix>::workers``, the
-pending queue that its list belongs to in the hash ``<prefix>::queues``, and a start nonce with a TTL in
-``<prefix>::worker::<worker id>``. As long as that key is there, nobody touches what is the worker's.
+queues that it takes from in the hash ``<prefix>::queues``, and a start nonce with a TTL in
+``<prefix>::worker::<worker id>``. As long as that key is there, nobody touches what is the worker's. When a worker was
+found gone stands in the hash ``<prefix>::gone``: it stays known for a while, because pops that it had waiting at the
+server may still move jobs into its list.
 """
 
 from __future__ import annotations
+
+from hashlib import sha1
+from typing import NamedTuple
 
 from jobwire.errors import ServerError
 from jobwire.wire import commands as c
@@ -15,16 +20,22 @@ from jobwire.wire.keys import JOB_PREFIX, Keyspace, job_key
 from jobwire.wire.scripts import GIVE_BACK, Script
 
 __all__ = [
+    "Home",
+    "adopt",
     "claim",
+    "connection_tag",
     "is_alive",
     "known_queues",
     "known_workers",
     "mark_of",
+    "own_length",
+    "read_home",
     "read_mark",
     "release",
     "return_marked",
     "return_newest",
     "return_shared",
+    "scan_attempts",
     "scan_jobs",
     "strip",
 ]
@@ -33,55 +44,82 @@ _CLAIM = Script.of("""\
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('SADD', KEYS[2], ARGV[1])
+local new = redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[4])
-return held and 1 or 2
+redis.call('HDEL', KEYS[4], ARGV[1])
+if held then return 1 end
+return new == 1 and 2 or 3
 """)
-"""KEYS heartbeat, workers, queues; ARGV worker ID, nonce, TTL in ms, pending queue → 0 another holds it, 1, 2 anew."""
+"""KEYS heartbeat, workers, queues, gone; ARGV worker ID, nonce, TTL in ms, home → 0 another holds it, 1 kept, 2 new,
+3 taken from one of this ID that has gone and may have left something.
+"""
 
 _RELEASE = Script.of("""\
 if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[4]) == 0 then
+if redis.call('EXISTS', KEYS[5]) == 0 then
   redis.call('SREM', KEYS[2], ARGV[1])
   redis.call('HDEL', KEYS[3], ARGV[1])
 end
 return 1
 """)
-"""KEYS heartbeat, workers, queues, own list; ARGV worker ID, nonce. What stands in the list keeps the ID known."""
+"""KEYS heartbeat, workers, queues, gone, own list; ARGV worker ID, nonce. An ID that has left something stays known."""
 
 _STRIP = Script.of("""\
-if redis.call('EXISTS', KEYS[1], KEYS[4]) > 0 then return 0 end
+if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return 0 end
+local time = redis.call('TIME')
+local gone = tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or '')
+if not gone then
+  redis.call('HSET', KEYS[4], ARGV[1], time[1])
+  return 2
+end
+if tonumber(time[1]) - gone < tonumber(ARGV[2]) then return 3 end
 redis.call('SREM', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], ARGV[1])
 return 1
 """)
-"""KEYS heartbeat, workers, queues, own list; ARGV worker ID → 1 forgotten: it is gone and has left nothing."""
+"""KEYS heartbeat, workers, queues, gone, own list; ARGV worker ID, seconds → 0 it lives or has left something, 1 it is
+forgotten, 2 from now on it is known as gone, 3 it is.
+"""
 
 _RETURN_NEWEST = Script.of("""\
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[5] then return 0 end
 local id = redis.call('LINDEX', KEYS[2], 0)
 if not id then return 0 end
-if redis.call('HINCRBY', KEYS[4], id, 1) >= tonumber(ARGV[1]) then
+local losses = redis.pcall('HINCRBY', KEYS[4], id, 1)
+if type(losses) == 'table' then
+  redis.call('HSET', KEYS[4], id, 1)
+  losses = 1
+end
+if losses >= tonumber(ARGV[1]) then
   redis.call('HDEL', KEYS[4], id)
-  redis.call('HSET', ARGV[3] .. id, ARGV[4], ARGV[2])
+  if redis.call('TYPE', ARGV[3] .. id).ok == 'hash' then redis.call('HSET', ARGV[3] .. id, ARGV[4], ARGV[2]) end
   redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
   return {id, 'dead'}
 end
 redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT')
 return {id, 'returned'}
 """)
-"""KEYS heartbeat, own list, pending queue, attempts, dead; ARGV attempts allowed, reason, ``job::``, ``_error``.
+"""KEYS heartbeat, own list, pending queue, attempts, dead; ARGV losses allowed, reason, ``job::``, ``_error``, nonce.
 
-From the newest to the oldest, each to the end that is taken next, so that the order is as it was.
+From the newest to the oldest, each to the end that is taken next, so that the order is as it was. The nonce is that of
+a successor of the same ID, or empty.
 """
 
 _RETURN_MARKED = Script.of("""\
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[9] then return 0 end
 local has = redis.call('HMGET', KEYS[2], ARGV[2], ARGV[3], 'result')
 if has[1] ~= ARGV[4] or has[2] ~= KEYS[3] or has[3] then return 0 end
-redis.call('HDEL', KEYS[2], ARGV[2], ARGV[3], ARGV[5])
-if redis.call('HINCRBY', KEYS[4], ARGV[1], 1) >= tonumber(ARGV[6]) then
+redis.call('HDEL', KEYS[2], ARGV[2], ARGV[5])
+local losses = redis.pcall('HINCRBY', KEYS[4], ARGV[1], 1)
+if type(losses) == 'table' then
+  redis.call('HSET', KEYS[4], ARGV[1], 1)
+  losses = 1
+end
+if losses >= tonumber(ARGV[6]) then
   redis.call('HDEL', KEYS[4], ARGV[1])
   redis.call('HSET', KEYS[2], ARGV[8], ARGV[7])
   redis.call('LPUSH', KEYS[5], ARGV[1])
@@ -91,15 +129,48 @@ redis.call('RPUSH', KEYS[3], ARGV[1])
 return 'returned'
 """)
 """KEYS heartbeat, job hash, pending queue, attempts, dead; ARGV job ID, ``_worker``, ``_queue``, worker ID,
-``_started``, attempts allowed, reason, ``_error``. Only while the hash still bears the mark that was read.
+``_started``, losses allowed, reason, ``_error``, nonce. Only while the hash still bears the mark that was read.
 """
+
+_ADOPT = Script.of("""\
+local has = redis.call('HMGET', KEYS[1], ARGV[2], 'result', ARGV[3], ARGV[4])
+if has[1] or has[2] then return 0 end
+if (has[3] or has[4] or '') ~= ARGV[5] then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 1
+""")
+"""KEYS job hash, pending queue; ARGV job ID, ``_worker``, ``_started``, ``_queued``, since when it was seen to be."""
+
 _REASON = b"lost its worker too often"
 
 
-def claim(keyspace: Keyspace, worker_id: bytes, nonce: bytes, *, ttl: float, queue: bytes) -> Command:
-    """Take the ID, or keep it: the heartbeat. Answers 0 where another worker holds it, 1 kept, 2 taken anew."""
-    keys = (keyspace.worker(worker_id), keyspace.workers, keyspace.queues)
-    return _CLAIM.call_whole(keys, worker_id, nonce, b"%d" % int(ttl * 1000), queue)
+class Home(NamedTuple):
+    """Where the entries of a worker belong: ``queues`` as it takes from them; ``marks``: it writes its name into the
+    hashes of its jobs (mode recoverable), and has no list of its own.
+    """
+
+    queues: tuple[bytes, ...]
+    marks: bool
+
+
+def _home(home: Home) -> bytes:
+    return b"\0" + b"\0".join(home.queues) if home.marks else home.queues[0]
+
+
+def read_home(value: bytes | None) -> Home | None:
+    """What a worker has said of itself in ``<prefix>::queues``; None where it has not."""
+    if not value:
+        return None
+    return Home(tuple(value[1:].split(b"\0")), marks=True) if value[:1] == b"\0" else Home((value,), marks=False)
+
+
+def claim(keyspace: Keyspace, worker_id: bytes, nonce: bytes, *, ttl: float, home: Home) -> Command:
+    """Take the ID, or keep it: the heartbeat.
+
+    Answers 0 where another worker holds it, 1 kept, 2 taken, 3 taken from one that has gone without a word.
+    """
+    keys = _worker_keys(keyspace, worker_id)[:4]
+    return _CLAIM.call_whole(keys, worker_id, nonce, b"%d" % int(ttl * 1000), _home(home))
 
 
 def release(keyspace: Keyspace, worker_id: bytes, nonce: bytes) -> Command:
@@ -107,13 +178,27 @@ def release(keyspace: Keyspace, worker_id: bytes, nonce: bytes) -> Command:
     return _RELEASE.call_whole(_worker_keys(keyspace, worker_id), worker_id, nonce)
 
 
-def strip(keyspace: Keyspace, worker_id: bytes) -> Command:
-    """Forget a worker that is gone and has left nothing."""
-    return _STRIP.call_whole(_worker_keys(keyspace, worker_id), worker_id)
+def strip(keyspace: Keyspace, worker_id: bytes, *, after: float) -> Command:
+    """Forget a worker that was found gone ``after`` seconds ago, and has left nothing.
+
+    Answers 0 where it lives or has left something, 1 forgotten, 2 found gone for the first time, 3 not yet.
+    """
+    return _STRIP.call_whole(_worker_keys(keyspace, worker_id), worker_id, b"%d" % int(after))
 
 
 def _worker_keys(keyspace: Keyspace, worker_id: bytes) -> tuple[bytes, ...]:
-    return (keyspace.worker(worker_id), keyspace.workers, keyspace.queues, keyspace.own_list(worker_id))
+    own_list = keyspace.own_list(worker_id)
+    return (keyspace.worker(worker_id), keyspace.workers, keyspace.queues, keyspace.gone, own_list)
+
+
+def connection_tag(keyspace: Keyspace, worker_id: bytes) -> str:
+    """How the names of the connections begin on which this worker pops into its own list."""
+    return "jobwire-popping-" + sha1(keyspace.own_list(worker_id), usedforsecurity=False).hexdigest()[:16]
+
+
+def own_length(keyspace: Keyspace, worker_id: bytes) -> Command:
+    """How many entries a worker has in its own list."""
+    return c.list_length(keyspace.own_list(worker_id))
 
 
 def known_workers(keyspace: Keyspace) -> Command:
@@ -129,10 +214,13 @@ def is_alive(keyspace: Keyspace, worker_id: bytes) -> Command:
     return c.exists(keyspace.worker(worker_id))
 
 
-def return_newest(keyspace: Keyspace, worker_id: bytes, queue: bytes, *, max_attempts: int) -> Command:
+def return_newest(
+    keyspace: Keyspace, worker_id: bytes, queue: bytes, *, max_losses: int, successor: bytes = b""
+) -> Command:
     """One entry of a dead worker's list, back to ``queue`` or, the last time, to the dead ones.
 
-    Answers 0 where there is none, or the worker lives; else job ID and ``returned`` or ``dead``.
+    Answers 0 where there is none, or the worker lives; else job ID and ``returned`` or ``dead``. ``successor`` is the
+    nonce of a worker that has taken the dead one's ID.
     """
     keys = (
         keyspace.worker(worker_id),
@@ -141,7 +229,7 @@ def return_newest(keyspace: Keyspace, worker_id: bytes, queue: bytes, *, max_att
         keyspace.attempts,
         keyspace.dead,
     )
-    return _RETURN_NEWEST.call_whole(keys, b"%d" % max_attempts, _REASON, JOB_PREFIX, m.ERROR)
+    return _RETURN_NEWEST.call_whole(keys, b"%d" % max_losses, _REASON, JOB_PREFIX, m.ERROR, successor)
 
 
 def scan_jobs(cursor: bytes, *, count: int = 500) -> Command:
@@ -166,17 +254,33 @@ def read_mark(reply: Reply) -> tuple[bytes | None, bytes | None, bool, bytes | N
     return worker, queue, result is not None, started or queued
 
 
-def return_marked(keyspace: Keyspace, job_id: bytes, worker_id: bytes, queue: bytes, *, max_attempts: int) -> Command:
+def return_marked(
+    keyspace: Keyspace, job_id: bytes, worker_id: bytes, queue: bytes, *, max_losses: int, successor: bytes = b""
+) -> Command:
     """A job of mode ``recoverable`` whose worker is gone, back to its queue or to the dead ones.
 
-    Answers 0 where the worker lives or the mark has changed; else ``returned`` or ``dead``.
+    Answers 0 where the worker lives or the mark has changed; else ``returned`` or ``dead``. ``successor`` as in
+    ``return_newest``.
     """
     keys = (keyspace.worker(worker_id), job_key(job_id), queue, keyspace.attempts, keyspace.dead)
     return _RETURN_MARKED.call_whole(
-        keys, job_id, m.WORKER, m.QUEUE, worker_id, m.STARTED, b"%d" % max_attempts, _REASON, m.ERROR
+        keys, job_id, m.WORKER, m.QUEUE, worker_id, m.STARTED, b"%d" % max_losses, _REASON, m.ERROR, successor
     )
 
 
 def return_shared(processing: bytes, queue: bytes, job_id: bytes) -> Command:
     """An entry of Perl's shared processing list, back to ``queue``; answers 1, or 0 where it is not there any more."""
     return GIVE_BACK.call_whole((processing, queue), job_id)
+
+
+def adopt(job_id: bytes, queue: bytes, since: bytes) -> Command:
+    """Push a job that nothing and nobody holds on ``queue``, to be taken next.
+
+    Answers 0 where it bears a mark or a result by now, or was begun since (``since`` as ``read_mark`` told).
+    """
+    return _ADOPT.call_whole((job_key(job_id), queue), job_id, m.WORKER, m.STARTED, m.QUEUED, since)
+
+
+def scan_attempts(keyspace: Keyspace, cursor: bytes, *, count: int = 100) -> Command:
+    """One step through the jobs whose attempts are counted."""
+    return (b"HSCAN", keyspace.attempts, cursor, b"COUNT", b"%d" % count)

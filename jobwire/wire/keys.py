@@ -53,8 +53,13 @@ class Keyspace(msgspec.Struct, frozen=True):
 
     @property
     def queues(self) -> bytes:
-        """The hash that says, by worker ID, to which pending queue a worker's own list belongs."""
+        """The hash that says, by worker ID, to which pending queue a worker's entries belong."""
         return self.queue(b"queues")
+
+    @property
+    def gone(self) -> bytes:
+        """The hash that says, by worker ID, since when (epoch seconds of the server) a worker is known to be gone."""
+        return self.queue(b"gone")
 
     def worker(self, worker_id: Text) -> bytes:
         """The heartbeat of a worker: its start nonce, with a TTL."""

@@ -188,6 +188,10 @@ class Mode(ABC):
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         """Drop an entry that needs nothing any more."""
 
+    def forget_duplicate(self, taken: Taken) -> tuple[Command, ...]:
+        """Drop the second entry of a job that runs here at this moment."""
+        return self.forget(taken)
+
     def reject(self, taken: Taken, record: bytes) -> tuple[Command, ...]:
         """Set an entry aside that cannot be read: ``record`` (JSON) goes to the list of rejected ones."""
         del taken

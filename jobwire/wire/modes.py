@@ -18,7 +18,7 @@ from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.mode import Mode, Notice, Submission, Taken, entry_of, pop_now, pop_waiting, popped, seconds
 from jobwire.wire.results import Result, decode_result, encode_outcome
-from jobwire.wire.scripts import BURY, COMPLETE, DELETE_GHOST, GIVE_BACK, REJECT, WITHDRAW
+from jobwire.wire.scripts import BURY, COMPLETE, DELETE_GHOST, FORGET_DUPLICATE, GIVE_BACK, REJECT, WITHDRAW
 from jobwire.wire.text import epoch, wire_bytes
 
 __all__ = ["HashMode", "Recoverable", "Reliable"]
@@ -204,6 +204,11 @@ class Reliable(HashMode):
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         return (c.list_remove(self.processing, taken.entry),)
 
+    def forget_duplicate(self, taken: Taken) -> tuple[Command, ...]:
+        if not self.own_list:
+            return self.forget(taken)
+        return (FORGET_DUPLICATE.call_whole((self.processing,), taken.entry),)
+
     def reject(self, taken: Taken, record: bytes) -> tuple[Command, ...]:
         return (REJECT.call_whole((self.processing, self.keyspace.rejected), taken.entry, record),)
 
@@ -239,7 +244,15 @@ class Recoverable(HashMode):
         return (c.hash_set(job_key(taken.entry), fields),) if fields else ()
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
-        return (c.list_push_next(taken.queue, taken.entry),)
+        # Without the mark: with it, the job would be recovered when this worker dies, wherever it is by then.
+        return c.transaction((self._unmark(taken, m.STARTED), c.list_push_next(taken.queue, taken.entry)))
+
+    def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
+        *first, last = super().bury(taken, reason)
+        return (*first, self._unmark(taken), last)
+
+    def _unmark(self, taken: Taken, *more: bytes) -> Command:
+        return c.hash_delete(job_key(taken.entry), m.WORKER, *more)
 
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         del taken

@@ -12,7 +12,7 @@ import msgspec
 
 from jobwire.wire.commands import Command
 
-__all__ = ["BURY", "COMPLETE", "DELETE_GHOST", "GIVE_BACK", "REJECT", "WITHDRAW", "Script"]
+__all__ = ["BURY", "COMPLETE", "DELETE_GHOST", "FORGET_DUPLICATE", "GIVE_BACK", "REJECT", "WITHDRAW", "Script"]
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -74,6 +74,12 @@ redis.call('LPUSH', KEYS[2], ARGV[2])
 return 1
 """)
 """KEYS processing list, list of rejected ones; ARGV entry, record → 1 set aside, 0 given away meanwhile."""
+
+FORGET_DUPLICATE = Script.of("""\
+if #redis.call('LPOS', KEYS[1], ARGV[1], 'COUNT', 2) < 2 then return 0 end
+return redis.call('LREM', KEYS[1], 1, ARGV[1])
+""")
+"""KEYS own list; ARGV job ID → 1 dropped, 0 it is the only one: the first was given away, and came back to us."""
 
 DELETE_GHOST = Script.of("""\
 local mark = {}

@@ -5,6 +5,8 @@ Plain data, like everything in ``jobwire.wire``; ``jobwire.transport`` sends it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jobwire.errors import EncodeError
 from jobwire.wire.commands import Command, Reply
 
@@ -63,6 +65,23 @@ def is_listed(reply: Reply, name: str) -> bool:
     return isinstance(reply, bytes) and any(wanted in line.split(b" ") for line in reply.splitlines())
 
 
+def client_list_all() -> Command:
+    """CLIENT LIST: all connections; often forbidden."""
+    return (b"CLIENT", b"LIST")
+
+
+def clients_named(reply: Reply, beginnings: Sequence[str]) -> list[int]:
+    """The IDs of the connections in CLIENT LIST whose names begin with one of these."""
+    wanted = tuple(b"name=" + set_name(beginning)[2] for beginning in beginnings)
+    found: list[int] = []
+    for line in reply.splitlines() if isinstance(reply, bytes) else ():
+        words = line.split(b" ")
+        number = words[0].removeprefix(b"id=")
+        if number.isdigit() and any(word.startswith(wanted) for word in words):
+            found.append(int(number))
+    return found
+
+
 def client_unblock(client_id: int) -> Command:
     """CLIENT UNBLOCK: end a blocking pop early; often forbidden by ACLs."""
     return (b"CLIENT", b"UNBLOCK", b"%d" % client_id)
@@ -92,7 +111,9 @@ __all__ = [
     "auth",
     "client_kill",
     "client_list",
+    "client_list_all",
     "client_unblock",
+    "clients_named",
     "is_listed",
     "is_master",
     "select",
