@@ -11,6 +11,7 @@ from jobwire.wire.inspection import JobState, read_state
 __all__ = ["explain_timeout"]
 
 _SCAN_STEPS = 20
+_AT_MOST = 20
 
 
 async def explain_timeout(connection: Connection, mode: Mode, job_id: bytes, queue: bytes) -> str:
@@ -31,11 +32,7 @@ async def explain_timeout(connection: Connection, mode: Mode, job_id: bytes, que
         if isinstance(members, list) and members
         else ("no jobwire worker is known under this prefix (Perl workers leave no sign)")
     )
-    others = await _other_queues(connection, queue)
-    hint = (
-        f"; other queues that wait: {', '.join(others)}: do both sides use the same prefix and queue?" if others else ""
-    )
-    return f"{where}; {workers}{hint}"
+    return f"{where}; {workers}{await _elsewhere(connection, queue, mode.keyspace.workers)}"
 
 
 def _place(state: JobState, queue: bytes) -> str:
@@ -52,13 +49,25 @@ def _place(state: JobState, queue: bytes) -> str:
     }[state.place]
 
 
-async def _other_queues(connection: Connection, queue: bytes) -> list[str]:
-    """Queues besides ``queue`` that look like ours, from a bounded look around."""
+async def _elsewhere(connection: Connection, queue: bytes, workers: bytes) -> str:
+    """What looks like ours under other names; empty where nothing does."""
+    queues = [printable(key) for key in await _keys(connection, b"*pending*", b"list") if key != queue]
+    fleets = [key for key in await _keys(connection, b"*workers", b"set") if key != workers]
+    prefixes = [printable(key[: -len(b"::workers")]) for key in fleets if key.endswith(b"::workers")]
+    prefixes += ["'' (none)" for key in fleets if key == b"workers"]
+    hints = [f"other queues that wait: {', '.join(queues)}"] if queues else []
+    hints += [f"prefixes that have jobwire workers: {', '.join(prefixes)}"] if prefixes else []
+    return f"; {'; '.join(hints)}: do both sides use the same prefix and queue?" if hints else ""
+
+
+async def _keys(connection: Connection, pattern: bytes, kind: bytes) -> list[bytes]:
+    """Keys of this type, from a bounded look around."""
     cursor, found = b"0", list[bytes]()
     for _ in range(_SCAN_STEPS):
-        cursor, keys = scanned(await connection.execute(scan(cursor, b"*pending*")))
-        found += [key for key in keys if key != queue]
+        cursor, keys = scanned(await connection.execute(scan(cursor, pattern)))
+        found += keys
         if cursor == b"0":
             break
-    types = await connection.call(*(value_type(key) for key in found[:20])) if found else []
-    return [printable(key) for key, kind in zip(found, types, strict=False) if kind == b"list"]
+    found = list(dict.fromkeys(found))[:_AT_MOST]
+    types = await connection.call(*map(value_type, found)) if found else []
+    return [key for key, actual in zip(found, types, strict=False) if actual == kind]
