@@ -180,7 +180,15 @@ def test_v_tells_scalars_apart_where_it_is_read(value: object, raw: bytes) -> No
 
 @pytest.mark.parametrize(
     "value",
-    [PerlObject("A", {}), ScalarRef(1), PerlRegexp("x"), [PerlObject("A", {})], object(), "\ud800", {"a": "\ud800"}],
+    [
+        PerlObject("A", {}),
+        ScalarRef(1),
+        PerlRegexp("x"),
+        [PerlObject("A", {})],
+        pytest.param(object(), id="object"),
+        "\ud800",
+        {"a": "\ud800"},
+    ],
     ids=repr,
 )
 def test_what_perls_json_refuses_is_refused(value: object) -> None:
