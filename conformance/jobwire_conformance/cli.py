@@ -12,6 +12,7 @@ from . import doctor, terminal
 from .axes import Profile
 from .cases import CaseError, load_cases
 from .expected import Expectations, ExpectedError, default_lists, load_expected
+from .mutation import render_table, run_mutants
 from .registry import UsageFault
 from .rendering import FORMATS, write_rendering
 from .report import Report, ReportError, read_report
@@ -56,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_output(render)
     check = commands.add_parser("doctor", help="say what is here, what is missing and how to get it")
     check.add_argument("--redis")
+    broken = commands.add_parser("mutants", help="run the deliberately broken peers; each must be caught")
+    broken.add_argument("name", nargs="*")
+    broken.add_argument("--redis")
+    broken.add_argument("-j", "--jobs", type=int, default=2)
+    broken.add_argument("--timeout-factor", type=float, default=1.0)
     return parser
 
 
@@ -221,4 +227,17 @@ def _doctor(options: argparse.Namespace, _words: list[str]) -> int:
     return doctor.main(options.redis)
 
 
-_COMMANDS = {"run": _run, "list": _list, "render": _render, "doctor": _doctor}
+def _mutants(options: argparse.Namespace, _words: list[str]) -> int:
+    rows = asyncio.run(
+        run_mutants(
+            make_factory(options.redis),
+            jobs=options.jobs,
+            timeout_factor=options.timeout_factor,
+            only=options.name or None,
+        )
+    )
+    sys.stdout.write(render_table(rows))
+    return Exit.CONFORMANT if rows and all(row.caught for row in rows) else Exit.NOT_CONFORMANT
+
+
+_COMMANDS = {"mutants": _mutants, "run": _run, "list": _list, "render": _render, "doctor": _doctor}

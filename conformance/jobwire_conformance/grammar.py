@@ -44,7 +44,8 @@ _ALLOWED = {
 #: Commands that jobwire keeps its own facts with (heartbeat, dead, rejected, attempts, fenced completion): a worker
 #: may send them for keys of its own keyspace and for job hashes, and for nothing else.
 _EXTENDING = frozenset(
-    "SADD SREM SET DEL EXPIRE PEXPIRE HINCRBY HDEL HSET HSETNX LMOVE LPUSH RPUSH RPOPLPUSH LREM LTRIM".split()
+    {"SADD", "SREM", "SET", "DEL", "EXPIRE", "PEXPIRE", "HINCRBY", "HDEL", "HSET", "HSETNX", "LMOVE", "LPUSH", "RPUSH"}
+    | {"RPOPLPUSH", "LREM", "LTRIM"}
 )
 _TIME = re.compile(rb"\d{9,11}(\.\d{1,6})?")
 

@@ -20,8 +20,11 @@ import msgspec
 import jobwire
 from jobwire.errors import ConfigError, EncodeError, JobTimeout, JobwireError
 from jobwire.sereal import PerlObject, ScalarRef
+from jobwire.transport import open_transport
 
 from . import driver
+from .mutant_transport import MutantTransport
+from .mutants import Mutant, named
 from .peer_operations import run_operation
 from .values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
 
@@ -33,7 +36,10 @@ BEHAVIOURS = [
     "chars",
     "diagnoses-mismatch",
     "failure-result",
+    "own-list",
+    "queue-names",
     "reconnect",
+    "recovers",
     "rejects",
     "stop-drains",
     "submit-id",
@@ -92,7 +98,8 @@ def from_jobwire(value: Any) -> Any:
 class Peer:
     """One process: at most one client or one worker in its life."""
 
-    def __init__(self) -> None:
+    def __init__(self, mutant: Mutant | None = None) -> None:
+        self._mutant = mutant
         self.client: jobwire.Client | None = None
         self.worker: jobwire.Worker | None = None
         self._handles: dict[int, jobwire.JobHandle[Any]] = {}
@@ -142,47 +149,60 @@ class Peer:
             self.say(driver.Error(message=str(error), kind=type(error).__name__))
 
     async def _start_client(self, start: driver.Start) -> None:
-        client = jobwire.Client(
-            start.redis,
-            mode=start.mode,
-            dialect=start.dialect,
-            prefix=start.prefix,
-            queue=start.queue,
-            use_multi=start.use_multi,
-            timeout=start.timeout,
-            id=start.id,
-            nested=start.codec,
+        options: dict[str, Any] = {
+            "mode": start.mode,
+            "dialect": start.dialect,
+            "prefix": start.prefix,
+            "queue": start.queue,
+            "use_multi": start.use_multi,
+            "timeout": start.timeout,
+            "id": start.id,
+            "nested": start.codec,
+            "strings": start.strings,
             **start.options,
-        )
+        }
+        client = jobwire.Client(start.redis, **self._broken(start, options))
         await client.start()
         client.on_queue_length(self._confirmed)
         self.client = client
         self.say(driver.Ready(client_id=_text(client.id)))
 
     async def _start_worker(self, start: driver.Start) -> None:
-        options: dict[str, Any] = dict(start.options)
+        options: dict[str, Any] = {
+            "mode": start.mode,
+            "dialect": start.dialect,
+            "prefix": start.prefix,
+            "pending_queues": start.queues,
+            "max_concurrent_jobs": start.max_concurrent_jobs,
+            "use_multi": start.use_multi,
+            "timeout": start.timeout,
+            "id": start.id,
+            "strings": start.strings,
+            **start.options,
+        }
         if start.processing_queue is not None:
-            options.setdefault("processing_queue", start.processing_queue)
+            options["processing_queue"] = start.processing_queue
         if options.pop("own_list", False):
             options["processing_queue"] = None
         if start.job_poll_interval is not None:
             options["job_poll_interval"] = start.job_poll_interval
-        worker = jobwire.Worker(
-            start.redis,
-            mode=start.mode,
-            dialect=start.dialect,
-            prefix=start.prefix,
-            pending_queues=start.queues,
-            max_concurrent_jobs=start.max_concurrent_jobs,
-            use_multi=start.use_multi,
-            timeout=start.timeout,
-            id=start.id,
-            **options,
-        )
+        worker = jobwire.Worker(start.redis, **self._broken(start, options))
         worker.handler(self._run)
         await worker.start()
         self.worker = worker
         self.say(driver.Ready(worker_id=_text(worker.id)))
+
+    def _broken(self, start: driver.Start, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of a mutant: its own, and a transport that breaks the traffic."""
+        mutant = self._mutant
+        if mutant is None:
+            return options
+        if mutant.options is not None:
+            options |= mutant.options(start)
+        if mutant.rewrite or mutant.reply or mutant.push:
+            inner = open_transport(start.redis)
+            options["transport"] = MutantTransport(inner, rewrite=mutant.rewrite, reply=mutant.reply, push=mutant.push)
+        return options
 
     def _submit(self, request: driver.Submit) -> None:
         if self.client is None:
@@ -276,11 +296,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    if words[:1] == ["--mutant"]:
-        from .mutants import apply
-
-        apply(words[1])
-    asyncio.run(_serve(Peer()))
+    mutant = named(words[1]) if words[:1] == ["--mutant"] else None
+    asyncio.run(_serve(Peer(mutant)))
     return 0
 
 
