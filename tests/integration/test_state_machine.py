@@ -14,7 +14,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import redis
-from faces import WAYS, entries, eventually, kill, nothing_left, raw_client, until
+from faces import WAYS, entries, eventually, hashes, kill, nothing_left, raw_client, until
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -216,13 +216,16 @@ class JobsMachine(RuleBasedStateMachine):
             if fate.handle.done():
                 await self._judge_end(name, fate)
             self._judge_runs(name, fate, runs)
-        if self.mode != "simple" and not self.blind:
+        fenced = self.way.get("processing_queue", "") is None
+        # Where a fault made a job run twice at a time and nothing fences its completion, the slower one leaves a hash.
+        if fenced or (self.mode != "simple" and not self.faulty):
             await eventually(lambda: not any(worker.running for worker in self.workers))
             assert entries(self.raw, "jobs::rejected") == []
-            await eventually(self._only_the_dead, f"an empty database, not {self.raw.keys('*')}")
-
-    def _only_the_dead(self) -> bool:
-        return nothing_left(self.raw)
+            try:
+                await eventually(lambda: nothing_left(self.raw))
+            except AssertionError:
+                left = {key: self.raw.hgetall(key) for key in hashes(self.raw)}
+                raise AssertionError(f"left over: {left}, {self.raw.keys('*')}") from None
 
     async def _judge_end(self, name: str, fate: Fate) -> None:
         assert fate.handle is not None
