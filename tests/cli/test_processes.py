@@ -168,7 +168,7 @@ def test_colours_on_a_terminal(redis_url: str, extra: dict[str, str], coloured: 
     assert (b"\x1b[1mjobs\x1b[0m" in shown) == coloured
 
 
-# -- helpers
+# -- small functions
 
 
 @pytest.mark.parametrize(
