@@ -35,6 +35,9 @@ _HOME = {
     "current_job": "jobwire.handlers",
 }
 
+_MODULES = frozenset({"rpc", "sereal", "sync", "wire"})
+"""Faces of their own: ``jobwire.rpc`` is there without an import, too."""
+
 __version__ = "0.1.0"
 __all__ = [
     "Client",
@@ -53,6 +56,8 @@ __all__ += errors.__all__
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"jobwire.{name}")
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
