@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import textwrap
@@ -144,6 +145,8 @@ async def test_a_handler_that_swallows_its_cancellation_is_given_back_once(
     assert await within(handle) == "done"
 
 
+# The sockets of that loop are nobody's any more, which Python rightly remarks.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_worker_in_a_loop_that_ends_gives_its_jobs_back(
     redis_url: str, raw: redis.Redis, kept_way: dict[str, Any]
 ) -> None:
@@ -162,6 +165,7 @@ async def test_a_worker_in_a_loop_that_ends_gives_its_jobs_back(
             await begun.wait()
 
     await asyncio.to_thread(asyncio.run, main())
+    gc.collect()
     assert raw.lrange("jobs::dead", 0, -1) == []
     assert raw.hget("job::j", "result") is None
 
