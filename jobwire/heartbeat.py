@@ -64,9 +64,7 @@ class Heartbeat:
     async def start(self) -> None:
         """Take the ID. Raises ``ConfigError`` where another worker has it, ``ConnectError`` where there is no Redis."""
         started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._run(started)), name="jobwire-heartbeat", daemon=True
-        )
+        self._thread = threading.Thread(target=self._main, args=(started,), name="jobwire-heartbeat", daemon=True)
         self._thread.start()
         await asyncio.wrap_future(started)
 
@@ -81,11 +79,19 @@ class Heartbeat:
                 loop.call_soon_threadsafe(stopping.set)
         await asyncio.to_thread(thread.join)
 
+    def _main(self, started: Future[None]) -> None:
+        try:
+            asyncio.run(self._run(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # whoever waits must not wait for ever
+
     async def _run(self, started: Future[None]) -> None:
         """The thread: connect, beat, and do both again for as long as it takes."""
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        backoff = Backoff(0.2, min(2.0, self._ttl / 10))
+        backoff = Backoff(min(0.2, self._ttl / 20), min(2.0, self._ttl / 10))
         while True:
             try:
                 await self._hold(started)

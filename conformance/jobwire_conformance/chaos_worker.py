@@ -1,0 +1,118 @@
+"""A worker to be killed: ``python -m jobwire_conformance.chaos_worker SETTINGS`` (JSON).
+
+It says ``ready`` on stdout, and writes a line into its journal before and after every run of a job: the journal is
+what the accounts are settled with, and survives kill −9. What a job makes it do is its ``op``: ``echo`` (the default),
+``sleep`` (without holding the event loop), ``block`` (holding it), ``spin`` (holding it in pure Python), ``exit``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from jobwire import Job, Worker
+
+__all__ = ["Entry", "Journal", "WorkerSettings", "main", "read_journal"]
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one such process is told. ``options`` are those of ``jobwire.Worker``."""
+
+    url: str
+    journal: str
+    options: dict[str, Any] = {}
+    grace: float = 5.0
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a journal: ``what`` is ``begin``, ``end`` or ``given away``; ``at`` epoch seconds."""
+
+    what: str
+    worker: str
+    pid: int
+    at: float
+    job: str = ""
+
+
+class Journal:
+    """Appends whole lines, so that they are there however the process ends."""
+
+    def __init__(self, path: str, worker: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._worker = worker
+
+    def write(self, what: str, job: str = "") -> None:
+        """Write down that it happened now."""
+        entry = Entry(what=what, worker=self._worker, pid=os.getpid(), at=time.time(), job=job)
+        os.write(self._file, msgspec.json.encode(entry) + b"\n")
+
+
+def read_journal(path: str) -> list[Entry]:
+    """All entries so far; a last line that was not finished is left out."""
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    return [msgspec.json.decode(line, type=Entry) for line in lines[:-1]]
+
+
+async def _sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def _block(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - that is the point
+
+
+async def _spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+async def _exit(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    os._exit(3)
+
+
+_OPERATIONS = {"sleep": _sleep, "block": _block, "spin": _spin, "exit": _exit}
+
+
+def _say_ready(state: str, error: object) -> None:
+    del error
+    if state == "up":
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+
+def make_worker(settings: WorkerSettings) -> Worker:
+    """The worker, with its one handler."""
+    worker = Worker(settings.url, on_state=_say_ready, **settings.options)
+    journal = Journal(settings.journal, str(worker.id))
+
+    @worker.handler
+    async def handle(job: Job) -> Any:
+        name = job.id if isinstance(job.id, str) else ascii(job.id)
+        journal.write("begin", name)
+        operation = _OPERATIONS.get(str(job.data.get("op", "echo")))
+        if operation is not None:
+            await operation(float(job.data.get("seconds", 0)))
+        journal.write("end", name)
+        return job.data.get("value", "done")
+
+    return worker
+
+
+def main(words: list[str]) -> None:
+    """Run until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = msgspec.json.decode(words[0], type=WorkerSettings)
+    asyncio.run(make_worker(settings).run(grace=settings.grace))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
