@@ -145,6 +145,9 @@ class Body:
     def varint(self) -> int:
         data = self.data
         at = pos = self.pos
+        if data[pos] < 0x80:  # most are short
+            self.pos = pos + 1
+            return data[pos]
         value = shift = 0
         while True:
             byte = data[pos]
@@ -191,7 +194,9 @@ class Body:
         tag = self.data[at] & 0x7F
         self.pos = at + 1
         if tag >= tags.SHORT_BINARY:
-            return self.key(self.raw(tag - tags.SHORT_BINARY), at)
+            raw = self.raw(tag - tags.SHORT_BINARY)
+            known = self.keys.get(raw)
+            return self.key(raw, at) if known is None else known
         if tag == tags.BINARY:
             return self.key(self.raw(self.varint()), at)
         if tag == tags.STR_UTF8:
@@ -220,10 +225,8 @@ class Body:
         return value
 
     def key(self, raw: bytes, at: int) -> Text:
-        known = self.keys.get(raw)
-        if known is None:
-            known = self.keys[raw] = self.binary(raw, at)
-        return known
+        value = self.keys[raw] = self.binary(raw, at)
+        return value
 
     def binary(self, raw: bytes, at: int) -> Text:
         try:

@@ -80,7 +80,11 @@ def _false(body: Body, tag: int) -> bool:
 
 def _short_binary(body: Body, tag: int) -> Text:
     start = body.pos
-    return body.binary(body.raw(tag - tags.SHORT_BINARY), start)
+    raw = body.raw(tag - tags.SHORT_BINARY)
+    try:
+        return body.text(raw)
+    except UnicodeDecodeError:
+        return body.binary(raw, start)  # which says where
 
 
 def _binary(body: Body, tag: int) -> Text:
