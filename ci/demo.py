@@ -305,7 +305,8 @@ async def programme(server: RedisServer, *, use_perl: bool) -> int:
         say(f"Perl:   {about}")
     else:
         say(f"Perl:   not used ({about});")
-        say(f"        a recorded Perl client is played instead: {RECORDING.relative_to(ROOT)}")
+        say("        a recorded Perl client is played instead:")
+        say(f"        {RECORDING.relative_to(ROOT)}")
     say()
     say("▸ sent to Redis, ◂ received; ms since the job's first step; IDs cut to eight digits.")
     say("text_… plain text · sereal_… a Sereal document, its version, decoded · _… bookkeeping")
