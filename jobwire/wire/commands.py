@@ -7,6 +7,7 @@ built the command (a mode, or the functions of this module).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TypeAlias, cast
 
 from jobwire.errors import DecodeError, EncodeError, ServerError
@@ -21,10 +22,7 @@ EXEC: Command = (b"EXEC",)
 
 def hash_set(key: bytes, fields: Mapping[bytes, bytes]) -> Command:
     """HMSET, the form Perl uses on every server version; ``fields`` must not be empty."""
-    command = [b"HMSET", key]
-    for item in fields.items():
-        command += item
-    return tuple(command)
+    return (b"HMSET", key, *chain.from_iterable(fields.items()))
 
 
 def transaction(commands: Sequence[Command]) -> tuple[Command, ...]:
@@ -156,12 +154,12 @@ def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
 
     Raises ``ServerError`` as it came, ``DecodeError`` for a reply of another shape.
     """
-    if isinstance(reply, ServerError):
-        raise reply
     if not isinstance(reply, list) or len(reply) % 2:
+        if isinstance(reply, ServerError):
+            raise reply
         raise DecodeError("HGETALL answered something that is not a hash; is this a Redis server?", key=key)
     items = iter(reply)
-    return cast("dict[bytes, bytes]", dict(zip(items, items, strict=True)))
+    return cast("dict[bytes, bytes]", dict(zip(items, items, strict=False)))
 
 
 def expect_bytes(value: Text, *, field: str) -> bytes:

@@ -16,11 +16,11 @@ from jobwire.limits import Limits
 from jobwire.sereal.values import StringPolicy, string_reader
 from jobwire.wire.dialects import Dialect
 from jobwire.wire.json_text import decode_json_strictly, encode_json
-from jobwire.wire.meta import RESULT, check_parameter_name
+from jobwire.wire.meta import RESULT, STANDARD, check_parameter_name
 from jobwire.wire.plain import to_plain
-from jobwire.wire.text import Text, perl_number, scalar_bytes, wire_bytes
+from jobwire.wire.text import Text, perl_number, readable, scalar_bytes, whole_number, wire_bytes
 
-__all__ = ["Nested", "decode_parameters", "encode_parameters"]
+__all__ = ["Fields", "Nested", "decode_fields", "encode_parameters"]
 
 Nested: TypeAlias = Literal["sereal", "json"]
 """How references are written: ``sereal_`` (what Perl writes and reads) or ``json_`` (what Perl reads)."""
@@ -37,40 +37,45 @@ def encode_parameters(
     data: Mapping[Text, object], *, dialect: Dialect, nested: Nested = "sereal"
 ) -> dict[bytes, bytes]:
     """The parameters of a job as hash fields; raises ``EncodeError`` that names the parameter."""
-    encode = _encode_typed if dialect.typed_fields else _encode_untyped
-    named = {_parameter_name(key): value for key, value in data.items()}
-    if len(named) != len(data):
+    if not _STR.issuperset(map(type, data)) and len({_text_field(key) for key in data}) != len(data):
         raise EncodeError("two parameters, one named by str and one by bytes, have the same name on the wire")
+    typed = dialect.typed_fields
     fields: dict[bytes, bytes] = {}
-    for name, value in named.items():
+    for key, value in data.items():
+        field = _text_field(key)
+        write = _TEXT.get(type(value))
         try:
-            encode(fields, name, value, nested)
+            if not typed:
+                _encode_untyped(fields, field[_TEXT_LENGTH:], value)
+            elif write is not None:
+                fields[field] = write(value)
+            else:
+                _encode_nested(fields, field[_TEXT_LENGTH:], value, nested)
         except EncodeError as error:
-            raise EncodeError(error.reason, field=name) from error
+            raise EncodeError(error.reason, field=field[_TEXT_LENGTH:]) from error
     return fields
 
 
 @lru_cache(_CACHED)
-def _parameter_name(key: Text) -> bytes:
+def _text_field(key: Text) -> bytes:
     name = wire_bytes(key)
     check_parameter_name(name)
-    return name
+    return b"text_" + name
 
 
-def _number(value: float) -> bytes:
+def _float(value: float) -> bytes:
     return perl_number(value).encode()
 
 
 # What most parameters are. None and booleans are not here: they travel as Sereal scalars, because in a text field Perl
 # could not tell them from "" and "1".
-_TEXT: dict[type, Callable[[Any], bytes]] = {str: wire_bytes, bytes: bytes, int: _number, float: _number}
+_TEXT: dict[type, Callable[[Any], bytes]] = {str: wire_bytes, bytes: bytes, int: whole_number, float: _float}
+_TEXT_LENGTH = len(b"text_")
+# Of these no two are the same on the wire.
+_STR = frozenset({str})
 
 
-def _encode_typed(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:
-    text = _TEXT.get(type(value))
-    if text is not None:
-        fields[b"text_" + name] = text(value)
-        return
+def _encode_nested(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:
     value = to_plain(value)
     printed = None if value is None or isinstance(value, bool) else scalar_bytes(value)
     if printed is not None:
@@ -81,7 +86,7 @@ def _encode_typed(fields: dict[bytes, bytes], name: bytes, value: object, nested
         fields[b"sereal_" + name] = sereal.dumps(value)
 
 
-def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:  # noqa: ARG001 - same face as _encode_typed
+def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object) -> None:
     if name.startswith(b"_") or name == RESULT:
         raise EncodeError("this dialect has no field types, so a parameter cannot have this name")
     plain = to_plain(value)
@@ -91,10 +96,15 @@ def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object, nest
     fields[name] = encode_json(plain) if text is None else text
 
 
-def decode_parameters(
-    fields: Mapping[bytes, bytes], *, dialect: Dialect, strings: StringPolicy, limits: Limits
-) -> dict[Text, object]:
-    """The parameters in a job hash.
+class Fields(NamedTuple):
+    """What the fields of a job hash hold besides the protocol's own: parameters, and extensions (``_accept`` …)."""
+
+    data: dict[Text, object]
+    meta: dict[Text, Text]
+
+
+def decode_fields(fields: Mapping[bytes, bytes], *, dialect: Dialect, strings: StringPolicy, limits: Limits) -> Fields:
+    """Parameters and extensions in a job hash.
 
     Fields that start with ``_`` and the field ``result`` are no parameters. In dialects with typed fields, those that
     start with anything else but ``a``–``z`` are dropped, as Perl drops them. Raises ``JobDecodeError`` with the
@@ -103,66 +113,79 @@ def decode_parameters(
     """
     if len(fields) > limits.max_fields:
         raise JobDecodeError(f"{len(fields)} fields; the limit is {limits.max_fields}")
-    reading = _Reading(string_reader(strings), strings, limits)
-    decode = _decode_typed if dialect.typed_fields else _decode_untyped
+    known = _plans(dialect.typed_fields, strings)
+    text = known.text
+    longest = limits.max_bytes
     data: dict[Text, object] = {}
-    for field, value in fields.items():
-        if field[:1] == b"_" or field == RESULT:
-            continue
-        try:
-            decode(data, field, value, reading)
-        except DecodeError as error:
-            raise JobDecodeError(error.reason, field=field, offset=error.offset, raw=value) from error
-        except UnicodeDecodeError as error:
-            raise JobDecodeError("not valid UTF-8", field=field, offset=error.start, raw=value) from None
-    return data
+    meta: dict[Text, Text] = {}
+    field = value = b""
+    try:
+        for field, value in fields.items():
+            kind, name = known[field]
+            if kind == "":
+                continue
+            if kind == "meta":
+                meta[name] = readable(value)
+                continue
+            if len(value) > longest:
+                raise DecodeError(f"{len(value)} bytes; the limit is {longest}")
+            if name in data:
+                raise DecodeError("the same parameter stands there in two types")
+            data[name] = text(value) if kind == "text" else _decode_nested(kind, value, strings, limits)
+    except DecodeError as error:
+        raise JobDecodeError(error.reason, field=field, offset=error.offset, raw=value) from error
+    except UnicodeDecodeError as error:
+        raise JobDecodeError("not valid UTF-8", field=field, offset=error.start, raw=value) from None
+    return Fields(data, meta)
 
 
-class _Reading(NamedTuple):
-    text: Callable[[bytes], Text]
-    strings: StringPolicy
-    limits: Limits
-
-    def check(self, value: bytes) -> None:
-        if len(value) > self.limits.max_bytes:
-            raise DecodeError(f"{len(value)} bytes; the limit is {self.limits.max_bytes}")
-
-
-def _decode_typed(data: dict[Text, object], field: bytes, value: bytes, reading: _Reading) -> None:
-    split = _split_cached if len(field) <= _CACHED_LENGTH else _split
-    kind, name = split(field, reading.strings)
-    if kind is None:
-        return
-    reading.check(value)
-    if name in data:
-        raise DecodeError("the same parameter stands there in two types")
-    if kind == b"text":
-        data[name] = reading.text(value)
-    elif kind == b"sereal":
-        data[name] = sereal.loads(value, strings=reading.strings, limits=reading.limits)
-    else:
-        decoded = decode_json_strictly(value, limits=reading.limits)
-        if not isinstance(decoded, dict | list):
-            raise DecodeError("JSON that is neither object nor array; Perl refuses it too")
-        data[name] = decoded
+def _decode_nested(kind: _Kind, value: bytes, strings: StringPolicy, limits: Limits) -> object:
+    if kind == "sereal":
+        return sereal.loads(value, strings=strings, limits=limits)
+    decoded = decode_json_strictly(value, limits=limits)
+    if not isinstance(decoded, dict | list):
+        raise DecodeError("JSON that is neither object nor array; Perl refuses it too")
+    return decoded
 
 
-def _split(field: bytes, strings: StringPolicy) -> tuple[bytes | None, Text]:
-    """Type and name of a parameter's field; no type for a field that is dropped."""
-    if not field or field[0] not in _LOWER:
-        return None, b""
-    match = _TYPED.fullmatch(field)
-    if match is None:
-        raise DecodeError(
-            "a parameter's field is called text_…, sereal_… or json_…; was it written by another dialect?"
-        )
-    kind, name = match.groups()
-    return kind, string_reader(strings)(name)
+_Kind: TypeAlias = Literal["text", "sereal", "json", "meta", ""]
 
 
-_split_cached = lru_cache(_CACHED)(_split)
+class _Plans(dict[bytes, tuple[_Kind, Text]]):
+    """By field: what it holds (empty: nothing that is read), and under which name. They are few, and come again with
+    every job, so each is worked out once; those that are long, or too many, are not kept.
+    """
+
+    def __init__(self, *, typed: bool, strings: StringPolicy) -> None:
+        self.text = string_reader(strings)
+        self._typed = typed
+
+    def __missing__(self, field: bytes) -> tuple[_Kind, Text]:
+        plan = self._plan(field)
+        if len(field) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED:
+                self.clear()
+            self[field] = plan
+        return plan
+
+    def _plan(self, field: bytes) -> tuple[_Kind, Text]:
+        if field.startswith(b"_"):
+            return ("", b"") if field in STANDARD else ("meta", readable(field))
+        if field == RESULT:
+            return "", b""
+        if not self._typed:
+            return "text", self.text(field)
+        if not field or field[0] not in _LOWER:
+            return "", b""
+        match = _TYPED.fullmatch(field)
+        if match is None:
+            raise DecodeError(
+                "a parameter's field is called text_…, sereal_… or json_…; was it written by another dialect?"
+            )
+        kind: Any = match[1].decode()
+        return kind, self.text(match[2])
 
 
-def _decode_untyped(data: dict[Text, object], field: bytes, value: bytes, reading: _Reading) -> None:
-    reading.check(value)
-    data[reading.text(field)] = reading.text(value)
+@lru_cache
+def _plans(typed: bool, strings: StringPolicy) -> _Plans:
+    return _Plans(typed=typed, strings=strings)

@@ -14,7 +14,7 @@ from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
 from jobwire.wire import meta as m
 from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect, dialect_named, dialect_of
-from jobwire.wire.fields import Nested, decode_parameters, encode_parameters
+from jobwire.wire.fields import Nested, decode_fields, encode_parameters
 from jobwire.wire.keys import job_key
 from jobwire.wire.plain import parameters_of
 from jobwire.wire.text import Text, epoch, parse_epoch, readable, wire_bytes
@@ -44,8 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     result: bytes | None = None
     dialect: Dialect = DEFAULT_DIALECT
 
-    def _meta_bytes(self, field: bytes) -> bytes | None:
-        value = self.meta.get(field.decode())
+    def _meta_bytes(self, field: str) -> bytes | None:
+        value = self.meta.get(field)
         return None if value is None else wire_bytes(value)
 
     @property
@@ -54,19 +54,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
         None in a dialect without tags.
         """
-        if not self.meta or not self.dialect.tagged_results:
-            return frozenset()
-        return m.parse_accept(self._meta_bytes(m.ACCEPT))
+        return m.parse_accept(self.meta.get("_accept") if self.dialect.tagged_results else None)
 
     @property
     def expires(self) -> float | None:
         """Epoch seconds after which the job is not run (extension ``_expires``)."""
-        return parse_epoch(self._meta_bytes(m.EXPIRES)) if self.meta else None
+        return parse_epoch(self._meta_bytes("_expires"))
 
     @property
     def queue(self) -> bytes | None:
         """The whole key of the pending queue it came through, where somebody wrote it down (extension ``_queue``)."""
-        return self._meta_bytes(m.QUEUE) if self.meta else None
+        return self._meta_bytes("_queue")
 
     @property
     def worker(self) -> Text | None:
@@ -122,7 +120,7 @@ def decode_job(
     """
     known = dialect_of(fields) if dialect is None else dialect_named(dialect)
     try:
-        data = decode_parameters(fields, dialect=known, strings=strings, limits=limits)
+        data, meta = decode_fields(fields, dialect=known, strings=strings, limits=limits)
     except JobDecodeError as error:
         error.located(key=job_key(wire_bytes(job_id)))
         raise
@@ -134,11 +132,7 @@ def decode_job(
         queued=parse_epoch(get(m.QUEUED)),
         started=parse_epoch(get(m.STARTED)),
         processed=parse_epoch(get(m.PROCESSED)),
-        meta={
-            readable(field): readable(value)
-            for field, value in fields.items()
-            if field[:1] == b"_" and field not in m.STANDARD
-        },
+        meta=meta,
         result=get(m.RESULT),
         dialect=known,
     )

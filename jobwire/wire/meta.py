@@ -79,9 +79,9 @@ def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
 
 
 @lru_cache(64)
-def parse_accept(value: bytes | None) -> frozenset[str]:
+def parse_accept(value: Text | None) -> frozenset[str]:
     """The result tags besides ``T`` and ``J`` that a submitter reads; unknown ones are ignored."""
     if not value:
         return frozenset()
-    tags = {tag.strip() for tag in value.decode("latin-1").split(",")}
-    return _KNOWN_TAGS & tags
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return _KNOWN_TAGS & {tag.strip() for tag in text.split(",")}

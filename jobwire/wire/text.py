@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from jobwire.errors import EncodeError
 
-__all__ = ["Text", "epoch", "parse_epoch", "perl_number", "readable", "scalar_bytes", "wire_bytes"]
+__all__ = ["Text", "epoch", "parse_epoch", "perl_number", "readable", "scalar_bytes", "whole_number", "wire_bytes"]
 
 Text: TypeAlias = str | bytes
 
@@ -38,16 +38,21 @@ def readable(value: bytes) -> Text:
         return value
 
 
+def whole_number(value: int) -> bytes:
+    """An integer in decimal; raises ``EncodeError`` for one of so many digits that Python refuses to print it."""
+    try:
+        return b"%d" % value
+    except ValueError as error:
+        raise EncodeError(str(error)) from None
+
+
 def perl_number(value: float) -> str:
     """A number as Perl prints it: integers whole, floats with ``%.15g``, ``Inf``, ``-Inf``, ``NaN``, ``0`` for -0.0.
 
     Raises ``EncodeError`` for an integer of so many digits that Python refuses to print it.
     """
     if isinstance(value, int):
-        try:
-            return str(int(value))
-        except ValueError as error:
-            raise EncodeError(str(error)) from None
+        return whole_number(value).decode()
     text = f"{value:.15g}"
     return _PERL_NAMES.get(text, text)
 
@@ -57,12 +62,14 @@ def scalar_bytes(value: object) -> bytes | None:
 
     ``True`` prints as ``1``; ``False`` and ``None`` print as the empty string.
     """
-    # Tuples, not unions: this runs for every parameter, and a union is built anew each time.
+    # Tuples, not unions: this runs for every result, and a union is built anew each time.
     if isinstance(value, (str, bytes)):
         return wire_bytes(value)
     if value is None or value is False:
         return b""
-    if isinstance(value, (int, float)):
+    if isinstance(value, int):
+        return whole_number(value)
+    if isinstance(value, float):
         return perl_number(value).encode()
     return bytes(value) if isinstance(value, bytearray | memoryview) else None
 
