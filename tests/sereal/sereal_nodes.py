@@ -49,8 +49,8 @@ def describe(value: object, seen: dict[int, int] | None = None) -> Node:
     if isinstance(inner, list):
         node["a"] = [describe(item, seen) for item in inner]
     elif isinstance(inner, dict):
-        pairs = sorted((perl_hex(key), item) for key, item in ((k, [v]) for k, v in inner.items()))
-        node["h"] = [[key, describe(item[0], seen)] for key, item in pairs]
+        pairs = sorted(((perl_hex(key), item) for key, item in inner.items()), key=lambda pair: pair[0])
+        node["h"] = [[key, describe(item, seen)] for key, item in pairs]
     elif isinstance(inner, ScalarRef):
         node["r"] = describe(inner.value, seen)
     elif isinstance(inner, PerlRegexp):
