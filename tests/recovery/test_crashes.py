@@ -122,7 +122,7 @@ async def test_a_worker_stopped_for_longer_than_its_heartbeat_is_refused_and_say
     await eventually(victims.runs)
     paused.signal(signal.SIGSTOP)
     results: list[object] = []
-    handle.add_done_callback(lambda done: results.append(done))
+    handle.add_done_callback(results.append)
     await victims.worker("heir")
     assert await within(handle) == "v"
     assert victims.runs() == [("job", "paused"), ("job", "heir")]
@@ -161,7 +161,7 @@ async def test_the_pops_of_a_stopped_worker_take_no_jobs(faces: Faces, raw: redi
 async def test_pops_that_may_not_be_closed_lose_nothing(
     faces: Faces, raw: redis.Redis, victims: Victims, redis_url: str
 ) -> None:
-    """Where CLIENT KILL is forbidden, what a stopped worker's pops take is returned, though it is long known as dead."""
+    """Where CLIENT KILL is forbidden, what a stopped worker's pops take is returned, long after its death."""
     raw.acl_setuser("fenced", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-@dangerous"])
     url = redis_url.replace("redis://", "redis://fenced:x@")
     try:
