@@ -30,7 +30,7 @@ from jobwire.transport import open_transport
 from jobwire.wire import Failure, decode_job, decode_result, new_id
 from jobwire_conformance import driver
 from jobwire_conformance.peer_operations import run_operation
-from jobwire_conformance.process import PeerCommand, PeerFault, PeerProcess
+from jobwire_conformance.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
 from jobwire_conformance.proxy import Proxy, Recorder, Upstream
 from jobwire_conformance.registry import MissingPeer, resolve
 from jobwire_conformance.transcripts import read_transcript
@@ -344,6 +344,10 @@ def main() -> int:
     except BrokenPipeError:  # ci/demo | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (jobwire.JobwireError, PeerFault, PeerUnsupported, TimeoutError) as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"ci/demo: {type(error).__name__}: {error}\n")
+        return 3 if isinstance(error, jobwire.ConfigError) else 1
     except KeyboardInterrupt:
         return 130
 
