@@ -100,7 +100,7 @@ def make_worker(settings: WorkerSettings) -> Worker:
         journal.write("begin", name)
         operation = _OPERATIONS.get(str(job.data.get("op", "echo")))
         if operation is not None:
-            await operation(float(job.data.get("seconds", 0)))
+            await operation(float(str(job.data.get("seconds", 0))))
         journal.write("end", name)
         return job.data.get("value", "done")
 
