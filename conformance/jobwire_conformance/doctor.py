@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
 
+from .containers import ContainerFault, engine, redis_images
 from .driver import HelloAnswer
 from .facts import DIALECTS
 from .process import PeerFault
@@ -25,18 +25,10 @@ def _say(good: bool, what: str, about: str) -> None:
 
 
 def _docker() -> tuple[bool, str]:
-    if shutil.which("docker") is None:
-        return False, "no docker on PATH; only --redis docker:… and container peers need it"
-    answer = subprocess.run(
-        ["docker", "version", "--format", "{{.Server.Version}}"],  # noqa: S607 - whichever docker is on PATH
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    if answer.returncode == 0:
-        return True, f"engine {answer.stdout.strip()}"
-    return False, "docker is installed, but no engine answers; only --redis docker:… and container peers need it"
+    try:
+        return True, f"engine {engine()}; Redis images: {' '.join(redis_images())}"
+    except ContainerFault as fault:
+        return False, f"{fault}; only --redis docker and the peer perl@docker need it"
 
 
 def _package(name: str, hint: str) -> tuple[bool, str]:

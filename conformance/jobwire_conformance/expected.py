@@ -50,11 +50,16 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
         """Whether this entry speaks of ``instance``."""
         return (
             _any(self.case, instance.case.id)
-            and _any(self.client, instance.client or "-")
-            and _any(self.worker, instance.worker or "-")
+            and _any(self.client, _listed(instance.client))
+            and _any(self.worker, _listed(instance.worker))
             and _any(self.mode, instance.mode)
             and _any(self.use_multi, instance.use_multi)
         )
+
+
+def _listed(peer: str | None) -> str:
+    """The name that lists use: what is true of a peer is true of the same peer in a container."""
+    return (peer or "-").replace("@docker:", ":")
 
 
 def _any(patterns: str | list[str], text: str) -> bool:

@@ -7,20 +7,20 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from . import driver
 
-__all__ = ["NONSENSE", "PeerCommand", "PeerFault", "PeerProcess", "PeerUnsupported"]
+__all__ = ["LINE_LIMIT", "NONSENSE", "PeerCommand", "PeerFault", "PeerProcess", "PeerUnsupported", "Running"]
 
 #: What no peer can know; the answer must be ``unsupported``.
 NONSENSE = b'{"type":"fhqwhgads","what":"no peer knows this"}\n'
 
-_LINE_LIMIT = 256 * 1024 * 1024
+LINE_LIMIT = 256 * 1024 * 1024
 _STDERR_LINES = 400
 
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
@@ -34,15 +34,83 @@ class PeerUnsupported(Exception):
     """The peer said ``unsupported``."""
 
 
+class Running(Protocol):
+    """A peer that was started, in a process or in a container: what :class:`PeerProcess` needs of it."""
+
+    @property
+    def stdout(self) -> asyncio.StreamReader: ...
+    @property
+    def stderr(self) -> asyncio.StreamReader: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def write(self, line: bytes) -> None: ...
+    def end_input(self) -> None: ...
+    async def wait(self) -> int: ...
+    def signal(self, number: signal.Signals) -> None: ...
+    async def dispose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PeerCommand:
-    """How a peer is started: the name it was asked for by, its dialect, argument list, environment additions."""
+    """How a peer is started: the name it was asked for by, its dialect, argument list, environment additions.
+
+    ``launch`` starts what is no local process.
+    """
 
     name: str
     dialect: str
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     kind: str = "process"
+    launch: Callable[[PeerCommand], Awaitable[Running]] | None = None
+
+
+class _LocalProcess:
+    """A peer as a child process, in a session of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise PeerFault("the peer has no pipes")
+        self._process = process
+        self._stdin = process.stdin
+        self.stdout = process.stdout
+        self.stderr = process.stderr
+
+    @classmethod
+    async def open(cls, command: PeerCommand) -> _LocalProcess:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, **command.env},
+                limit=LINE_LIMIT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise PeerFault(f"cannot start {command.argv[0]}: {error.strerror}") from None
+        return cls(process)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    def write(self, line: bytes) -> None:
+        self._stdin.write(line)
+
+    def end_input(self) -> None:
+        self._stdin.close()
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    async def dispose(self) -> None:
+        """Nothing is left of a process that has ended."""
 
 
 class PeerProcess:
@@ -51,7 +119,7 @@ class PeerProcess:
     def __init__(self, command: PeerCommand, on_answer: Callable[[driver.Answer], None] | None = None) -> None:
         self.command = command
         self._on_answer = on_answer
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Running | None = None
         self._stderr: deque[bytes] = deque(maxlen=_STDERR_LINES)
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: asyncio.Queue[driver.Answer | PeerFault] = asyncio.Queue()
@@ -63,21 +131,10 @@ class PeerProcess:
 
     async def start(self) -> None:
         """Start the process; raises :class:`PeerFault` where it cannot be started."""
-        environment = {**os.environ, **self.command.env}
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.command.argv,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environment,
-                limit=_LINE_LIMIT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise PeerFault(f"cannot start {self.command.argv[0]}: {error.strerror}") from None
+        launch = self.command.launch or _LocalProcess.open
+        self._process = process = await launch(self.command)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._read_answers()), loop.create_task(self._read_stderr())]
+        self._tasks = [loop.create_task(self._read_answers(process)), loop.create_task(self._read_stderr(process))]
 
     @property
     def alive(self) -> bool:
@@ -96,8 +153,7 @@ class PeerProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process and all that it started."""
         if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+            self._process.signal(number)
 
     async def wait_exit(self, seconds: float) -> int | None:
         """Wait for the end of the process; its status, or None where it still runs."""
@@ -115,8 +171,7 @@ class PeerProcess:
         if self.alive:
             with contextlib.suppress(PeerFault):
                 self.send(driver.Bye())
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            self._process.end_input()
             self.signal(signal.SIGCONT)
             if await self.wait_exit(0.5) is None:
                 self.signal(signal.SIGKILL)
@@ -127,6 +182,7 @@ class PeerProcess:
                 await asyncio.gather(*self._tasks, return_exceptions=True)
         for task in self._tasks:
             task.cancel()
+        await self._process.dispose()
 
     # --- speaking -----------------------------------------------------------------------------
 
@@ -136,9 +192,9 @@ class PeerProcess:
 
     def send_raw(self, line: bytes) -> None:
         """Send bytes as they are."""
-        if self._process is None or self._process.stdin is None or not self.alive:
+        if self._process is None or not self.alive:
             raise PeerFault(f"the peer is not running (status {self.status})")
-        self._process.stdin.write(line)
+        self._process.write(line)
 
     async def handshake(self, seconds: float) -> driver.HelloAnswer:
         """The nonsense command, then hello; raises :class:`PeerFault` where either is answered wrongly."""
@@ -186,10 +242,7 @@ class PeerProcess:
 
     # --- listening ----------------------------------------------------------------------------
 
-    async def _read_answers(self) -> None:
-        process = self._process
-        if process is None or process.stdout is None:
-            return
+    async def _read_answers(self, process: Running) -> None:
         while line := await process.stdout.readline():
             self._news.set()
             try:
@@ -212,10 +265,7 @@ class PeerProcess:
         elif self._on_answer is not None:
             self._on_answer(answer)
 
-    async def _read_stderr(self) -> None:
-        process = self._process
-        if process is None or process.stderr is None:
-            return
+    async def _read_stderr(self, process: Running) -> None:
         while chunk := await process.stderr.read(65536):
             self._stderr += chunk.splitlines(keepends=True)
             self._news.set()

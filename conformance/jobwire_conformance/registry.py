@@ -1,6 +1,7 @@
 """Where peers come from: ``python`` · ``perl`` · ``golden`` · ``mutant`` · ``cmd:…``, each with a dialect.
 
 ``python:0.002`` is one dialect, ``perl:*`` every dialect that is here, ``perl`` the main one (0.004).
+``perl@docker:0.003`` is the Perl peer in a container.
 ``cmd:node peer.js`` is any program that speaks the driver protocol; ``cmd@0.003:…`` gives it a dialect.
 """
 
@@ -11,8 +12,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from . import containers
 from .facts import DIALECTS
 from .process import PeerCommand
 
@@ -40,31 +43,29 @@ def resolve(name: str) -> list[PeerCommand]:
     if name.startswith("cmd"):
         return [_foreign(name)]
     kind, _, dialect = name.partition(":")
-    makers = {"python": _python, "perl": _perl, "golden": _golden, "mutant": _mutant}
-    if kind not in makers:
+    if kind not in _MAKERS:
         raise UsageFault(
-            f"no peer is named {name!r}: python, perl, golden (each with :dialect or :*), or cmd:<program>"
+            f"no peer is named {name!r}: python, perl, perl@docker, golden (each with :dialect or :*), or cmd:<program>"
         )
     if kind == "mutant":
         return [_mutant(dialect)]
     if dialect == "*":
         return _all(kind)
     dialect = dialect or MAIN
-    if dialect not in DIALECTS and not (kind == "perl" and "+" in dialect):
+    if dialect not in DIALECTS and not (kind.startswith("perl") and "+" in dialect):
         raise UsageFault(f"no dialect is named {dialect!r}: {', '.join(DIALECTS)}")
-    return [makers[kind](dialect)]
+    return [_MAKERS[kind](dialect)]
 
 
 def _all(kind: str) -> list[PeerCommand]:
-    makers = {"python": _python, "perl": _perl, "golden": _golden}
     found = []
     for dialect in DIALECTS:
         try:
-            found.append(makers[kind](dialect))
+            found.append(_MAKERS[kind](dialect))
         except MissingPeer:
             continue
     if not found:
-        makers[kind](MAIN)  # says what is missing
+        _MAKERS[kind](MAIN)  # says what is missing
     return found
 
 
@@ -117,6 +118,13 @@ def _perl(dialect: str) -> PeerCommand:
     )
 
 
+def _perl_in_container(dialect: str) -> PeerCommand:
+    try:
+        return containers.perl_command(dialect, perl_root())
+    except containers.ContainerFault as fault:
+        raise MissingPeer(str(fault)) from None
+
+
 def _installed_perl(perl: str) -> str | None:
     answer = subprocess.run(  # noqa: S603 - the perl found on PATH, a constant program
         [perl, "-MJob::Async::Redis", "-e", "print Job::Async::Redis->VERSION"],
@@ -143,3 +151,12 @@ def _foreign(name: str) -> PeerCommand:
     if not program.strip() or dialect not in DIALECTS or head.partition("@")[0] != "cmd":
         raise UsageFault(f"{name!r} is not of the form cmd:<program> or cmd@<dialect>:<program>")
     return PeerCommand(name=name, dialect=dialect, argv=tuple(shlex.split(program)), kind="cmd")
+
+
+_MAKERS: dict[str, Callable[[str], PeerCommand]] = {
+    "python": _python,
+    "perl": _perl,
+    "perl@docker": _perl_in_container,
+    "golden": _golden,
+    "mutant": _mutant,
+}

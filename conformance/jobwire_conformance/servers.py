@@ -12,9 +12,10 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from .containers import ContainerFault, RedisContainer, redis_images
 from .proxy import Upstream
 from .redis_link import RedisLink
 
@@ -48,12 +49,11 @@ class Server:
     launched: _Launched | None = None
     origin: str = ""
     version: str = ""
-    on_close: Callable[[], None] | None = None
 
     @property
     def own(self) -> bool:
         """Whether it is ours alone: it may be emptied."""
-        return self.launched is not None or self.on_close is not None
+        return self.launched is not None
 
     @property
     def breakable(self) -> bool:
@@ -83,8 +83,6 @@ class Server:
         """The end of the slot."""
         if self.launched is not None:
             await asyncio.to_thread(self.launched.stop)
-        if self.on_close is not None:
-            await asyncio.to_thread(self.on_close)
 
 
 Factory = Callable[[], "contextlib.AbstractAsyncContextManager[Server]"]
@@ -100,14 +98,14 @@ class Environment:
 
 
 def make_factory(redis: str | None) -> Environment:
-    """From ``--redis``: a URL, ``docker:<image>``, ``local``, ``embedded``, a path, or None (a local or embedded one).
+    """From ``--redis``: a URL, ``docker[:image]``, ``local``, ``embedded``, a path, or None (a local or embedded one).
 
     Raises :class:`EnvironmentFault` where there is none.
     """
     if redis is not None and "://" in redis:
         return Environment(lambda: _given(redis), shared=True, origin="url")
-    if redis is not None and redis.startswith("docker:"):
-        image = redis.removeprefix("docker:")
+    if redis is not None and (redis == "docker" or redis.startswith("docker:")):
+        image = redis.partition(":")[2] or redis_images()[0]
         return Environment(lambda: _container(image), shared=False, origin=f"container {image}")
     binary = _binary(redis)
     return Environment(lambda: _local(binary), shared=False, origin=binary)
@@ -173,26 +171,15 @@ async def _given(url: str) -> AsyncIterator[Server]:
 @contextlib.asynccontextmanager
 async def _container(image: str) -> AsyncIterator[Server]:
     try:
-        container = await asyncio.to_thread(_start_container, image)
-    except Exception as error:
-        raise EnvironmentFault(f"no container of {image}: {error}") from None
-    port = int(container.get_exposed_port(6379))
-    server = Server(Upstream(host=container.get_container_host_ip(), port=port), origin=image, on_close=container.stop)
+        launched = await asyncio.to_thread(RedisContainer, image)
+    except ContainerFault as fault:
+        raise EnvironmentFault(str(fault)) from None
+    server = Server(Upstream(host=launched.host, port=launched.port), launched=launched, origin=image)
     try:
         server.version = await _version(server)
         yield server
     finally:
         await server.close()
-
-
-def _start_container(image: str) -> Any:
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.waiting_utils import wait_for_logs
-
-    container = DockerContainer(image).with_exposed_ports(6379)
-    container.start()
-    wait_for_logs(container, "Ready to accept connections", timeout=30)
-    return container
 
 
 async def _version(server: Server) -> str:
