@@ -77,6 +77,13 @@ def fields_of(words: Sequence[bytes]) -> list[tuple[str, str]]:
     return [field_text(*pair) for pair in sorted(pairs, key=lambda pair: (pair[0].startswith(b"_"), pair[0]))]
 
 
+def outcome_of(given: Sequence[bytes]) -> list[tuple[str, str]]:
+    """What the script that completes a job writes: named fields, or values whose order says what they are."""
+    if b"result" in given[::2]:
+        return fields_of(given)
+    return [field_text(*pair) for pair in zip((b"result", b"_started", b"_processed"), given, strict=False)]
+
+
 def command_step(event: Event) -> Step | None:
     """A command as a step; None for one whose reply tells more."""
     name, *words = event.command
@@ -84,7 +91,9 @@ def command_step(event: Event) -> Step | None:
         case b"HMSET":
             return Step(event, "HMSET", short(words[0]), fields_of(words[1:]))
         case b"EVALSHA" if words[0] == COMPLETE.sha:
-            return Step(event, "EVALSHA", "in one step: LREM own list, HMSET job, PUBLISH", fields_of(words[6:]))
+            written = zip((b"result", b"_started", b"_processed"), words[6:], strict=False)
+            fields = [field_text(*pair) for pair in written]
+            return Step(event, "EVALSHA", "in one step: LREM own list, HSET job, PUBLISH", fields)
         case b"HGETALL" | b"HMGET":
             return None
         case other:
