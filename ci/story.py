@@ -91,9 +91,7 @@ def command_step(event: Event) -> Step | None:
         case b"HMSET":
             return Step(event, "HMSET", short(words[0]), fields_of(words[1:]))
         case b"EVALSHA" if words[0] == COMPLETE.sha:
-            written = zip((b"result", b"_started", b"_processed"), words[6:], strict=False)
-            fields = [field_text(*pair) for pair in written]
-            return Step(event, "EVALSHA", "in one step: LREM own list, HSET job, PUBLISH", fields)
+            return Step(event, "EVALSHA", "in one step: LREM own list, HSET job, PUBLISH", outcome_of(words[6:]))
         case b"HGETALL" | b"HMGET":
             return None
         case other:
