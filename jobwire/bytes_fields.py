@@ -16,16 +16,13 @@ __all__ = ["bytes_restorer"]
 _Restore = Callable[[Any], Any]
 
 
-def bytes_restorer(wanted: Any) -> _Restore:
-    """A function that turns ``str`` into UTF-8 ``bytes`` at each place where ``wanted`` has ``bytes`` and not ``str``.
+def bytes_restorer(wanted: Any) -> _Restore | None:
+    """A function that turns ``str`` into UTF-8 ``bytes`` at each place where ``wanted`` has ``bytes`` and not ``str``;
+    None where there is no such place.
 
     Raises ``TypeError`` for a type that msgspec does not support.
     """
-    return _restorer(mi.type_info(wanted), {}) or _as_is
-
-
-def _as_is(value: Any) -> Any:
-    return value
+    return _restorer(mi.type_info(wanted), {})
 
 
 def _to_bytes(value: Any) -> Any:

@@ -34,7 +34,7 @@ from jobwire.errors import (
     printable,
 )
 from jobwire.handles import JobHandle, Pending
-from jobwire.tracing import Trace, TraceEvent
+from jobwire.tracing import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import HashMode, Mode, Result, Success
 from jobwire.wire.inspection import JobState, read_state
@@ -135,9 +135,10 @@ class Collector:
 
     def submit(self, pending: JobHandle[Any]) -> None:
         """Send a submission, or keep it until there is a connection. Raises ``EncodeError``; nothing is kept then."""
-        self._push(pending)
         if self._aftermath is not None:
+            # First, so that what is still to be deleted of an earlier job of this ID goes before it.
             self._aftermath.wanted_again(pending.job_id)
+        self._push(pending)
         self._expect(pending)
 
     def attach(self, pending: JobHandle[Any]) -> None:
@@ -378,12 +379,8 @@ class Collector:
                 await asyncio.sleep(0)
 
     def _tell(self, event: Any, job_id: bytes, detail: str) -> None:
-        if self._trace is None:
-            return
-        try:
-            self._trace(TraceEvent(event, "client", readable(job_id), time.time(), detail))
-        except Exception:
-            self._log.exception("the trace hook raised")
+        if self._trace is not None:
+            tell(self._trace, TraceEvent(event, "client", readable(job_id), time.time(), detail), self._log)
 
 
 def _end_event(error: JobwireError | None) -> str:

@@ -113,10 +113,12 @@ def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
     except TypeError as error:
         raise ConfigError(f"the handler {name} cannot be given a {wanted!r}: {error}") from None
     convert = msgspec.convert
+    kinds = (bytes,)
 
     def prepare(job: Job) -> Any:
+        data = job.data if restore is None else restore(job.data)
         try:
-            return convert(restore(job.data), wanted, strict=False, builtin_types=(bytes,), str_keys=True)
+            return convert(data, wanted, strict=False, builtin_types=kinds, str_keys=True)
         except msgspec.ValidationError as error:
             raise JobDecodeError(f"the parameters do not fit {kind}: {error}", key=job.id) from None
 

@@ -64,32 +64,31 @@ class Intake(ABC):
         if self._pause is not None:
             self._pause.cancel()
 
-    def _read(self, outcome: Replies | TransportError, queues: Sequence[bytes]) -> list[Taken] | None:
-        """The entries that came; None where popping has to pause, or has ended with the connection."""
+    def _read(self, outcome: Replies | TransportError, queues: Sequence[bytes]) -> int | None:
+        """How many entries came; None where popping has to pause, or has ended with the connection."""
         if isinstance(outcome, TransportError):
             return None
-        found: list[Taken] = []
+        found = 0
         trouble: Exception | None = None
-        for reply in outcome:
+        # What comes while stopping is given back: the youngest first, so that the oldest is taken next.
+        for reply in reversed(outcome) if self._stopping else outcome:
             try:
                 taken = self._mode.taken(reply, queues)
             except (TransportError, DecodeError) as error:
                 trouble = error
                 continue
             if taken is not None:
-                found.append(taken)
-        # What comes while stopping is given back: the youngest first, so that the oldest is taken next.
-        for taken in reversed(found) if self._stopping else found:
-            self._on_taken(taken)
-        if trouble is not None:
-            # A queue key of the wrong type, a server that is loading: ask again, ever less often, until it is mended.
-            delay = self._backoff.next()
-            self._log.error("cannot take jobs from %r: %s; trying again in %.1f s", self._queues, trouble, delay)
-            if not self._stopping:
-                self._pause = self._loop.call_later(delay, self._resume)
-            return None
-        self._backoff.reset()
-        return found
+                found += 1
+                self._on_taken(taken)
+        if trouble is None:
+            self._backoff.reset()
+            return found
+        # A queue key of the wrong type, a server that is loading: ask again, ever less often, until it is mended.
+        delay = self._backoff.next()
+        self._log.error("cannot take jobs from %r: %s; trying again in %.1f s", self._queues, trouble, delay)
+        if not self._stopping:
+            self._pause = self._loop.call_later(delay, self._resume)
+        return None
 
     def _resume(self) -> None:
         self._pause = None
@@ -158,7 +157,7 @@ class SingleIntake(Intake):
                 self._rest(again=False)
             else:
                 # A queue that gave all that was asked for may hold more; the next one has its turn when it is empty.
-                self._more(index if len(found) == count else index + 1)
+                self._more(index if found == count else index + 1)
 
         self._connection.send((self._mode.take_now(queue),) * count, got)
 

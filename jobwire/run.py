@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from jobwire.errors import TransportError
 from jobwire.transport import Replies
 from jobwire.wire import Command, Failure, Job, Result, Taken
 from jobwire.wire.lifecycle import Event
 
-__all__ = ["ENDS", "Phase", "Run", "ignore", "with_replies"]
+if TYPE_CHECKING:
+    from jobwire.runs import Runs
+
+__all__ = ["ENDS", "FailurePolicy", "Phase", "Run", "ignore", "with_replies"]
 
 Phase: TypeAlias = Literal["loading", "running", "completing", "failing", "waiting", "dropping"]
 
@@ -29,6 +32,12 @@ ENDS: Mapping[str, Event] = MappingProxyType(
 """The event of the life cycle for each way in which an entry ends without a result."""
 
 
+class FailurePolicy(Protocol):
+    """What becomes of a job whose handler failed; called in the job's task."""
+
+    async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None: ...
+
+
 class Run:
     """``phase`` says what is done again after a connection was lost in the middle of it."""
 
@@ -42,6 +51,7 @@ class Run:
         "phase",
         "result",
         "sent",
+        "start_said",
         "started",
         "taken",
         "task",
@@ -53,6 +63,8 @@ class Run:
         self.phase: Phase = "loading"
         self.job: Job | None = None
         self.started = 0.0
+        # True once Redis was told that the handler has begun.
+        self.start_said = False
         self.task: asyncio.Task[None] | None = None
         self.result: Result | None = None
         self.failure: Failure | None = None
@@ -65,7 +77,7 @@ class Run:
 
     @property
     def outcome(self) -> Literal["failed", "done"]:
-        return "failed" if isinstance(self.result, Failure) else "done"
+        return "failed" if type(self.result) is Failure else "done"
 
 
 def ignore(replies: Replies) -> None:

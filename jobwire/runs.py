@@ -10,13 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.execution import cancelled_from_outside, execute, failure_of
 from jobwire.handlers import Handler, enter
-from jobwire.run import ENDS, Run, ignore, with_replies
-from jobwire.tracing import Trace, TraceEvent
+from jobwire.run import ENDS, FailurePolicy, Run, ignore, with_replies
+from jobwire.tracing import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, HashMode, Job, Mode, Result, Success, Taken
 from jobwire.wire.commands import first_error
@@ -26,12 +26,6 @@ from jobwire.wire.text import Text, readable
 __all__ = ["FailurePolicy", "Run", "Runs"]
 
 _RETRY_AFTER = 1.0
-
-
-class FailurePolicy(Protocol):
-    """What becomes of a job whose handler failed; called in the job's task."""
-
-    async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None: ...
 
 
 class Runs:
@@ -146,9 +140,9 @@ class Runs:
             return
         run = Run(key, taken)
         self.active[key] = run
-        if self.hashes is not None:
+        if self._trace is not None and self.hashes is not None:
             self._tell("take", run)
-        if self.draining:
+        if self._draining.is_set():
             self.drop(run, self.mode.give_back(taken), "returned")
         else:
             self._load(run)
@@ -182,7 +176,7 @@ class Runs:
             self.reject(run, error)
             return
         run.job = job
-        if self.hashes is None:
+        if self._trace is not None and self.hashes is None:
             self._tell("take", run)
         if job is None:
             self._vanished(run)
@@ -217,12 +211,23 @@ class Runs:
     def _start(self, run: Run, job: Job) -> None:
         run.phase = "running"
         run.started = time.time()
+        loop = asyncio.get_running_loop()
         # The task first: what a handler that does not wait gives back then leaves in the same write.
-        run.task = asyncio.get_running_loop().create_task(self._execute(run, job))
-        commands = self.mode.start(job, run.taken, at=run.started)
-        if commands and self._commands is not None:
-            self._commands.send(commands)
-        self._tell("start", run)
+        run.task = loop.create_task(self._execute(run, job))
+        if self.mode.completion_says_start:
+            # After the first step of the task: where the handler is done by then, its completion says all.
+            loop.call_soon(self._say_start, run, job)
+        else:
+            self._say_start(run, job)
+        if self._trace is not None:
+            self._tell("start", run)
+
+    def _say_start(self, run: Run, job: Job) -> None:
+        if run.phase == "running" and not run.start_said:
+            run.start_said = True
+            commands = self.mode.start(job, run.taken, at=run.started)
+            if commands and self._commands is not None:
+                self._commands.send(commands)
 
     async def _execute(self, run: Run, job: Job) -> None:
         enter(job)
@@ -239,6 +244,7 @@ class Runs:
                     self.drop(run, self.mode.give_back(run.taken), "returned")
                 raise
             if run.phase == "running":
+                self._say_start(run, job)  # its hash stays
                 run.failure = failure_of(error)
                 self.log.warning(
                     "job %s failed: %s: %s", printable(run.taken.entry), run.failure.type, ascii(run.failure.message)
@@ -264,11 +270,12 @@ class Runs:
             return
         if written:
             self.counts[run.outcome] += 1
-            if self.hashes is not None:
-                self._tell("finish", run)
-                if run.job is not None and "_error" in run.job.meta:
-                    self.send((self.hashes.forget_attempts(run.taken),), ignore)
-            self._tell("notify", run)
+            if self.hashes is not None and run.job is not None and "_error" in run.job.meta:
+                self.send((self.hashes.forget_attempts(run.taken),), ignore)
+            if self._trace is not None:
+                if self.hashes is not None:
+                    self._tell("finish", run)
+                self._tell("notify", run)
         else:
             self.counts["given away"] += 1
             self.log.warning(
@@ -407,7 +414,4 @@ class Runs:
             return
         # In mode simple an entry is the whole job; what its ID is shows when it was read.
         name = run.job.id if run.job is not None else readable(run.taken.entry) if self.hashes is not None else ""
-        try:
-            self._trace(TraceEvent(event, "worker", name, time.time(), detail))
-        except Exception:
-            self.log.exception("the trace hook raised")
+        tell(self._trace, TraceEvent(event, "worker", name, time.time(), detail), self.log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -10,7 +11,7 @@ import msgspec
 from jobwire.wire.lifecycle import Event
 from jobwire.wire.text import Text
 
-__all__ = ["Trace", "TraceEvent"]
+__all__ = ["Trace", "TraceEvent", "tell"]
 
 
 class TraceEvent(msgspec.Struct, frozen=True):
@@ -31,3 +32,11 @@ class TraceEvent(msgspec.Struct, frozen=True):
 
 Trace: TypeAlias = Callable[[TraceEvent], object]
 """Called in the event loop, so it must not block; what it raises is logged and otherwise ignored."""
+
+
+def tell(trace: Trace, event: TraceEvent, log: logging.Logger) -> None:
+    """Call the hook; what it raises goes to ``log``."""
+    try:
+        trace(event)
+    except Exception:
+        log.exception("the trace hook raised")

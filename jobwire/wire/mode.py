@@ -49,7 +49,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[Text, Text] = {}
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True):
     """What a worker popped: the pending queue's whole key, and the entry."""
 
     queue: bytes
@@ -162,6 +162,13 @@ class Mode(ABC):
     @abstractmethod
     def read(self, taken: Taken, reply: Reply) -> Job | None:
         """The job; None where its hash is gone. Raises ``DecodeError`` for one that cannot be read."""
+
+    @property
+    def completion_says_start(self) -> bool:
+        """True where ``complete`` writes what ``start`` does as well, so that a job that is done at once needs no
+        ``start``.
+        """
+        return False
 
     @abstractmethod
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:

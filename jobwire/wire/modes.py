@@ -40,7 +40,8 @@ class HashMode(Mode):
             meta=submission.meta,
             nested=self.nested,
         )
-        return self._together((c.hash_set(job_key(submission.id), fields), c.list_push(queue, submission.id)))
+        commands = (c.hash_set(job_key(submission.id), fields), c.list_push(queue, submission.id))
+        return self._together(commands) if self.use_multi else commands
 
     def notice(self, payload: bytes) -> Notice:
         return Notice(payload, None)
@@ -96,9 +97,8 @@ class HashMode(Mode):
         return c.hash_get_all(job_key(taken.entry))
 
     def read(self, taken: Taken, reply: Reply) -> Job | None:
-        key = job_key(taken.entry)
-        fields = c.hash_pairs(reply, key=key)
-        if fields.keys() <= m.MARKS:
+        fields = c.hash_pairs(reply, key=job_key(taken.entry))
+        if m.REPLY_TO not in fields and fields.keys() <= m.MARKS:
             self._check_entry(taken)
             return None
         return decode_job(taken.entry, fields, dialect=self.dialect, strings=self.strings, limits=self.limits)
@@ -164,6 +164,10 @@ class Reliable(HashMode):
     many_queues = False
     moves_jobs = True
 
+    @property
+    def completion_says_start(self) -> bool:
+        return self.own_list
+
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
         return (b"BRPOPLPUSH", queues[0], self.processing, seconds(wait))
 
@@ -178,14 +182,16 @@ class Reliable(HashMode):
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:
         if not job.dialect.timing_fields:
             return ()
-        return (c.hash_set(job_key(taken.entry), {m.STARTED: epoch(at)}),)
+        return ((b"HMSET", job_key(taken.entry), m.STARTED, epoch(at)),)
 
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         if not self.own_list:
             return super().complete(job, taken, result, started=started, at=at)
-        pairs = [item for pair in self._outcome(job, result, at).items() for item in pair]
-        keys = (self.processing, job_key(taken.entry))
-        return (COMPLETE.call(keys, taken.entry, channel(wire_bytes(job.reply_to)), *pairs),)
+        raw = encode_outcome(result, dialect=job.dialect, accept=job.accept)
+        times = (epoch(started), epoch(at)) if job.dialect.timing_fields else ()
+        entry = taken.entry
+        keys = (self.processing, job_key(entry))
+        return (COMPLETE.call(keys, entry, channel(wire_bytes(job.reply_to)), raw, *times),)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         if not self.own_list:

@@ -72,13 +72,8 @@ def encode_result(
     if not known.tagged_results:
         return text
     # What is text anyway, and numbers that JSON has not, stay text.
-    if "V" in accept and not isinstance(value, (str, bytes, bytearray, memoryview)):
-        return _exact(value, text)
-    return b"T" + text
-
-
-def _exact(value: object, text: bytes) -> bytes:
-    """A scalar that is no text: ``V`` where JSON has it, so that it is the same on the other side."""
+    if "V" not in accept or isinstance(value, (str, bytes, bytearray, memoryview)):
+        return b"T" + text
     if type(value) is int:
         return b"V" + text
     if isinstance(value, float) and value - value != 0:

@@ -14,6 +14,8 @@ from jobwire.wire.commands import Command
 
 __all__ = ["BURY", "COMPLETE", "DELETE_GHOST", "FORGET_DUPLICATE", "GIVE_BACK", "REJECT", "WITHDRAW", "Script"]
 
+_COUNTS = (b"0", b"1", b"2", b"3")
+
 
 class Script(msgspec.Struct, frozen=True):
     """A script and its SHA-1, by which Redis knows it once it was loaded."""
@@ -31,7 +33,7 @@ class Script(msgspec.Struct, frozen=True):
 
     def call(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
         """By its SHA-1; answers the error ``NOSCRIPT`` on a server that does not know it (yet, or any more)."""
-        return (b"EVALSHA", self.sha, b"%d" % len(keys), *keys, *args)
+        return (b"EVALSHA", self.sha, _COUNTS[len(keys)], *keys, *args)
 
     def call_whole(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
         """With its source: for rare calls, where loading first is not worth it."""
@@ -39,12 +41,18 @@ class Script(msgspec.Struct, frozen=True):
 
 
 COMPLETE = Script.of("""\
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
-redis.call('HMSET', KEYS[2], unpack(ARGV, 3))
-redis.call('PUBLISH', ARGV[2], ARGV[1])
+local call, job, given = redis.call, KEYS[2], ARGV
+if call('LREM', KEYS[1], -1, given[1]) == 0 then return 0 end
+if given[4] then
+  call('HSET', job, 'result', given[3], '_started', given[4], '_processed', given[5])
+else
+  call('HSET', job, 'result', given[3])
+end
+call('PUBLISH', given[2], given[1])
 return 1
 """)
-"""KEYS own list, job hash; ARGV job ID, channel, field, value … → 1 written and published, 0 given away meanwhile."""
+"""KEYS own list, job hash; ARGV job ID, channel, result, and in dialects that write them when it was started and
+processed → 1 written and published, 0 given away meanwhile. From the tail, where the oldest entry of an own list is."""
 
 GIVE_BACK = Script.of("""\
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end

@@ -277,10 +277,11 @@ def test_completion_from_an_own_list_is_one_script() -> None:
     mode = own()
     assert mode.prepare() == ((b"SCRIPT", b"LOAD", COMPLETE.source),)
     assert Reliable(JOBS).prepare() == ()
-    outcome = (b"_processed", b"2.5", b"result", b"T1")
-    assert mode.complete(job_of(mode), TAKEN, Success(1), started=1.0, at=2.5) == (
-        (b"EVALSHA", COMPLETE.sha, b"2", b"jobs::processing::w1", b"job::j", b"j", b"client::c", *outcome),
-    )
+    call = (b"EVALSHA", COMPLETE.sha, b"2", b"jobs::processing::w1", b"job::j", b"j", b"client::c")
+    completion = mode.complete(job_of(mode), TAKEN, Success(1), started=1.0, at=2.5)
+    assert completion == ((*call, b"T1", b"1", b"2.5"),)
+    old = Reliable(JOBS, processing=OWN, own_list=True, dialect=DIALECTS["0.003"])
+    assert old.complete(job_of(old), TAKEN, Success(1), started=1.0, at=2.5) == ((*call, b"T1"),)
     assert mode.completed([1]) is True
     assert mode.completed([0]) is False
     with pytest.raises(ServerError, match="NOSCRIPT"):
@@ -491,7 +492,7 @@ def test_fenced_completion_on_a_server(run: Any) -> None:
     complete = mode.complete(job_of(mode), TAKEN, Success([1]), started=1.0, at=2.5)
     assert mode.completed(run(*complete)) is True
     assert run((b"HGETALL", b"job::j"), (b"LLEN", OWN)) == [
-        {b"_reply_to": b"c", b"_processed": b"2.5", b"result": b"J[1]"},
+        {b"_reply_to": b"c", b"_started": b"1", b"_processed": b"2.5", b"result": b"J[1]"},
         0,
     ]
 
