@@ -11,7 +11,8 @@ __all__ = ["render"]
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _matrix(report: Report) -> list[str]:

@@ -18,6 +18,8 @@ def _matches(instance: Instance, pattern: str) -> bool:
         return True
     if pattern in instance.case.proves or pattern in instance.case.tags:
         return True
+    if pattern == "golden" and instance.case.golden:
+        return True
     return not any(sign in pattern for sign in "*?[") and pattern in instance.name
 
 

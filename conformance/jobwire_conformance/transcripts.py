@@ -41,7 +41,7 @@ __all__ = [
 FORMAT = 2
 
 
-class Header(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class Header(msgspec.Struct, kw_only=True, frozen=True):
     """What was recorded, from whom, with which versions."""
 
     kind: Literal["transcript"] = "transcript"

@@ -1,0 +1,135 @@
+"""Verdicts, lists of what is expected, selection, and the status of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobwire_conformance.axes import Instance
+from jobwire_conformance.cases import Case, Job
+from jobwire_conformance.expected import ExpectedError, default_lists, load_expected
+from jobwire_conformance.report import VerdictLine
+from jobwire_conformance.runner import settle
+from jobwire_conformance.selection import selected
+from jobwire_conformance.verdicts import GOOD, SIGN, Exit, Verdict, exit_status
+
+
+def instance(case: str = "a/b", client: str = "perl:0.004", worker: str = "python:0.004") -> Instance:
+    about = Case(id=case, title="t", proves=["KEY-1"], source="s", jobs=[Job(result="x")], tags=["odd"])
+    return Instance(about, "reliable", client, worker, "0.004", "0.004")
+
+
+def line(verdict: Verdict) -> VerdictLine:
+    return VerdictLine(
+        case="a/b", title="t", proves=[], source="s", level="must", mode="reliable", verdict=verdict, reason="why"
+    )
+
+
+P, F, E = Verdict.PASS, Verdict.FAIL, Verdict.ERROR
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "missing", "stale", "status"),
+    [
+        ([(P, True)], False, False, Exit.CONFORMANT),
+        ([(verdict, True) for verdict in sorted(GOOD)], False, False, Exit.CONFORMANT),
+        ([(P, True), (F, False)], False, False, Exit.NOT_CONFORMANT),
+        ([(E, True)], False, False, Exit.NOT_CONFORMANT),
+        ([(P, True), (Verdict.UNSUPPORTED, True)], False, False, Exit.NOT_CONFORMANT),
+        ([(P, True), (Verdict.UNSUPPORTED, False)], False, False, Exit.CONFORMANT),
+        ([(P, True)], True, False, Exit.NOT_CONFORMANT),
+        ([], False, False, Exit.NOT_CONFORMANT),
+        ([(P, True)], False, True, Exit.STALE),
+        ([(P, True), (Verdict.UNEXPECTED_PASS, True)], False, False, Exit.STALE),
+        ([(Verdict.UNEXPECTED_PASS, True), (F, True)], False, True, Exit.NOT_CONFORMANT),
+    ],
+)  # fmt: skip
+def test_exit_status(verdicts: list[tuple[Verdict, bool]], missing: bool, stale: bool, status: Exit) -> None:
+    assert exit_status(verdicts, missing=missing, stale=stale) is status
+
+
+def test_every_verdict_has_a_sign_of_its_own() -> None:
+    assert len({SIGN[verdict] for verdict in Verdict}) == len(Verdict)
+    assert Verdict.UNSUPPORTED not in GOOD, "a skip is never a pass"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "list.toml"
+    path.write_text(text)
+    return path
+
+
+KNOWN = """
+[[known-failing]]
+case = "a/*"
+client = ["perl:*", "golden:*"]
+reason = "Perl does not"
+link = "PROTOCOL.md §29"
+"""
+
+
+def test_known_failing_must_fail(tmp_path: Path) -> None:
+    expectations = load_expected([write(tmp_path, KNOWN)])
+    failed = settle(line(F), instance(), expectations)
+    assert failed.verdict is Verdict.KNOWN_FAILING
+    assert failed.reason == "Perl does not (shown by: why)"
+    assert settle(line(P), instance(), expectations).verdict is Verdict.UNEXPECTED_PASS
+    assert settle(line(E), instance(), expectations).verdict is Verdict.ERROR, "an error of the harness proves nothing"
+    assert settle(line(F), instance(client="python:0.004"), expectations).verdict is F
+
+
+def test_an_entry_that_matches_nothing_is_stale(tmp_path: Path) -> None:
+    expectations = load_expected([write(tmp_path, KNOWN)])
+    assert len(expectations.stale()) == 1
+    settle(line(F), instance(), expectations)
+    assert expectations.stale() == []
+
+
+def test_unsupported_and_lenient_lists(tmp_path: Path) -> None:
+    text = '[[unsupported]]\ncase="a/b"\nreason="none"\nlink="x"\n[[lenient]]\ncase="a/b"\nreason="near"\nlink="y"\n'
+    expectations = load_expected([write(tmp_path, text)])
+    left_out = settle(line(Verdict.UNSUPPORTED), instance(), expectations)
+    assert (left_out.verdict, left_out.required) == (Verdict.UNSUPPORTED, False)
+    assert settle(line(P), instance(), expectations).verdict is Verdict.LENIENT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[known-failing]]\ncase='a'\n",
+        "[[of-nobody]]\ncase='a'\n",
+        "[[flaky]\n",
+        "[[flaky]]\ncase='a'\nreason='r'\nlink='l'\nmore=1",
+    ],
+)
+def test_bad_lists(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ExpectedError, match=r"list\.toml"):
+        load_expected([write(tmp_path, text)])
+
+
+def test_the_suites_own_lists_give_reasons() -> None:
+    lists = default_lists()
+    assert lists
+    for _, entry in load_expected(lists).entries:
+        assert len(entry.reason) > 15
+        assert entry.link
+
+
+@pytest.mark.parametrize(
+    ("run", "skip", "chosen"),
+    [
+        ([], [], True),
+        (["a/*"], [], True),
+        (["b/*"], [], False),
+        (["KEY-1"], [], True),
+        (["odd"], [], True),
+        (["perl"], [], True),
+        (["*client=perl*"], [], True),
+        (["a/b"], ["*perl*"], False),
+        ([], ["odd"], False),
+    ],
+)
+def test_selection(run: list[str], skip: list[str], chosen: bool) -> None:
+    assert selected(instance(), run, skip, None) is chosen
+    assert not selected(instance(), run, skip, {"another"})
