@@ -53,11 +53,13 @@ class Journal:
         os.write(self._file, msgspec.json.encode(entry) + b"\n")
 
 
-def read_journal(path: str) -> list[Entry]:
-    """All entries so far; a last line that was not finished is left out."""
+def read_journal(path: str, *, last: int | None = None) -> list[Entry]:
+    """All entries so far, or those of the ``last`` so many bytes; lines that are not whole are left out."""
     with open(path, "rb") as file:
+        begin = 0 if last is None else max(0, file.seek(0, os.SEEK_END) - last)
+        file.seek(begin)
         lines = file.read().split(b"\n")
-    return [msgspec.json.decode(line, type=Entry) for line in lines[:-1]]
+    return [msgspec.json.decode(line, type=Entry) for line in lines[1 if begin else 0 : -1]]
 
 
 async def _sleep(seconds: float) -> None:

@@ -7,8 +7,10 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from . import doctor, terminal
+from . import chaos, doctor, terminal
 from .axes import Profile
 from .cases import CaseError, load_cases
 from .expected import Expectations, ExpectedError, default_lists, load_expected
@@ -62,7 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     broken.add_argument("--redis")
     broken.add_argument("-j", "--jobs", type=int, default=2)
     broken.add_argument("--timeout-factor", type=float, default=1.0)
+    chaos.configure(commands.add_parser("chaos", help="a mixed fleet under kill -9, cuts and restarts", **_long(chaos)))
     return parser
+
+
+def _long(module: ModuleType) -> dict[str, Any]:
+    return {"description": module.__doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _chaos(options: argparse.Namespace, _words: list[str]) -> int:
+    return chaos.main(options)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +174,7 @@ async def _whole_run(request: Request, environment: Environment, expectations: E
     progress = terminal.Progress(len(plan))
     place = last_report()
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_suffix(".part")
+    unfinished = place.with_name(f"conformance-{os.getpid()}.part")
     with unfinished.open("wb") as out:
         report = await run_session(request, peers, plan, environment, expectations, out=out, on_verdict=progress)
     unfinished.replace(place)
@@ -240,4 +251,4 @@ def _mutants(options: argparse.Namespace, _words: list[str]) -> int:
     return Exit.CONFORMANT if rows and all(row.caught for row in rows) else Exit.NOT_CONFORMANT
 
 
-_COMMANDS = {"mutants": _mutants, "run": _run, "list": _list, "render": _render, "doctor": _doctor}
+_COMMANDS = {"chaos": _chaos, "mutants": _mutants, "run": _run, "list": _list, "render": _render, "doctor": _doctor}

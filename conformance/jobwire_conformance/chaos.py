@@ -1,0 +1,360 @@
+"""``jobwire-conformance chaos``: a mixed fleet under kill −9, SIGSTOP, cut connections and restarts of Redis.
+
+It starts a Redis of its own with an append-only file (every write on disk), Python workers in processes of their own
+(every other one through a proxy that cuts connections in mid-frame), Python clients and Perl clients, and accounts for
+every job: submitted = results + failures + what is still in Redis. A job that ran twice must be tied to the crash or
+stop of the worker that had it, or to a submission that a client sent again because its connection was cut.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import redis
+
+from jobwire import Client, JobError, JobwireError, TraceEvent
+from jobwire.testing.server import RedisServer
+
+from .chaos_accounts import Account, Happened, Leftovers, Submitted, render, settle
+from .chaos_fleet import PerlClient, PythonWorkers
+from .chaos_plan import Fault, Kind, Plan, make_plan
+from .chaos_worker import read_journal
+from .process import PeerCommand, PeerFault
+from .proxy import Proxy, Recorder, Upstream
+from .registry import MissingPeer, resolve
+from .transcripts import Event
+from .verdicts import Exit
+
+__all__ = ["Settings", "configure", "main", "run_chaos"]
+
+_OUTSTANDING = 200
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``heartbeat`` and ``ttl`` in seconds; ``perl`` how many of the clients are Perl's."""
+
+    seed: int = 1
+    jobs: int = 20_000
+    kills: int = 200
+    stops: int = 20
+    storms: int = 20
+    restarts: int = 5
+    workers: int = 4
+    slots: int = 8
+    python: int = 2
+    perl: int = 2
+    heartbeat: float = 0.5
+    ttl: float = 2.5
+    patience: float = 120.0
+
+
+class _Forgetful(Recorder):
+    """Nobody reads the traffic of such a run."""
+
+    def add(self, event: Event) -> None:
+        del event
+
+
+class _Run:
+    def __init__(self, settings: Settings, server: RedisServer, folder: Path, perl: PeerCommand | None) -> None:
+        self.settings = settings
+        self.server = server
+        self.book: dict[str, Submitted] = {}
+        self.faults: list[Happened] = []
+        self._perl_command = perl
+        self._perl: list[PerlClient] = []
+        self._python: list[Client] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._proxy = Proxy(Upstream(port=server.port), _Forgetful(), "worker")
+        self._folder = folder
+        self._made = 0
+        self.log: Callable[[str], object] = str
+
+    @property
+    def _raw(self) -> Any:  # redis-py annotates replies with all that they might ever be
+        return redis.Redis(port=self.server.port, protocol=2)
+
+    # -- the fleet
+
+    async def open(self) -> None:
+        settings = self.settings
+        await self._proxy.start()
+        options = {
+            "max_concurrent_jobs": settings.slots,
+            "heartbeat": settings.heartbeat,
+            "heartbeat_ttl": settings.ttl,
+            "max_losses": 50,
+            "reconnect_delay": 0.05,
+        }
+        urls = (self.server.url, f"redis://127.0.0.1:{self._proxy.port}")
+        self.workers = PythonWorkers(urls, self._folder, count=settings.workers, options=options)
+        await self.workers.fill()
+        for number in range(settings.python):
+            client = Client(
+                urls[number % 2],
+                id=f"chaos-python-{number}",
+                timeout=settings.patience,
+                reconnect_delay=0.05,
+                trace=self._trace,
+            )
+            await client.start()
+            self._python.append(client)
+        await self._fill_perl()
+        await self.workers.some_up(2, within=30)
+
+    async def _fill_perl(self) -> None:
+        if self._perl_command is None:
+            return
+        self._perl = [client for client in self._perl if client.usable]
+        while len(self._perl) < self.settings.perl:
+            self._made += 1
+            client = PerlClient(self._perl_command, self.server.url, f"perl-{self._made}", self.book)
+            await client.start()
+            self._perl.append(client)
+
+    async def _end_perl(self) -> None:
+        await asyncio.gather(*[client.end() for client in self._perl])
+        self._perl = []
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._end_perl()
+        for client in self._python:
+            await client.stop()
+        await self.workers.close()
+        await self._proxy.close()
+
+    # -- the work
+
+    async def work(self, plan: Plan) -> None:
+        """Submit everything, do every fault when it is due, and wait for what can still come."""
+        due = list(reversed(plan.faults))
+        for number, (operation, seconds) in enumerate(plan.jobs):
+            while due and due[-1].at <= number:
+                await self._do(due.pop())
+            await self._room()
+            self._submit(number, {"op": operation, "seconds": str(seconds), "value": f"value {number}"})
+            if number % 20 == 0:
+                await asyncio.sleep(0)
+        while due:
+            await self._do(due.pop())
+        await self._settle()
+
+    async def _room(self) -> None:
+        while self._outstanding() >= _OUTSTANDING:  # noqa: ASYNC110 - it is of several clients, some in processes
+            await asyncio.sleep(0.005)
+
+    def _outstanding(self) -> int:
+        return sum(client.outstanding for client in self._python) + sum(client.outstanding for client in self._perl)
+
+    def _submit(self, number: int, data: dict[str, Any]) -> None:
+        clients = len(self._python) + len(self._perl)
+        turn = number % max(1, clients)
+        if turn >= len(self._python) and self._perl[turn - len(self._python)].submit(number, data):
+            return
+        client = self._python[turn % len(self._python)]
+        name = f"python-{number}"
+        job = self.book[name] = Submitted(id=name, client=str(client.id), at=time.time())
+        handle = client.submit(data, id=name)
+        task = asyncio.ensure_future(self._collect(job, handle, data["value"]))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _collect(self, job: Submitted, handle: Awaitable[Any], expected: str) -> None:
+        try:
+            value = await handle
+        except JobError as error:
+            # Whether such a job is lost is for Redis to say.
+            job.outcome = "" if type(error).__name__ in ("JobTimeout", "JobLost") else type(error).__name__
+            self.log(f"{job.id}: {error}")
+        except JobwireError as error:
+            self.log(f"{job.id}: {error}")
+        else:
+            job.outcome = "result" if value == expected else "wrong result"
+
+    def _trace(self, event: TraceEvent) -> None:
+        job = self.book.get(str(event.job_id))
+        if job is not None and event.event == "push":
+            job.resent, job.acknowledged = job.acknowledged, True
+
+    async def _settle(self) -> None:
+        """Until everything is answered and every list is empty; jobs whose clients are gone are done as well."""
+        end = time.monotonic() + self.settings.patience
+        while time.monotonic() < end:
+            await self.workers.some_up(min(2, self.settings.workers), within=60)
+            raw = self._raw
+            waiting = sum(raw.llen(key) for key in raw.keys("jobs::p*"))
+            if not waiting and not self._outstanding():
+                return
+            await asyncio.sleep(0.2)
+        self.log("not everything was answered in time")
+
+    # -- the faults
+
+    async def _do(self, fault: Fault) -> None:
+        self.log(f"{time.time():.2f} after {fault.at} jobs: {fault.kind} {fault.seconds or ''}")
+        await {"kill": self._kill, "stop": self._stop, "storm": self._storm, "restart": self._restart}[fault.kind](
+            fault
+        )
+
+    def _in_hand(self, pid: int) -> int:
+        # The end of the journal is enough: nobody has hundreds of jobs in hand.
+        ends: dict[str, bool] = {}
+        for entry in read_journal(str(self.workers.journal), last=200_000):
+            if entry.pid == pid:
+                ends[entry.job] = entry.what == "begin"
+        return sum(ends.values())
+
+    async def _kill(self, fault: Fault) -> None:
+        up = await self.workers.some_up(min(2, self.settings.workers), within=60)
+        victim = up[int(fault.choice * len(up))]
+        at = time.time()
+        await victim.end(signal.SIGKILL)
+        pid = victim.process.pid
+        self.faults.append(Happened(kind="kill", at=at, until=at, pid=pid, under_way=self._in_hand(pid)))
+        await self.workers.fill()
+
+    async def _stop(self, fault: Fault) -> None:
+        up = await self.workers.some_up(min(2, self.settings.workers), within=60)
+        victim = up[int(fault.choice * len(up))]
+        victim.process.send_signal(signal.SIGSTOP)
+        victim.stopped = True
+        pid, at = victim.process.pid, time.time()
+        # What it had when it was stopped may be run by others until it has been refused what it still holds.
+        ended = Happened(kind="stop", at=at, until=at + fault.seconds + 5, pid=pid, under_way=self._in_hand(pid))
+        self.faults.append(ended)
+
+        async def go_on() -> None:
+            await asyncio.sleep(fault.seconds)
+            victim.stopped = False
+            if victim.alive:
+                victim.process.send_signal(signal.SIGCONT)
+
+        task = asyncio.ensure_future(go_on())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _storm(self, fault: Fault) -> None:
+        """Cut everything: by the proxy, and by the server itself."""
+        under_way, at = self._outstanding(), time.time()
+        for _ in range(1 + int(fault.choice * 5)):
+            self._proxy.cut()
+            raw = self._raw
+            for connection in raw.client_list():
+                if connection["name"]:
+                    raw.client_kill_filter(_id=connection["id"])
+            if fault.choice > 0.5:
+                for connection in raw.client_list():
+                    raw.client_kill_filter(_id=connection["id"], skipme=True)
+            await asyncio.sleep(0.03)
+        self.faults.append(Happened(kind="storm", at=at, until=time.time(), under_way=under_way))
+        if fault.choice > 0.5:
+            await self._end_perl()
+            await self._fill_perl()
+
+    async def _restart(self, fault: Fault) -> None:
+        under_way, at = self._outstanding(), time.time()
+        if fault.choice > 0.5:
+            await asyncio.to_thread(self.server.kill)
+            await asyncio.sleep(fault.seconds)
+        await asyncio.to_thread(self.server.restart)
+        self.faults.append(Happened(kind="restart", at=at, until=time.time(), under_way=under_way))
+        await self._end_perl()
+        await self._fill_perl()
+
+    # -- the end
+
+    def leftovers(self) -> Leftovers:
+        raw = self._raw
+        keys = [key.decode("utf-8", "replace") for key in raw.keys("*")]
+        lists = {
+            key: [entry.decode("utf-8", "replace") for entry in raw.lrange(key, 0, -1)]
+            for key in keys
+            if raw.type(key) == b"list"
+        }
+        hashes = {key[5:]: bool(raw.hexists(key, "result")) for key in keys if key.startswith("job::")}
+        return Leftovers(hashes=hashes, lists=lists)
+
+
+async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None = None) -> Account:
+    """One run. Raises ``MissingPeer`` where Perl clients are wanted and cannot be had, ``PeerFault``."""
+    perl = resolve("perl")[0] if settings.perl else None
+    counts: dict[Kind, int] = {
+        "kill": settings.kills,
+        "stop": settings.stops,
+        "storm": settings.storms,
+        "restart": settings.restarts,
+    }
+    plan = make_plan(seed=settings.seed, jobs=settings.jobs, counts=counts, ttl=settings.ttl)
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="jobwire-chaos-") as folder,
+        RedisServer(appendonly=True, config=["appendfsync always"]) as server,
+    ):
+        run = _Run(settings, server, Path(folder), perl)
+        run.log = log or run.log
+        try:
+            await run.open()
+            await run.work(plan)
+        finally:
+            await run.close()
+        jobs = [job for job in run.book.values() if job.acknowledged or job.outcome]
+        account = settle(plan.seed, jobs, read_journal(str(run.workers.journal)), run.faults, run.leftovers())
+        account.settings = {
+            "server": f"{server.binary.name} {server.version}",
+            "workers": settings.workers,
+            "clients": f"{settings.python} Python + {settings.perl} Perl",
+            "heartbeat": f"{settings.heartbeat:g} s",
+            "ttl": f"{settings.ttl:g} s",
+        }
+    account.seconds = time.monotonic() - began
+    return account
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    about = {
+        "seed": "settles what is done, and when",
+        "jobs": "jobs in all",
+        "kills": "kill -9 of a worker",
+        "stops": "SIGSTOP of a worker, for shorter or longer than the heartbeat",
+        "storms": "all connections cut",
+        "restarts": "restarts of Redis, in order or killed",
+        "workers": "worker processes",
+        "slots": "jobs at a time for each",
+        "python": "Python clients",
+        "perl": "Perl clients",
+        "heartbeat": "seconds between signs of life",
+        "ttl": "seconds until a worker without them is dead",
+        "patience": "seconds that a client waits for a result",
+    }
+    defaults = Settings()
+    for name, words in about.items():
+        default = getattr(defaults, name)
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{words} ({default:g})")
+    parser.add_argument("--json", action="store_true", help="print the accounts as JSON")
+    parser.add_argument("--verbose", action="store_true", help="say every fault on stderr")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run, print the table; 0 where nothing was lost and everything that ran twice is accounted for."""
+    settings = Settings(**{name: getattr(options, name) for name in Settings.__struct_fields__})
+    say = (lambda line: sys.stderr.write(line + "\n")) if options.verbose else None
+    try:
+        account = asyncio.run(run_chaos(settings, log=say))
+    except (MissingPeer, PeerFault, TimeoutError) as fault:
+        sys.stderr.write(f"jobwire-conformance chaos: {fault}\n")
+        return Exit.ENVIRONMENT
+    sys.stdout.write(msgspec.json.encode(account).decode() + "\n" if options.json else render(account))
+    return Exit.CONFORMANT if account.ok else Exit.NOT_CONFORMANT

@@ -1,0 +1,211 @@
+"""The accounts of a chaos run: what became of every job, and who ran it how often, and why more than once."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from .chaos_plan import FAULTS, Kind
+from .chaos_worker import Entry
+
+__all__ = ["Account", "Happened", "Leftovers", "Submitted", "render", "settle"]
+
+
+class Submitted(msgspec.Struct, kw_only=True):
+    """One job as its client knows it. ``outcome``: ``result``, ``wrong result``, the name of an error, or empty."""
+
+    id: str
+    client: str
+    at: float
+    acknowledged: bool = False
+    resent: bool = False
+    outcome: str = ""
+    client_died: bool = False
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault as it was done. ``pid`` of the victim, where it had one; ``until`` when it was over."""
+
+    kind: Kind
+    at: float
+    until: float
+    pid: int = 0
+    under_way: int = 0
+
+
+class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in Redis at the end: the hashes with whether they hold a result, and the lists."""
+
+    hashes: Mapping[str, bool]
+    lists: Mapping[str, Sequence[str]]
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """The result of a run; ``ok`` is the promise."""
+
+    seed: int
+    jobs: int = 0
+    outcomes: dict[str, int] = {}
+    lost: list[str] = []
+    wrong: int = 0
+    twice: dict[str, int] = {}
+    unexplained: list[str] = []
+    swept_alive: int = 0
+    rows: list[dict[str, Any]] = []
+    recovery_times: list[float] = []
+    stray_hashes: int = 0
+    settings: dict[str, Any] = {}
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return not self.lost and not self.wrong and not self.unexplained and not self.swept_alive
+
+
+def settle(
+    seed: int, jobs: Sequence[Submitted], journal: Iterable[Entry], faults: Sequence[Happened], left: Leftovers
+) -> Account:
+    """Add it all up."""
+    account = Account(seed=seed, jobs=len(jobs))
+    listed = {job: name for name, entries in left.lists.items() for job in entries}
+    outcomes: Counter[str] = Counter()
+    runs: dict[str, list[Entry]] = defaultdict(list)
+    ended: set[tuple[str, int]] = set()
+    for entry in journal:
+        if entry.what == "begin":
+            runs[entry.job].append(entry)
+        elif entry.what == "end":
+            ended.add((entry.job, entry.pid))
+    for job in jobs:
+        place = _outcome(job, left, listed, ran=any((job.id, run.pid) in ended for run in runs[job.id]))
+        outcomes[place] += 1
+        if place == "lost":
+            account.lost.append(job.id)
+    account.outcomes = dict(outcomes)
+    account.wrong = outcomes["wrong result"]
+    known = {job.id for job in jobs}
+    account.stray_hashes = sum(1 for job in left.hashes if job not in known)
+    _explain(account, jobs, runs, faults)
+    account.recovery_times = _recovery_times(runs, ended, faults)
+    for kind in FAULTS:
+        done = [fault for fault in faults if fault.kind == kind]
+        account.rows.append(
+            {
+                "fault": kind,
+                "times": len(done),
+                "jobs under way": sum(fault.under_way for fault in done),
+                "lost": 0 if not account.lost else len(account.lost),
+                "run twice": account.twice.get(kind, 0),
+            }
+        )
+    return account
+
+
+def _outcome(job: Submitted, left: Leftovers, listed: Mapping[str, str], *, ran: bool) -> str:
+    if job.outcome:
+        return job.outcome
+    if left.hashes.get(job.id):
+        return "result in Redis, its client is gone"
+    if job.id in listed and job.id in left.hashes:
+        return f"in Redis: {listed[job.id]}"
+    if not job.acknowledged:
+        return "never acknowledged to its client"
+    # A Perl client deletes the hash before it tells us; one that we end in between cannot tell.
+    return "collected by a client that was then ended" if job.client_died and ran else "lost"
+
+
+def _explain(
+    account: Account, jobs: Sequence[Submitted], runs: Mapping[str, list[Entry]], faults: Sequence[Happened]
+) -> None:
+    """Tie every run beyond the first to what took the job from the run before it."""
+    resent = {job.id for job in jobs if job.resent}
+    twice: Counter[str] = Counter()
+    for job, entries in runs.items():
+        for before, again in pairwise(entries):
+            cause = _cause(before, again, faults)
+            if cause is None and job in resent:
+                cause = "resent"
+            if cause is None:
+                account.unexplained.append(
+                    f"{job}: {before.worker} at {before.at:.2f}, {again.worker} at {again.at:.2f}"
+                )
+                account.swept_alive += before.pid != again.pid
+            else:
+                twice[cause] += 1
+    account.twice = dict(twice)
+
+
+def _cause(before: Entry, again: Entry, faults: Sequence[Happened]) -> str | None:
+    victims = [
+        fault for fault in faults if fault.pid == before.pid and before.at <= fault.until and fault.at <= again.at
+    ]
+    for kind in ("kill", "stop"):
+        if any(fault.kind == kind for fault in victims):
+            return kind
+    return None
+
+
+def _recovery_times(
+    runs: Mapping[str, list[Entry]], ended: set[tuple[str, int]], faults: Sequence[Happened]
+) -> list[float]:
+    """For each kill −9 whose victim had jobs in hand: how long until the last of them was begun again.
+
+    Kills near a restart are left out: then it is not the heartbeat alone that is measured.
+    """
+    restarts = [fault for fault in faults if fault.kind == "restart"]
+    found = []
+    for fault in faults:
+        if fault.kind != "kill" or any(other.until + 10 > fault.at > other.at - 10 for other in restarts):
+            continue
+        waits = [
+            again.at - fault.at
+            for job, entries in runs.items()
+            for before, again in pairwise(entries)
+            if before.pid == fault.pid and (job, before.pid) not in ended and again.at > fault.at
+        ]
+        if waits:
+            found.append(round(max(waits), 3))
+    return sorted(found)
+
+
+_WORDS: dict[str, str] = {
+    "kill": "kill -9 of a worker",
+    "stop": "SIGSTOP, SIGCONT of a worker",
+    "storm": "all connections cut",
+    "restart": "Redis restarted",
+    "resent": "submission sent again after a cut",
+}
+
+
+def render(account: Account) -> str:
+    """The table, for a terminal."""
+    lines = [f"seed {account.seed}: {account.jobs} jobs, {account.seconds:.0f} s; {_settings(account)}", ""]
+    lines.append(f"{'fault':<34}{'times':>7}{'jobs under way':>16}{'lost':>7}{'run twice':>11}")
+    for row in account.rows:
+        times, under_way, lost, twice = (row[name] for name in ("times", "jobs under way", "lost", "run twice"))
+        lines.append(f"{_WORDS[row['fault']]:<34}{times:>7}{under_way:>16}{lost:>7}{twice:>11}")
+    others = {cause: count for cause, count in account.twice.items() if cause not in FAULTS}
+    lines += [f"{_WORDS.get(cause, cause):<34}{'':>7}{'':>16}{'':>7}{count:>11}" for cause, count in others.items()]
+    lines.append(f"{'without a cause':<34}{'':>7}{'':>16}{'':>7}{len(account.unexplained):>11}")
+    lines += ["", "what became of the jobs"]
+    lines += [f"  {count:>8}  {name}" for name, count in sorted(account.outcomes.items(), key=lambda item: -item[1])]
+    lines.append(f"  {sum(account.outcomes.values()):>8}  in all")
+    times = account.recovery_times
+    if times:
+        middle = times[len(times) // 2]
+        lines.append(
+            f"run again after a kill -9: median {middle:.2f} s, longest {times[-1]:.2f} s ({len(times)} kills)"
+        )
+    lines.append(
+        f"live work swept: {account.swept_alive}; hashes of submissions that nobody knows: {account.stray_hashes}"
+    )
+    lines.append("nothing lost" if account.ok else f"NOT OK: lost {account.lost[:5]}, twice {account.unexplained[:5]}")
+    return "\n".join(lines) + "\n"
+
+
+def _settings(account: Account) -> str:
+    return ", ".join(f"{name} {value}" for name, value in account.settings.items())
