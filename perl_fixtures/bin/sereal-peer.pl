@@ -225,8 +225,8 @@ my %command = (
         my $decoder  = Sereal::Decoder->new({});
         my $value    = $decoder->decode($document);
         return {
-            decode => timed($request->{times}, sub { $decoder->decode($document) }),
-            encode => timed($request->{times}, sub { $encoder->encode($value) }),
+            decode => timed($request->{times}, sub { my $got = $decoder->decode($document) }),
+            encode => timed($request->{times}, sub { my $got = $encoder->encode($value) }),
             bytes  => length $encoder->encode($value),
         };
     },

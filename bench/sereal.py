@@ -1,0 +1,152 @@
+"""Sereal in Python (plain and compiled) beside Perl's XS codec, the standard library's json and msgspec.
+
+    python bench/sereal.py            a table, times of one call and ratios to json
+    python bench/sereal.py --profile  where plain Python spends its time
+
+Every line reads or writes the same value. Perl is left out, with a word, where it has no Sereal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import platform
+import pstats
+import sys
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sereal"))
+
+import sereal_peer
+
+from jobwire.sereal import accelerator, dumps, loads
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for level in range(levels):
+        value = [value, level]
+    return value
+
+
+VALUES: dict[str, Any] = {
+    "small job": {
+        "_reply_to": "a1b2c3d4-e5f6-7890-abcd-ef0123456789",
+        "params": {"name": "reverse", "args": ["please", 1, 2.5, None, True], "count": 17},
+    },
+    "100 records": [
+        {
+            "id": number,
+            "name": f"user {number}",
+            "email": f"user{number}@example.com",
+            "active": number % 2 == 0,
+            "score": number * 1.1,
+            "tags": ["a", "b", "c"],
+        }
+        for number in range(100)
+    ],
+    "long strings": ["x" * 10_000, "é" * 5_000] * 5,
+    "deep nesting": deep(200),
+}
+
+
+def best(work: Callable[[], object]) -> float:
+    """Seconds of one call: the best of seven rounds of about 50 ms."""
+    timer = timeit.Timer(work)
+    number, took = timer.autorange()
+    number = max(1, int(number * 0.05 / took))
+    return min(timer.repeat(7, number)) / number
+
+
+def both(value: Any, document: bytes) -> tuple[float, float]:
+    return best(lambda: loads(document)), best(lambda: dumps(value))
+
+
+def perl_times(peer: sereal_peer.SerealPeer | None, document: bytes, guess: float) -> tuple[float, float] | None:
+    if peer is None:
+        return None
+    times = max(5, int(0.1 / guess))
+    found = peer.ask(cmd="time", document=document.hex(), times=times, options={"protocol_version": 3})
+    return found["decode"] / times, found["encode"] / times
+
+
+def rows(peer: sereal_peer.SerealPeer | None) -> dict[str, dict[str, tuple[float, float] | None]]:
+    table: dict[str, dict[str, tuple[float, float] | None]] = {}
+    for name, value in VALUES.items():
+        text, document, packed = json.dumps(value), dumps(value), msgspec.json.encode(value)
+        line: dict[str, tuple[float, float] | None] = {}
+        line["json"] = best(lambda t=text: json.loads(t)), best(lambda v=value: json.dumps(v))
+        line["msgspec"] = (
+            best(lambda p=packed: msgspec.json.decode(p)),
+            best(lambda v=value: msgspec.json.encode(v)),
+        )
+        accelerator.turn_off()
+        line["plain Python"] = both(value, document)
+        accelerator.turn_on()
+        line["compiled"] = both(value, document) if accelerator.available() else None
+        line["Perl XS"] = perl_times(peer, document, line["json"][0])
+        table[name] = line
+    return table
+
+
+def show(table: dict[str, dict[str, tuple[float, float] | None]]) -> None:
+    print(f"Python {platform.python_version()}, {platform.machine()}; µs a call, in brackets the ratio to json\n")
+    for index, what in enumerate(("decode", "encode")):
+        names = list(next(iter(table.values())))
+        print(f"| {what} | " + " | ".join(names) + " |")
+        print("|---|" + "---:|" * len(names))
+        for name, line in table.items():
+            base = line["json"]
+            cells = []
+            for codec in names:
+                times = line[codec]
+                cells.append("–" if times is None or base is None else cell(times[index], base[index]))
+            print(f"| {name} | " + " | ".join(cells) + " |")
+        print()
+
+
+def cell(seconds: float, base: float) -> str:
+    return f"{seconds * 1e6:.1f} ({seconds / base:.2f})"
+
+
+def profile() -> None:
+    accelerator.turn_off()
+    value = VALUES["100 records"]
+    document = dumps(value)
+    for what, work in (("decode", lambda: loads(document)), ("encode", lambda: dumps(value))):
+        print(f"== {what}, 100 records, plain Python")
+        profiler = cProfile.Profile()
+        profiler.enable()
+        for _ in range(100):
+            work()
+        profiler.disable()
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", action="store_true")
+    if parser.parse_args().profile:
+        profile()
+        return
+    reason = sereal_peer.missing()
+    if reason is not None:
+        print(f"without Perl: {reason}", file=sys.stderr)
+    if not accelerator.available():
+        print("without compiled code: python -m jobwire.sereal.build", file=sys.stderr)
+    peer = sereal_peer.SerealPeer() if reason is None else None
+    try:
+        show(rows(peer))
+    finally:
+        if peer is not None:
+            peer.close()
+
+
+if __name__ == "__main__":
+    main()
