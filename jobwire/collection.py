@@ -219,20 +219,20 @@ class Collector:
         if message[0] != b"message" or not isinstance(message[2], bytes):
             return
         try:
-            job_id, result = self._mode.notice(message[2])
+            notice = self._mode.notice(message[2])
         except DecodeError as error:
             self._log.error("notice ignored: %s", error)
             return
-        pending = self.pending.get(job_id)
+        pending = self.pending.get(notice.job_id)
         if pending is None:
             # Whatever was not ours is not ours to touch: Perl would delete the hash, whoever's it is.
             if self._aftermath is not None:
-                self._aftermath.finished(job_id)
+                self._aftermath.finished(notice.job_id)
             return
-        if result is not None:
-            self._resolve(pending, result)
+        if notice.result is not None:
+            self._resolve(pending, notice.result)
         elif self._hashes is not None and self._commands is not None:
-            self._commands.send((self._hashes.collect(job_id),), partial(self._collected, self._hashes, pending))
+            self._commands.send((self._hashes.collect(notice.job_id),), partial(self._collected, self._hashes, pending))
 
     def _collected(self, mode: HashMode, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError) or pending.ended:

@@ -22,6 +22,7 @@ class Pending:
 
     __slots__ = (
         "_callbacks",
+        "_give_up",
         "_loop",
         "_waiters",
         "acknowledged",
@@ -45,6 +46,7 @@ class Pending:
         timeout: float | None,
         result_type: Any,
         submission: Submission | None,
+        give_up: Callable[[Any], None],
     ) -> None:
         self.job_id = job_id
         self.queue = queue
@@ -60,6 +62,7 @@ class Pending:
         self.value: Any = None
         self.error: JobwireError | None = None
         self._loop = loop
+        self._give_up = give_up
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Any], object]] | None = None
 
@@ -103,11 +106,7 @@ class JobHandle(Pending, Generic[T]):
     cancel the job: ``cancel`` does.
     """
 
-    __slots__ = ("_give_up",)
-
-    def __init__(self, job_id: bytes, *, give_up: Callable[[Pending], None], **rest: Any) -> None:
-        super().__init__(job_id, **rest)
-        self._give_up = give_up
+    __slots__ = ()
 
     @property
     def id(self) -> Text:

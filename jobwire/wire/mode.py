@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import msgspec
 
@@ -56,7 +56,7 @@ class Taken(msgspec.Struct, frozen=True):
     entry: bytes
 
 
-class Notice(NamedTuple):
+class Notice(msgspec.Struct, frozen=True):
     """What a message on a client's channel says: this job is done; ``result`` only where it came along."""
 
     job_id: bytes
