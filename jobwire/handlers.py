@@ -16,11 +16,10 @@ from typing import Any, TypeAlias, get_type_hints
 import msgspec
 
 from jobwire.bytes_fields import bytes_restorer
-from jobwire.errors import ConfigError, DecodeError, JobDecodeError
+from jobwire.errors import ConfigError, JobDecodeError
 from jobwire.wire import Job
-from jobwire.wire.text import Text
 
-__all__ = ["AnyHandler", "Handler", "Router", "current_job", "enter", "make_handler"]
+__all__ = ["AnyHandler", "Handler", "current_job", "enter", "make_handler"]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
 
@@ -123,30 +122,3 @@ def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
             raise JobDecodeError(f"the parameters do not fit {kind}: {error}", key=job.id) from None
 
     return prepare
-
-
-class Router:
-    """Dispatches on a field of the job's data, whatever type the chosen handler wants."""
-
-    def __init__(self, field: str) -> None:
-        self.field = field
-        self.handlers: dict[Text, Handler] = {}
-
-    def add(self, value: Text, function: AnyHandler, wanted: Any = None) -> None:
-        """Raises ``ConfigError`` where ``value`` has a handler already."""
-        if value in self.handlers:
-            raise ConfigError(f"{self.field} = {value!r} has a handler already")
-        self.handlers[value] = make_handler(function, wanted)
-
-    def find(self, job: Job, *, fallback: Handler | None) -> Handler:
-        """The handler for ``job``, else ``fallback``. Raises ``DecodeError`` where there is none."""
-        value = job.data.get(self.field)
-        found = self.handlers.get(value) if isinstance(value, str | bytes) else None
-        if found is None:
-            found = fallback
-        if found is None:
-            known = ", ".join(sorted(map(repr, self.handlers))) or "none"
-            raise DecodeError(
-                f"no handler for {self.field} = {value!r}; there are {known}", key=job.id, field=self.field
-            )
-        return found

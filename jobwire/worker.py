@@ -6,40 +6,42 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Self
 
+from jobwire.endings import give_back_unfinished
 from jobwire.errors import ClosedError, ConfigError, TransportError
 from jobwire.failures import OnFailure, policy_named
-from jobwire.handlers import AnyHandler, Handler, Router, make_handler
 from jobwire.heartbeat import BEAT, TTL
 from jobwire.intake import Intake, PipelinedIntake, SingleIntake, end_pops
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.membership import Membership
 from jobwire.options import at_least, backoff_of, build_mode, queue_keys
 from jobwire.own_list import return_leftovers, until_gone
+from jobwire.routing import Handling
 from jobwire.runs import Runs
 from jobwire.sereal.values import StringPolicy
 from jobwire.signals import set_by_signals
 from jobwire.tracing import Trace
 from jobwire.transport import Connection, OnLost, Transport, open_transport
+from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
-from jobwire.wire import Dialect, HashMode, Job, Reliable, new_id
+from jobwire.upkeep import MAX_REJECTED, Upkeep
+from jobwire.wire import Dialect, HashMode, Reliable, new_id
 from jobwire.wire.fleet import Home, connection_tag
 from jobwire.wire.ids import check_id
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = ["Worker"]
 
-F = TypeVar("F", bound=AnyHandler)
 _log = logging.getLogger("jobwire.worker")
 _FOREVER = 60.0
 """Seconds of one blocking pop where ``job_poll_interval`` is 0: short enough that a stop comes to an end."""
 _CLOSED_WITHIN = 5.0
 
 
-class Worker:
+class Worker(Handling):
     """A worker of one keyspace, for one event loop.
 
     Options, with Perl's names where Perl has them (Job::Async::Redis 0.004, Worker/Redis.pm ``configure``):
@@ -65,6 +67,10 @@ class Worker:
     ``reconnect_delay``      seconds, about, before a lost connection is made again; grows while that fails
     ``max_reconnects``       attempts in a row after which ``run`` raises; None never does
     ``on_state``             told ``up``, ``down``, ``closed`` with the error
+    ``expire_results``       seconds until a result goes for which no client was listening; None for never
+    ``max_rejected``         entries in ``<prefix>::rejected`` from which on there is an alarm in the log
+    ``health_check_interval``  seconds, about, until a connection that is only half there is noticed; 0 for never
+    ``tls``                  redis-py's ``ssl_…`` options, for ``rediss://``
     ``trace``                told every step of every job
     ``transport``            a ``Transport`` instead of ``url`` (Sentinel, tests)
 
@@ -97,9 +103,14 @@ class Worker:
         reconnect_delay: float = 1.0,
         max_reconnects: int | None = None,
         on_state: OnLinkState | None = None,
+        expire_results: float | None = None,
+        max_rejected: int = MAX_REJECTED,
+        health_check_interval: float = 30.0,
+        tls: TLSOptions | None = None,
         trace: Trace | None = None,
         transport: Transport | None = None,
     ) -> None:
+        super().__init__()
         at_least("max_concurrent_jobs", max_concurrent_jobs, 1, unit="job")
         at_least("job_poll_interval", job_poll_interval, 0)
         at_least("timeout", timeout, 0.001)
@@ -110,6 +121,11 @@ class Worker:
         at_least("heartbeat_ttl", heartbeat_ttl, 2 * heartbeat)
         self.id: Text = new_id() if id is None else id
         check_id(self.id)
+        self._transport = (
+            open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
+            if transport is None
+            else transport
+        )
         self._mode = build_mode(
             mode,
             dialect=dialect,
@@ -119,14 +135,13 @@ class Worker:
             limits=limits,
             owner=self.id,
             processing_queue=processing_queue,
+            spread=self._transport.spread,
         )
+        self._transport.anchor(self._mode.keyspace.queue(b""))
         self._queues = queue_keys(self._mode, pending_queues)
         self._wait = job_poll_interval or _FOREVER
         self._slots = max_concurrent_jobs
         self._on_state = on_state
-        self._transport = open_transport(url) if transport is None else transport
-        self._handler: Handler | None = None
-        self._router: Router | None = None
         self._intake: Intake | None = None
         self._connections: list[Connection] = []
         self._popping_id: int | None = None
@@ -151,6 +166,7 @@ class Worker:
             on_free=self._fill,
             log=_log,
             trace=trace,
+            upkeep=self._upkeep(expire_results, max_rejected),
         )
         self._membership = self._member(heartbeat, heartbeat_ttl, max_losses)
         self._supervisor = Supervisor(
@@ -161,6 +177,14 @@ class Worker:
             log=_log,
             maximum_attempts=max_reconnects,
         )
+
+    def _upkeep(self, expire_results: float | None, max_rejected: int) -> Upkeep:
+        at_least("expire_results", expire_results, 0.001)
+        at_least("max_rejected", max_rejected, 1, unit="entry")
+        if expire_results is not None and self._transport.spread:
+            raise ConfigError("expire_results cannot work on a cluster, whose nodes know their own listeners alone")
+        kept = expire_results if isinstance(self._mode, HashMode) else None
+        return Upkeep(self._mode.keyspace, expire_results=kept, max_rejected=max_rejected, log=_log)
 
     def _member(self, beat: float, ttl: float, max_losses: int) -> Membership | None:
         """None where nothing is this worker's own: in Perl's shared list, and in mode simple, nobody has an owner."""
@@ -190,56 +214,13 @@ class Worker:
         self._told("closed", TransportError(f"another worker has taken the ID {self.id!r}; this one stops"))
         self._leaving = asyncio.ensure_future(self.stop(0.0))
 
-    # -- handlers
-
-    @overload
-    def handler(self, function: F) -> F: ...
-    @overload
-    def handler(self, *, type: Any = ...) -> Callable[[F], F]: ...
-    def handler(self, function: Any = None, *, type: Any = None) -> Any:
-        """The function that does this worker's jobs (Perl: ``jobs->each``).
-
-        It takes a ``jobwire.Job``, or the job's parameters as whatever type its annotation says (or ``type``). What it
-        returns is the result; what it raises is the job's failure. ``async def`` runs in the event loop, a plain
-        function in a thread.
-        """
-        if function is None:
-            return lambda found: self._set_handler(found, type)
-        return self._set_handler(function, type)
-
-    def _set_handler(self, function: F, wanted: Any) -> F:
-        if self._handler is not None:
-            raise ConfigError("this worker has a handler already; use worker.route(value) for several")
-        self._handler = make_handler(function, wanted)
-        return function
-
-    def route(self, value: Text, /, *, field: str = "name", type: Any = None) -> Callable[[F], F]:
-        """The function for jobs whose parameter ``field`` is ``value``; jobs that no route fits go to ``handler``."""
-
-        def register(function: F) -> F:
-            if self._router is None:
-                self._router = Router(field)
-            if self._router.field != field:
-                raise ConfigError(f"this worker routes by {self._router.field!r}; it cannot route by {field!r} as well")
-            self._router.add(value, function, type)
-            return function
-
-        return register
-
-    def _find_handler(self, job: Job) -> Handler:
-        if self._router is not None:
-            return self._router.find(job, fallback=self._handler)
-        assert self._handler is not None  # noqa: S101 - start() refuses a worker without any
-        return self._handler
-
     # -- life
 
     async def start(self) -> None:
         """Connect and begin to take jobs. Raises ``ConfigError`` without a handler; ``ConnectError``, ``AuthError``."""
         if self._state is not None:
             raise ClosedError("a worker is started once; make a new one")
-        if self._handler is None and self._router is None:
-            raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")
+        self._needs_handler()
         self._loop = asyncio.get_running_loop()
         try:
             if self._membership is not None:
@@ -280,7 +261,7 @@ class Worker:
             return
         await self._stop_taking()
         await self._runs.idle(within=grace)
-        self._runs.give_back_unfinished()
+        give_back_unfinished(self._runs)
         await self._runs.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
 
     async def _close(self) -> None:
