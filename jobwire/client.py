@@ -17,6 +17,7 @@ from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
 from jobwire.sereal.values import StringPolicy
 from jobwire.tracing import Trace
 from jobwire.transport import OnLost, Transport, open_transport
+from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
 from jobwire.wire import Dialect, Submission, dialect_named, new_id
 from jobwire.wire.fields import Nested
@@ -52,6 +53,8 @@ class Client:
     ``reconnect_delay``   seconds, about, before a lost connection is made again; grows while that fails
     ``max_reconnects``    attempts in a row after which the client gives up; None never does
     ``on_state``          told ``up``, ``down``, ``closed`` with the error
+    ``health_check_interval``  seconds, about, until a connection that is only half there is noticed; 0 for never
+    ``tls``               redis-py's ``ssl_…`` options, for ``rediss://``
     ``trace``             told every step of every job
     ``transport``         a ``Transport`` instead of ``url`` (Sentinel, tests)
 
@@ -78,11 +81,18 @@ class Client:
         reconnect_delay: float = 1.0,
         max_reconnects: int | None = None,
         on_state: OnLinkState | None = None,
+        health_check_interval: float = 30.0,
+        tls: TLSOptions | None = None,
         trace: Trace | None = None,
         transport: Transport | None = None,
     ) -> None:
         at_least("timeout", timeout, 0.001)
         at_least("max_outstanding", max_outstanding, 1, unit="job")
+        self._transport = (
+            open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
+            if transport is None
+            else transport
+        )
         self._mode = build_mode(
             mode,
             dialect=_fixed(dialect),
@@ -91,7 +101,9 @@ class Client:
             strings=strings,
             limits=limits,
             nested=nested,
+            spread=self._transport.spread,
         )
+        self._transport.anchor(self._mode.keyspace.queue(b""))
         self.id: Text = new_id() if id is None else id
         self._reply_to = check_id(self.id)
         self._queue_keys: dict[Text, bytes] = {}
@@ -104,7 +116,6 @@ class Client:
         self._meta: dict[Text, Text] = {ACCEPT.decode(): accept} if accept and tagged else {}
         self._max_outstanding = max_outstanding
         self._on_state = on_state
-        self._transport = open_transport(url) if transport is None else transport
         self._collector = Collector(self._mode, self._reply_to, _log, trace)
         self._supervisor = Supervisor(
             self._connect,

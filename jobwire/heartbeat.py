@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -55,6 +56,8 @@ class Heartbeat:
         self._ttl = ttl
         self._beat = beat
         self.nonce = secrets.token_hex(16).encode()
+        #: By ``time.monotonic``: when a beat failed, or found that the last one had run out.
+        self.interrupted = 0.0
         #: A worker of this ID has gone without giving it up, and may have left something.
         self.has_predecessor = False
         self._thread: threading.Thread | None = None
@@ -103,6 +106,7 @@ class Heartbeat:
                     _log.error("%s", error)
                     self._on_lost()
                     return
+                self.interrupted = time.monotonic()
                 trace = None if isinstance(error, TransportError) else error
                 _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error, exc_info=trace)
             else:
@@ -138,6 +142,7 @@ class Heartbeat:
         if not again:
             self.has_predecessor = reply == _FROM_PREDECESSOR
         elif reply != _KEPT:
+            self.interrupted = time.monotonic()
             _log.warning(
                 "the heartbeat of worker %s had run out: its jobs may have been given to others",
                 printable(self._worker_id),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable, Container
 
 from jobwire.errors import TransportError
@@ -46,7 +47,7 @@ class Membership:
         self._in_hand = in_hand
         self._max_losses = max_losses
         self._beat = beat
-        # When Redis was away for longer than the TTL, all heartbeats are gone for a moment.
+        # When Redis was away, or hung, for longer than the TTL, all heartbeats are gone for a moment.
         self._settling = max(1.4 * beat, min(ttl, _SETTLED))
         self._heartbeat = Heartbeat(transport, mode.keyspace, worker_id, home, on_lost=on_lost, ttl=ttl, beat=beat)
         self._connection: Connection | None = None
@@ -78,7 +79,7 @@ class Membership:
             self._heartbeat.has_predecessor = False
         self._connection, self._recovery = connection, recovery
         self._stuck = frozenset()
-        self._since = asyncio.get_running_loop().time()
+        self._since = time.monotonic()
 
     def disconnected(self) -> None:
         self._connection = self._recovery = None
@@ -86,22 +87,30 @@ class Membership:
     async def _care_for_ever(self) -> None:
         """Look after dead workers, and after the own list, about every one and a half beats.
 
-        After a connection was made, not before everybody has had the time to beat again.
+        After a connection was made, or a beat of our own was missed, not before everybody has had the time to beat
+        again.
         """
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._beat * random.uniform(1.4, 1.6))  # noqa: S311 - jitter, so that a fleet takes turns
-            if self._recovery is None or loop.time() - self._since < self._settling:
+            recovery = self._recovery
+            if recovery is None or not self._settled():
                 continue
             try:
-                await self._care(self._recovery)
+                asked = time.monotonic()
+                dead = await recovery.dead_workers()
+                # A server that hung has let heartbeats run out that were on their way.
+                if self._settled() and time.monotonic() - asked < self._beat / 2:
+                    await self._care(recovery, dead)
             except TransportError as error:
                 _log.warning("cannot look after dead workers: %s", error)
             except Exception:  # nothing that is found in Redis may end the care for good
                 _log.exception("cannot look after dead workers")
 
-    async def _care(self, recovery: Recovery) -> None:
-        await recovery.run()
+    def _settled(self) -> bool:
+        return time.monotonic() - max(self._since, self._heartbeat.interrupted) >= self._settling
+
+    async def _care(self, recovery: Recovery, dead: list[bytes]) -> None:
+        await recovery.run(workers=dead)
         if self._connection is not None and isinstance(self._mode, Reliable) and self._mode.own_list:
             queue = self._home.queues[0]
             self._stuck = await return_stuck(self._connection, self._mode, queue, self._in_hand, self._stuck)

@@ -58,6 +58,7 @@ class Recovery:
     ) -> None:
         self._connection = connection
         self._keyspace: Keyspace = mode.keyspace
+        self._spread = mode.spread
         self._max_losses = max_losses
         # Where the entries of a list go whose worker did not say where they came from.
         self._queue = queue or mode.keyspace.queue("pending")
@@ -73,10 +74,11 @@ class Recovery:
         alive = await self._connection.call(*(fleet.is_alive(self._keyspace, worker) for worker in known))
         return [worker for worker, reply in zip(known, alive, strict=True) if reply == 0]
 
-    async def run(self, *, dry_run: bool = False) -> list[Recovered]:
-        """Return what all dead workers had in hand; ``dry_run`` only says what that would be."""
+    async def run(self, *, workers: Sequence[bytes] | None = None, dry_run: bool = False) -> list[Recovered]:
+        """Return what all dead workers (or these) had in hand; ``dry_run`` only says what that would be."""
         found: list[Recovered] = []
-        workers = await self.dead_workers()
+        if workers is None:
+            workers = await self.dead_workers()
         if workers:
             reply = await self._connection.execute(fleet.known_queues(self._keyspace))
             noted = hash_pairs(reply, key=self._keyspace.queues)
@@ -116,14 +118,24 @@ class Recovery:
 
     async def _empty(self, worker: bytes, home: Home, successor: bytes) -> AsyncIterator[Recovered]:
         command = fleet.return_newest(
-            self._keyspace, worker, home.queues[0], max_losses=self._max_losses, successor=successor
+            self._keyspace,
+            worker,
+            home.queues[0],
+            max_losses=self._max_losses,
+            successor=successor,
+            spread=self._spread,
         )
         while True:
             reply = await self._connection.execute(command)
             if not isinstance(reply, list):
                 return
             job_id, outcome = _strings(reply)
+            await self._settle(job_id, worker, outcome)
             yield _note(job_id, worker, home.queues[0], outcome.decode())
+
+    async def _settle(self, job_id: bytes, worker: bytes, outcome: bytes) -> None:
+        if self._spread:
+            await self._connection.execute(fleet.settle(job_id, worker, dead=outcome == b"dead"))
 
     async def _entries(self, worker: bytes, home: Home) -> AsyncIterator[Recovered]:
         for job_id in _strings(await self._connection.execute(list_items(self._keyspace.own_list(worker)))):
@@ -141,10 +153,17 @@ class Recovery:
                 continue
             outcome = await self._connection.execute(
                 fleet.return_marked(
-                    self._keyspace, job_id, worker, queue, max_losses=self._max_losses, successor=successor
+                    self._keyspace,
+                    job_id,
+                    worker,
+                    queue,
+                    max_losses=self._max_losses,
+                    successor=successor,
+                    spread=self._spread,
                 )
             )
             if isinstance(outcome, bytes):
+                await self._settle(job_id, worker, outcome)
                 yield _note(job_id, worker, queue, outcome.decode())
 
     async def _marks(self) -> AsyncIterator[tuple[bytes, bytes | None, bytes | None, bool, bytes | None]]:
@@ -266,7 +285,11 @@ class Recovery:
                 continue
             if dry_run:
                 found.append(_note(job_id, b"", self._queue, "would return"))
-            elif await self._connection.execute(fleet.adopt(job_id, self._queue, since)) == 1:
+                continue
+            check, *rest = fleet.adopt(job_id, self._queue, since, spread=self._spread)
+            if await self._connection.execute(check) == 1:
+                for command in rest:
+                    await self._connection.execute(command)
                 found.append(_note(job_id, b"", self._queue, "returned"))
         return found
 

@@ -12,20 +12,20 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from jobwire.endings import RETRY_AFTER, tell_failure
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.execution import cancelled_from_outside, execute, failure_of
 from jobwire.handlers import Handler, enter
 from jobwire.run import ENDS, FailurePolicy, Run, ignore, with_replies
 from jobwire.tracing import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies
+from jobwire.upkeep import Upkeep
 from jobwire.wire import Command, Failure, HashMode, Job, Mode, Result, Success, Taken
 from jobwire.wire.commands import first_error
 from jobwire.wire.rejected import encode_rejected
 from jobwire.wire.text import Text, readable
 
 __all__ = ["FailurePolicy", "Run", "Runs"]
-
-_RETRY_AFTER = 1.0
 
 
 class Runs:
@@ -43,6 +43,7 @@ class Runs:
         on_free: Callable[[], None],
         log: logging.Logger,
         trace: Trace | None,
+        upkeep: Upkeep,
     ) -> None:
         self.mode = mode
         self.hashes = mode if isinstance(mode, HashMode) else None
@@ -55,6 +56,7 @@ class Runs:
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="jobwire-handler")
         self._on_free = on_free
+        self._upkeep = upkeep
         self._trace = trace
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
@@ -70,6 +72,10 @@ class Runs:
 
     def disconnected(self) -> None:
         self._commands = None
+        if self.mode.own_list:
+            # Not begun yet, and perhaps given away until we are back: what is still ours is found in the list.
+            for run in [run for run in self.active.values() if run.phase == "loading"]:
+                self._leave(run)
 
     @property
     def draining(self) -> bool:
@@ -170,7 +176,7 @@ class Runs:
                 self.reject(run, JobDecodeError(f"the key of job {printable(run.taken.entry)} holds no hash: {error}"))
             else:
                 self.log.error("cannot read job %s: %s; trying again", printable(run.taken.entry), error)
-                run.later = asyncio.get_running_loop().call_later(_RETRY_AFTER, self._load, run)
+                run.later = asyncio.get_running_loop().call_later(RETRY_AFTER, self._load, run)
             return
         except DecodeError as error:
             self.reject(run, error)
@@ -272,6 +278,8 @@ class Runs:
             self.counts[run.outcome] += 1
             if self.hashes is not None and run.job is not None and "_error" in run.job.meta:
                 self.send((self.hashes.forget_attempts(run.taken),), ignore)
+            if self._upkeep.expires and run.job is not None:
+                self._upkeep.completed(run.job, run.taken.entry, self.send)
             if self._trace is not None:
                 if self.hashes is not None:
                     self._tell("finish", run)
@@ -284,7 +292,7 @@ class Runs:
         self._finish(run)
 
     def _complete_later(self, run: Run, error: ServerError) -> None:
-        delay = _RETRY_AFTER
+        delay = RETRY_AFTER
         if error.code == "NOSCRIPT":
             # The server was restarted, or its scripts were flushed.
             self.send(self.mode.prepare(), ignore)
@@ -321,30 +329,10 @@ class Runs:
             self._complete_again(run)
 
     async def _fail(self, run: Run) -> None:
-        if run.job is None or run.failure is None:
-            return
-        run.phase = "failing"
-        self._tell("fail", run, f"{run.failure.type}: {run.failure.message}")
-        try:
-            while not await self._failure_told(run, run.job, run.failure):
-                await self.pause(_RETRY_AFTER)
-                if self.draining:
-                    self.drop(run, self.mode.give_back(run.taken), "returned")
-                    return
-        except TransportError:
-            return  # taken up again once there is a connection
-        except Exception as error:  # nothing may end without an outcome
-            self.log.exception("cannot say that job %s failed", printable(run.taken.entry))
-            self.reject(run, JobDecodeError(f"its failure could not be told: {error}"))
-
-    async def _failure_told(self, run: Run, job: Job, failure: Failure) -> bool:
-        """False where Redis refused it."""
-        try:
-            await self._policy(self, run, job, failure)
-        except ServerError as error:
-            self.log.error("cannot say that job %s failed: %s; trying again", printable(run.taken.entry), error)
-            return False
-        return True
+        if run.job is not None and run.failure is not None:
+            run.phase = "failing"
+            self._tell("fail", run, f"{run.failure.type}: {run.failure.message}")
+            await tell_failure(self, run, run.job, run.failure, self._policy)
 
     # -- ends without a result
 
@@ -375,27 +363,22 @@ class Runs:
         for reply in replies:
             if isinstance(reply, ServerError):
                 self.log.error("job %s: %s", printable(run.taken.entry), reply)
+        if run.count == "rejected":
+            self._upkeep.rejected(self.send)
         self._finish(run)
-
-    def give_back_unfinished(self) -> None:
-        """The grace is over: cancel what still runs, and return it to the queue."""
-        # The youngest first, so that the oldest is taken next.
-        for run in reversed(list(self.active.values())):
-            if run.phase in ("completing", "dropping"):
-                continue
-            if run.task is not None:
-                run.task.cancel()
-            self.log.warning("job %s did not end in time; it goes back to its queue", printable(run.taken.entry))
-            self.drop(run, self.mode.give_back(run.taken), "returned")
 
     def abandon(self) -> None:
         """All this is somebody else's now: cancel what runs, and say nothing."""
-        runs = list(self.active.values())
-        self.active.clear()
-        for run in runs:
-            run.phase = "dropping"
-            if run.task is not None:
-                run.task.cancel()
+        for run in list(self.active.values()):
+            self._leave(run)
+
+    def _leave(self, run: Run) -> None:
+        del self.active[run.key]
+        run.phase = "dropping"
+        if run.later is not None:
+            run.later.cancel()
+        if run.task is not None:
+            run.task.cancel()
 
     def _finish(self, run: Run) -> None:
         if self.active.get(run.key) is not run:

@@ -96,7 +96,7 @@ class _Run:
             "reconnect_delay": 0.05,
         }
         urls = (self.server.url, f"redis://127.0.0.1:{self._proxy.port}")
-        self.workers = PythonWorkers(urls, self._folder, count=settings.workers, options=options)
+        self.workers = PythonWorkers(urls, self._folder, count=settings.workers + 1, steady=True, options=options)
         await self.workers.fill()
         for number in range(settings.python):
             client = Client(
@@ -313,7 +313,7 @@ async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None =
         account = settle(plan.seed, jobs, read_journal(str(run.workers.journal)), run.faults, run.leftovers())
         account.settings = {
             "server": f"{server.binary.name} {server.version}",
-            "workers": settings.workers,
+            "workers": f"{settings.workers} + 1 that no fault is for alone",
             "clients": f"{settings.python} Python + {settings.perl} Perl",
             "heartbeat": f"{settings.heartbeat:g} s",
             "ttl": f"{settings.ttl:g} s",
@@ -331,7 +331,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "stops": "SIGSTOP of a worker, for shorter or longer than the heartbeat",
         "storms": "all connections cut",
         "restarts": "restarts of Redis, in order or killed",
-        "workers": "worker processes",
+        "workers": "worker processes to be killed and stopped, beside one that is not",
         "slots": "jobs at a time for each",
         "python": "Python clients",
         "perl": "Perl clients",

@@ -146,7 +146,11 @@ def _cause(before: Entry, again: Entry, faults: Sequence[Happened]) -> str | Non
     for kind in ("kill", "stop"):
         if any(fault.kind == kind for fault in victims):
             return kind
-    return None
+    # One that was stopped between taking a job and beginning it begins what was given to another meanwhile.
+    late = any(
+        fault.kind == "stop" and fault.pid == again.pid and fault.at <= again.at <= fault.until for fault in faults
+    )
+    return "stop" if late else None
 
 
 def _recovery_times(

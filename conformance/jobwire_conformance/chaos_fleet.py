@@ -34,6 +34,7 @@ class ChaosWorker:
         self.log = log
         self.ready = asyncio.get_running_loop().create_future()
         self.stopped = False
+        self.steady = False
         self._reading = asyncio.ensure_future(self._read())
 
     async def _read(self) -> None:
@@ -58,14 +59,17 @@ class ChaosWorker:
 
 
 class PythonWorkers:
-    """Keeps ``count`` workers running; each goes to Redis by the next of ``urls``."""
+    """Keeps ``count`` workers running; each goes to Redis by the next of ``urls``. The oldest is ``steady``: there is no
+    fault for it alone, as in a fleet in which not everybody is young.
+    """
 
-    def __init__(self, urls: Sequence[str], folder: Path, *, count: int, options: dict[str, Any]) -> None:
+    def __init__(self, urls: Sequence[str], folder: Path, *, count: int, steady: bool, options: dict[str, Any]) -> None:
         self._urls = urls
         self._folder = folder
         self._count = count
         self._options = options
         self._made = 0
+        self._steady = steady
         self.all: list[ChaosWorker] = []
         self.journal = folder / "journal"
         self.journal.touch()
@@ -75,6 +79,7 @@ class PythonWorkers:
         self.all = [worker for worker in self.all if worker.alive]
         while len(self.all) < self._count:
             self.all.append(await self._start())
+        self.all[0].steady = self._steady
 
     async def _start(self) -> ChaosWorker:
         name = f"chaos-{self._made}"
@@ -98,7 +103,7 @@ class PythonWorkers:
     async def some_up(self, count: int, *, within: float) -> list[ChaosWorker]:
         """Those that work, once there are ``count``; raises ``TimeoutError`` where there are not."""
         end = time.monotonic() + within
-        while len(up := [worker for worker in self.all if worker.up]) < count:
+        while len(up := [worker for worker in self.all if worker.up and not worker.steady]) < count:
             if time.monotonic() > end:
                 logs = "\n".join(worker.log.read_text(errors="replace")[-500:] for worker in self.all)
                 raise TimeoutError(f"{len(up)} of {count} workers work:\n{logs}")

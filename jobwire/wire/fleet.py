@@ -37,6 +37,7 @@ __all__ = [
     "return_shared",
     "scan_attempts",
     "scan_jobs",
+    "settle",
     "strip",
 ]
 
@@ -95,7 +96,8 @@ if type(losses) == 'table' then
 end
 if losses >= tonumber(ARGV[1]) then
   redis.call('HDEL', KEYS[4], id)
-  if redis.call('TYPE', ARGV[3] .. id).ok == 'hash' then redis.call('HSET', ARGV[3] .. id, ARGV[4], ARGV[2]) end
+  local job = ARGV[3] ~= '' and ARGV[3] .. id
+  if job and redis.call('TYPE', job).ok == 'hash' then redis.call('HSET', job, ARGV[4], ARGV[2]) end
   redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
   return {id, 'dead'}
 end
@@ -105,7 +107,7 @@ return {id, 'returned'}
 """KEYS heartbeat, own list, pending queue, attempts, dead; ARGV losses allowed, reason, ``job::``, ``_error``, nonce.
 
 From the newest to the oldest, each to the end that is taken next, so that the order is as it was. The nonce is that of
-a successor of the same ID, or empty.
+a successor of the same ID, or empty. On a cluster ``job::`` is left empty: the hashes are out of reach.
 """
 
 _RETURN_MARKED = Script.of("""\
@@ -113,7 +115,6 @@ local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[9] then return 0 end
 local has = redis.call('HMGET', KEYS[2], ARGV[2], ARGV[3], 'result')
 if has[1] ~= ARGV[4] or has[2] ~= KEYS[3] or has[3] then return 0 end
-redis.call('HDEL', KEYS[2], ARGV[2], ARGV[5])
 local losses = redis.pcall('HINCRBY', KEYS[4], ARGV[1], 1)
 if type(losses) == 'table' then
   redis.call('HSET', KEYS[4], ARGV[1], 1)
@@ -123,23 +124,57 @@ if losses >= tonumber(ARGV[6]) then
   redis.call('HDEL', KEYS[4], ARGV[1])
   redis.call('HSET', KEYS[2], ARGV[8], ARGV[7])
   redis.call('LPUSH', KEYS[5], ARGV[1])
+  redis.call('HDEL', KEYS[2], ARGV[2], ARGV[5])
   return 'dead'
 end
 redis.call('RPUSH', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[2], ARGV[5])
 return 'returned'
 """)
 """KEYS heartbeat, job hash, pending queue, attempts, dead; ARGV job ID, ``_worker``, ``_queue``, worker ID,
 ``_started``, losses allowed, reason, ``_error``, nonce. Only while the hash still bears the mark that was read.
 """
 
+_RETURN_TO_LIST = Script.of("""\
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] then return 0 end
+if redis.call('LPOS', KEYS[2], ARGV[1], 'RANK', -1, 'MAXLEN', 1000) then return 0 end
+local losses = redis.pcall('HINCRBY', KEYS[3], ARGV[1], 1)
+if type(losses) == 'table' then
+  redis.call('HSET', KEYS[3], ARGV[1], 1)
+  losses = 1
+end
+if losses >= tonumber(ARGV[2]) then
+  redis.call('HDEL', KEYS[3], ARGV[1])
+  redis.call('LPUSH', KEYS[4], ARGV[1])
+  return 'dead'
+end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 'returned'
+""")
+"""KEYS heartbeat, pending queue, attempts, dead; ARGV job ID, losses allowed, nonce. ``_RETURN_MARKED`` on a cluster:
+all of it but the hash, and first. Where it is the last thing that happens, the mark stays, and the job is found again;
+so nothing is done where it has just been returned.
+"""
+
+_SETTLE = Script.of("""\
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return 0 end
+if redis.call('HGET', KEYS[1], ARGV[2]) == ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[2], ARGV[3]) end
+if ARGV[5] then redis.call('HSET', KEYS[1], ARGV[4], ARGV[5]) end
+return 1
+""")
+"""KEYS job hash; ARGV dead worker's ID, ``_worker``, ``_started``, ``_error``, and the reason where the job is dead."""
+
 _ADOPT = Script.of("""\
 local has = redis.call('HMGET', KEYS[1], ARGV[2], 'result', ARGV[3], ARGV[4])
 if has[1] or has[2] then return 0 end
 if (has[3] or has[4] or '') ~= ARGV[5] then return 0 end
-redis.call('RPUSH', KEYS[2], ARGV[1])
+if KEYS[2] then redis.call('RPUSH', KEYS[2], ARGV[1]) end
 return 1
 """)
-"""KEYS job hash, pending queue; ARGV job ID, ``_worker``, ``_started``, ``_queued``, since when it was seen to be."""
+"""KEYS job hash, pending queue (not on a cluster); ARGV job ID, ``_worker``, ``_started``, ``_queued``, since when it
+was seen to be.
+"""
 
 _REASON = b"lost its worker too often"
 
@@ -215,12 +250,18 @@ def is_alive(keyspace: Keyspace, worker_id: bytes) -> Command:
 
 
 def return_newest(
-    keyspace: Keyspace, worker_id: bytes, queue: bytes, *, max_losses: int, successor: bytes = b""
+    keyspace: Keyspace,
+    worker_id: bytes,
+    queue: bytes,
+    *,
+    max_losses: int,
+    successor: bytes = b"",
+    spread: bool = False,
 ) -> Command:
     """One entry of a dead worker's list, back to ``queue`` or, the last time, to the dead ones.
 
     Answers 0 where there is none, or the worker lives; else job ID and ``returned`` or ``dead``. ``successor`` is the
-    nonce of a worker that has taken the dead one's ID.
+    nonce of a worker that has taken the dead one's ID. ``spread``: the job's hash is left to ``settle``.
     """
     keys = (
         keyspace.worker(worker_id),
@@ -229,7 +270,8 @@ def return_newest(
         keyspace.attempts,
         keyspace.dead,
     )
-    return _RETURN_NEWEST.call_whole(keys, b"%d" % max_losses, _REASON, JOB_PREFIX, m.ERROR, successor)
+    hashes = b"" if spread else JOB_PREFIX
+    return _RETURN_NEWEST.call_whole(keys, b"%d" % max_losses, _REASON, hashes, m.ERROR, successor)
 
 
 def scan_jobs(cursor: bytes, *, count: int = 500) -> Command:
@@ -255,17 +297,33 @@ def read_mark(reply: Reply) -> tuple[bytes | None, bytes | None, bool, bytes | N
 
 
 def return_marked(
-    keyspace: Keyspace, job_id: bytes, worker_id: bytes, queue: bytes, *, max_losses: int, successor: bytes = b""
+    keyspace: Keyspace,
+    job_id: bytes,
+    worker_id: bytes,
+    queue: bytes,
+    *,
+    max_losses: int,
+    successor: bytes = b"",
+    spread: bool = False,
 ) -> Command:
     """A job of mode ``recoverable`` whose worker is gone, back to its queue or to the dead ones.
 
-    Answers 0 where the worker lives or the mark has changed; else ``returned`` or ``dead``. ``successor`` as in
-    ``return_newest``.
+    Answers 0 where the worker lives or the mark has changed; else ``returned`` or ``dead``. ``successor`` and
+    ``spread`` as in ``return_newest``.
     """
+    if spread:
+        lists = (keyspace.worker(worker_id), queue, keyspace.attempts, keyspace.dead)
+        return _RETURN_TO_LIST.call_whole(lists, job_id, b"%d" % max_losses, successor)
     keys = (keyspace.worker(worker_id), job_key(job_id), queue, keyspace.attempts, keyspace.dead)
     return _RETURN_MARKED.call_whole(
         keys, job_id, m.WORKER, m.QUEUE, worker_id, m.STARTED, b"%d" % max_losses, _REASON, m.ERROR, successor
     )
+
+
+def settle(job_id: bytes, worker_id: bytes, *, dead: bool) -> Command:
+    """On a cluster, after a job was returned or found dead: take the dead worker's mark off its hash, say why."""
+    reason = (_REASON,) if dead else ()
+    return _SETTLE.call_whole((job_key(job_id),), worker_id, m.WORKER, m.STARTED, m.ERROR, *reason)
 
 
 def return_shared(processing: bytes, queue: bytes, job_id: bytes) -> Command:
@@ -273,12 +331,16 @@ def return_shared(processing: bytes, queue: bytes, job_id: bytes) -> Command:
     return GIVE_BACK.call_whole((processing, queue), job_id)
 
 
-def adopt(job_id: bytes, queue: bytes, since: bytes) -> Command:
+def adopt(job_id: bytes, queue: bytes, since: bytes, *, spread: bool = False) -> tuple[Command, ...]:
     """Push a job that nothing and nobody holds on ``queue``, to be taken next.
 
-    Answers 0 where it bears a mark or a result by now, or was begun since (``since`` as ``read_mark`` told).
+    The first answers 0 where it bears a mark or a result by now, or was begun since (``since`` as ``read_mark`` told);
+    the rest is to be sent where it does not.
     """
-    return _ADOPT.call_whole((job_key(job_id), queue), job_id, m.WORKER, m.STARTED, m.QUEUED, since)
+    fields = (job_id, m.WORKER, m.STARTED, m.QUEUED, since)
+    if spread:
+        return (_ADOPT.call_whole((job_key(job_id),), *fields), c.list_push_next(queue, job_id))
+    return (_ADOPT.call_whole((job_key(job_id), queue), *fields),)
 
 
 def scan_attempts(keyspace: Keyspace, cursor: bytes, *, count: int = 100) -> Command:

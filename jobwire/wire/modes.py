@@ -7,6 +7,7 @@ Source: Job::Async::Redis 0.004 (Redis.pm, "Operational modes"; Client/Redis.pm;
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jobwire.errors import MismatchError, ServerError, printable
 from jobwire.wire import commands as c
@@ -28,6 +29,8 @@ class HashMode(Mode):
     """What ``recoverable`` and ``reliable`` share: a hash a job, IDs in the queues, completion published."""
 
     keeps_jobs = True
+    spread: ClassVar[bool] = False
+    """True where lists and hashes live on several servers (``jobwire.wire.spread``)."""
 
     # -- client
 
@@ -91,10 +94,14 @@ class HashMode(Mode):
         """Delete the hashes of jobs whose results were collected, or that are not wanted any more."""
         return c.delete(*map(job_key, job_ids))
 
+    def discard_all(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
+        """``discard``, in as few commands as these hashes need."""
+        return (self.discard(*job_ids),)
+
     # -- worker
 
     def load(self, taken: Taken) -> Command:
-        return c.hash_get_all(job_key(taken.entry))
+        return (b"HGETALL", job_key(taken.entry))
 
     def read(self, taken: Taken, reply: Reply) -> Job | None:
         fields = c.hash_pairs(reply, key=job_key(taken.entry))
@@ -136,7 +143,7 @@ class HashMode(Mode):
         """Move a job that will not be run again to the dead ones; its hash keeps everything and says why."""
         return c.transaction(
             (
-                c.hash_set(job_key(taken.entry), {m.ERROR: _error_text(reason)}),
+                c.hash_set(job_key(taken.entry), {m.ERROR: error_text(reason)}),
                 c.list_push(self.keyspace.dead, taken.entry),
             )
         )
@@ -150,7 +157,7 @@ class HashMode(Mode):
         key = job_key(taken.entry)
         return (
             c.hash_increment(self.keyspace.attempts, taken.entry),
-            c.hash_set(key, {m.ERROR: _error_text(reason)}),
+            c.hash_set(key, {m.ERROR: error_text(reason)}),
         )
 
     def forget_attempts(self, taken: Taken) -> Command:
@@ -163,10 +170,6 @@ class Reliable(HashMode):
     name = "reliable"
     many_queues = False
     moves_jobs = True
-
-    @property
-    def completion_says_start(self) -> bool:
-        return self.own_list
 
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
         return (b"BRPOPLPUSH", queues[0], self.processing, seconds(wait))
@@ -220,7 +223,7 @@ class Reliable(HashMode):
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         keys = (self.processing, job_key(taken.entry), self.keyspace.dead)
-        return (BURY.call_whole(keys, taken.entry, m.ERROR, _error_text(reason)),)
+        return (BURY.call_whole(keys, taken.entry, m.ERROR, error_text(reason)),)
 
     def leftovers(self) -> Command:
         """The entries of the processing list, newest first."""
@@ -265,5 +268,5 @@ class Recoverable(HashMode):
         return ()
 
 
-def _error_text(reason: str) -> bytes:
+def error_text(reason: str) -> bytes:
     return reason.encode(errors="backslashreplace")

@@ -1,7 +1,8 @@
 """Lua that Redis runs for us where several commands must be one step.
 
 Scripts, rather than MULTI with WATCH, because each decides by what a command answered, and must not be tried again
-and again under load. They use nothing newer than Redis 6.2.
+and again under load. They use nothing newer than Redis 6.2. What a script has done before one of its commands fails
+stays done, so an entry is removed from where it stands only after it stands where it goes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ import msgspec
 
 from jobwire.wire.commands import Command
 
-__all__ = ["BURY", "COMPLETE", "DELETE_GHOST", "FORGET_DUPLICATE", "GIVE_BACK", "REJECT", "WITHDRAW", "Script"]
+__all__ = [
+    "BURY",
+    "COMPLETE",
+    "DELETE_GHOST",
+    "EXPIRE_UNHEARD",
+    "FORGET_DUPLICATE",
+    "GIVE_BACK",
+    "NOTE",
+    "REJECT",
+    "WITHDRAW",
+    "Script",
+]
 
 _COUNTS = (b"0", b"1", b"2", b"3")
 
@@ -55,8 +67,9 @@ return 1
 processed → 1 written and published, 0 given away meanwhile. From the tail, where the oldest entry of an own list is."""
 
 GIVE_BACK = Script.of("""\
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('LREM', KEYS[1], 1, ARGV[1])
 return 1
 """)
 """KEYS processing list, pending queue; ARGV job ID → 1 taken next by whoever pops, 0 was not there."""
@@ -69,16 +82,18 @@ return 1
 """KEYS pending queue, job hash; ARGV job ID → 1 the job is gone as if never submitted, 0 it is not in the queue."""
 
 BURY = Script.of("""\
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('HMSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('LPUSH', KEYS[3], ARGV[1])
+redis.call('LREM', KEYS[1], 1, ARGV[1])
 return 1
 """)
 """KEYS processing list, job hash, dead list; ARGV job ID, field, value → 1 buried, 0 given away meanwhile."""
 
 REJECT = Script.of("""\
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
+redis.call('LREM', KEYS[1], 1, ARGV[1])
 return 1
 """)
 """KEYS processing list, list of rejected ones; ARGV entry, record → 1 set aside, 0 given away meanwhile."""
@@ -89,6 +104,13 @@ return redis.call('LREM', KEYS[1], 1, ARGV[1])
 """)
 """KEYS own list; ARGV job ID → 1 dropped, 0 it is the only one: the first was given away, and came back to us."""
 
+EXPIRE_UNHEARD = Script.of("""\
+if redis.call('PUBSUB', 'NUMSUB', ARGV[1])[2] > 0 then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'result') == 0 then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+""")
+"""KEYS job hash; ARGV channel, milliseconds → 1 the hash goes by then: it holds a result, and nobody listens for it."""
+
 DELETE_GHOST = Script.of("""\
 local mark = {}
 for _, field in ipairs(ARGV) do mark[field] = true end
@@ -98,3 +120,10 @@ end
 return redis.call('DEL', KEYS[1])
 """)
 """KEYS job hash; ARGV the fields that a worker writes beside a submission → 1 where these were all there was."""
+
+NOTE = Script.of("""\
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+""")
+"""KEYS job hash; ARGV field, value … → 1 written, 0 there is no such hash, and none is made."""

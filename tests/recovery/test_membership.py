@@ -364,3 +364,42 @@ def drain(listening: Any) -> list[dict[str, Any]]:
     while (message := listening.get_message(timeout=0.3)) is not None:
         found.append(message)
     return found
+
+
+async def test_a_server_that_hung_for_longer_than_the_ttl_sweeps_nobody(tmp_path: Path) -> None:
+    """All heartbeats run out while the server cannot hear them; then everybody asks at once."""
+    with RedisServer() as server:
+        async with faces_for(server.url) as faces, Victims(server.url, tmp_path) as victims:
+            for n in range(3):
+                await victims.worker(f"w{n}", max_concurrent_jobs=2)
+            client = await faces.client(timeout=30)
+            handles = [client.submit({"op": "sleep", "seconds": 5, "value": n}) for n in range(6)]
+            await eventually(lambda: len(victims.runs()) == 6)
+            await asyncio.sleep(3)  # everybody is long enough there to look after the others
+            server.pause()
+            await asyncio.sleep(TTL + 0.4)
+            server.resume()
+            assert await within(asyncio.gather(*handles), 15) == [str(n) for n in range(6)]
+            assert len(victims.runs()) == 6
+            with raw_client(server.url) as raw:
+                assert raw.hlen("jobs::attempts") == 0
+
+
+async def test_what_was_not_begun_when_the_connection_broke_is_looked_for_in_the_list(
+    redis_url: str, raw: redis.Redis
+) -> None:
+    """A worker that reads a job while it is given away must not begin it when it is back."""
+    begun: list[Any] = []
+    async with Wire(redis_url) as wire, faces_for(wire.url) as behind:
+        worker = await behind.worker(lambda job: begun.append(job.id), id="w", reconnect_delay=0.3, **FAST)
+        raw.hset("job::a", mapping={"_reply_to": "c", "text_x": "y"})
+        wire.rule(">", b"HGETALL", "cut")
+        raw.lpush("jobs::pending", "a")
+        await eventually(lambda: entries(raw, "jobs::processing::w") == [b"a"])
+        assert raw.lmove("jobs::processing::w", "elsewhere", "LEFT", "RIGHT") == b"a"
+        await eventually(lambda: any(c["name"].startswith("jobwire-popping") for c in raw.client_list()))
+        await asyncio.sleep(0.5)
+        assert begun == []
+        assert worker.running == 0
+        raw.lmove("elsewhere", "jobs::pending", "LEFT", "RIGHT")
+        await until(lambda: begun == ["a"])
