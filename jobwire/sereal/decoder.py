@@ -38,7 +38,7 @@ class Body:
 
     __slots__ = (
         "base", "classes", "data", "depth", "hook", "in_copy", "keys", "limits", "place", "policy", "pos", "pulled",
-        "readers", "refs", "replaced", "room", "stack", "start", "strings", "text", "values", "wide",
+        "readers", "refs", "replaced", "room", "same", "stack", "start", "strings", "text", "values", "wide",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class Body:
         self.classes: dict[int, Text] = {}  # by index of the string's tag
         self.values: dict[int, object] = {}  # tracked items, by index
         self.refs: dict[int, object] = {}  # what a reference to a tracked item is, by index
+        self.same: dict[int, int] = {}  # where a tracked ALIAS stands → the item it means
         self.replaced: dict[int, tuple[object, object]] = {}  # by id: objects that the hook replaced
         self.wide = False  # the string read last by string() was STR_UTF8
         self.place = -1  # index of the tracked referent that was read last, or −1
@@ -248,12 +249,19 @@ class Body:
         """What a reference to the tracked item at ``target`` is."""
         face = self.refs.get(target)
         if face is None:
-            if target not in self.values:
-                raise self.error("reference to an item that was not tracked", at=at, tag=tag)
-            face = self.refs[target] = ScalarRef(self.value_at(target))
+            face = self.refs[target] = ScalarRef(self.tracked(target, tag, at))
         return self.current(face)
 
-    def value_at(self, target: int) -> object:
+    def tracked(self, target: int, tag: int, at: int) -> object:
+        """The tracked item at ``target``; hash keys are not noted when they are read, but can be meant."""
+        marked = self.data[target]
+        if target not in self.values:
+            plain = marked & 0x7F
+            if not marked & tags.TRACK or not tags.is_string(plain):
+                raise self.error(f"{tags.tag_name(tag)} of an item that was not tracked", at=at, tag=tag)
+            back, self.pos = self.pos, target
+            self.values[target] = self.string("a string")
+            self.pos = back
         return self.current(self.values[target])
 
     def current(self, value: object) -> object:

@@ -139,12 +139,14 @@ def _refn(body: Body, tag: int) -> object:
     following = body.skip_pad()
     place = body.pos - 1
     if following & 0x7F == tags.ALIAS:
-        return _refp(body, tags.ALIAS)
+        face = _refp(body, tags.ALIAS)
+        if following & tags.TRACK:
+            body.same[place] = body.place
+        return face
     tracked = following & tags.TRACK and not body.in_copy
     if following & 0x7F == tags.COPY:
         following = _through_copy(body, following)
     plain = following & 0x7F
-    face: object
     if plain in _REFERENTS:
         face = _REFERENTS[plain](body, plain)
     else:
@@ -172,7 +174,7 @@ def _through_copy(body: Body, tag: int) -> int:
 def _refp(body: Body, tag: int) -> object:
     at = body.pos - 1
     place = body.offset(tag, upto=at)
-    body.place = place
+    place = body.place = body.same.get(place, place)
     if place == at and body.data[at] & tags.TRACK and at not in body.refs:  # a scalar that holds a reference to itself
         ref = body.refs[at] = ScalarRef()
         ref.value = ref
@@ -181,14 +183,10 @@ def _refp(body: Body, tag: int) -> object:
 
 
 def _alias(body: Body, tag: int) -> object:
-    at, start = body.pos - 1, body.pos
+    at = body.pos - 1
     target = body.offset(tag)
-    if target in body.values:
-        return body.value_at(target)
-    if body.data[target] & tags.TRACK and _is_string(body.data[target] & 0x7F):  # a hash key
-        body.pos = start
-        return body.copied_string(tag, "a string")
-    raise body.error("ALIAS of an item that was not tracked", at=at, tag=tag)
+    target = body.place = body.same.get(target, target)
+    return body.tracked(target, tag, at)
 
 
 def _weaken(body: Body, tag: int) -> object:
@@ -200,15 +198,11 @@ def _weaken(body: Body, tag: int) -> object:
     return body.readers[following](body, following)
 
 
-def _is_string(plain: int) -> bool:
-    return plain >= tags.SHORT_BINARY or plain in (tags.BINARY, tags.STR_UTF8)
-
-
 def _copy(body: Body, tag: int) -> object:
     """A string at once (made only once); anything else in a frame that comes back here."""
     at, start = body.pos - 1, body.pos
     target = body.offset(tag)
-    if _is_string(body.data[target] & 0x7F):
+    if tags.is_string(body.data[target] & 0x7F):
         body.pos = start
         if body.in_copy:
             raise body.error("COPY of something that holds a COPY", at=at, tag=tag)
@@ -324,6 +318,8 @@ def _tracked(body: Body, tag: int) -> object:
     value = body.values[at] = body.readers[plain](body, plain)
     if plain in _REFERENTS:
         body.refs[at] = value
+    elif plain == tags.ALIAS:
+        body.same[at] = body.place
     return value
 
 

@@ -34,16 +34,18 @@ def hex_text(text: str, *, as_str: bool = True) -> str | bytes:
 # -- Python value -> node ------------------------------------------------------------------------
 
 
-def describe(value: object, seen: dict[int, int] | None = None) -> Node:
+def describe(value: object, seen: dict[object, int] | None = None) -> Node:
     seen = {} if seen is None else seen
     scalar = describe_scalar(value)
     if scalar is not None:
         return scalar
     inner = value.value if isinstance(value, PerlObject) else value
-    if id(inner) in seen:
-        return {"again": seen[id(inner)]}
+    # One scalar in two classes is no Perl value, but what aliased strings make of two: each is described.
+    identity = id(inner) if not isinstance(value, PerlObject) else (id(inner), value.class_name)
+    if identity in seen:
+        return {"again": seen[identity]}
     node: Node = {"id": len(seen)}
-    seen[id(inner)] = node["id"]
+    seen[identity] = node["id"]
     if isinstance(value, PerlObject):
         node["f" if value.frozen else "c"] = perl_hex(value.class_name)
     if isinstance(inner, list):

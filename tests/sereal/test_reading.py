@@ -146,6 +146,20 @@ def test_references_to_one_scalar_are_one() -> None:
     assert found[1] is found[2]
 
 
+def test_aliases_are_the_item_they_mean() -> None:
+    found = loads(V3 + b"\x43\xe3abc\x28\xae\x02\x29\x07")  # "abc", a reference to an alias of it, that again
+    assert found == ["abc", ScalarRef("abc"), ScalarRef("abc")]
+    assert found[1] is found[2]
+    found = loads(V3 + b"\x44\xe3abc\xae\x02\x29\x02\x29\x06")  # references to an item and to its alias
+    assert found[1] == "abc"
+    assert found[2] is found[3]
+    found = loads(V3 + b"\x43\x51\xe1k\x01\x28\x2e\x03\x2e\x03")  # a hash key is meant
+    assert found == [{"k": 1}, ScalarRef("k"), "k"]
+    found = loads(V3 + b"\x43\xe3abc\x2c\x61F\x28\xae\x02\x41\x29\x0a")  # a blessed reference to an alias
+    assert found[1] is found[2][0]
+    assert found[1] == PerlObject("F", ScalarRef("abc"))
+
+
 def test_objects_met_twice_are_one() -> None:
     found = loads(V3 + b"\x42\x2c\x63Foo\x28\xaa\x00\x29\x08")
     assert found[0] is found[1]
