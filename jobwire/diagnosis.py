@@ -7,6 +7,7 @@ from jobwire.transport import Connection
 from jobwire.wire import HashMode, Mode
 from jobwire.wire.commands import list_length, scan, scanned, set_members, value_type
 from jobwire.wire.inspection import JobState, read_state
+from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
 
 __all__ = ["explain_timeout"]
 
@@ -51,10 +52,9 @@ def _place(state: JobState, queue: bytes) -> str:
 
 async def _elsewhere(connection: Connection, queue: bytes, workers: bytes) -> str:
     """What looks like ours under other names; empty where nothing does."""
-    queues = [printable(key) for key in await _keys(connection, b"*pending*", b"list") if key != queue]
-    fleets = [key for key in await _keys(connection, b"*workers", b"set") if key != workers]
-    prefixes = [printable(key[: -len(b"::workers")]) for key in fleets if key.endswith(b"::workers")]
-    prefixes += ["'' (none)" for key in fleets if key == b"workers"]
+    queues = [printable(key) for key in await _keys(connection, ANY_PENDING, b"list") if key != queue]
+    fleets = [prefix_of_workers(key) for key in await _keys(connection, ANY_WORKERS, b"set") if key != workers]
+    prefixes = [printable(prefix) if prefix else "'' (none)" for prefix in fleets if prefix is not None]
     hints = [f"other queues that wait: {', '.join(queues)}"] if queues else []
     hints += [f"prefixes that have jobwire workers: {', '.join(prefixes)}"] if prefixes else []
     return f"; {'; '.join(hints)}: do both sides use the same prefix and queue?" if hints else ""

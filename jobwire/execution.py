@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -23,8 +23,9 @@ def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout:
     """
     argument = handler.prepare(job)
     if handler.in_thread:
-        call = partial(copy_context().run, _call, handler.function, argument)
-        work: Awaitable[Any] = asyncio.wrap_future(threads.submit(call))
+        context = copy_context()
+        call: Callable[[], Any] = partial(_call, handler.function, argument)
+        work: Awaitable[Any] = asyncio.wrap_future(threads.submit(lambda: context.run(call)))
     else:
         work = handler.function(argument)
     return work if timeout is None else _within(work, timeout)

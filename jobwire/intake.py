@@ -99,7 +99,10 @@ class PipelinedIntake(Intake):
     """For a list of the worker's own."""
 
     _in_flight = 0
-    owed = False
+
+    @property
+    def owed(self) -> bool:
+        return False
 
     def fill(self) -> None:
         if self._stopping or self._pause is not None:

@@ -10,13 +10,29 @@ import msgspec
 
 from jobwire.wire.text import Text, wire_bytes
 
-__all__ = ["DEFAULT_PREFIX", "JOB_PREFIX", "PENDING", "PROCESSING", "Keyspace", "channel", "job_key"]
+__all__ = [
+    "ANY_PENDING",
+    "ANY_WORKERS",
+    "DEFAULT_PREFIX",
+    "JOB_PREFIX",
+    "PENDING",
+    "PROCESSING",
+    "Keyspace",
+    "channel",
+    "job_key",
+    "prefix_of_workers",
+]
 
 DEFAULT_PREFIX = "jobs"
 PENDING = "pending"
 PROCESSING = "processing"
 JOB_PREFIX = b"job::"
 _CHANNEL_PREFIX = b"client::"
+_WORKERS = b"workers"
+
+ANY_PENDING = b"*pending*"
+ANY_WORKERS = b"*" + _WORKERS
+"""Patterns of keys that look like pending queues, and like sets of workers, under any prefix."""
 
 
 def job_key(job_id: bytes) -> bytes:
@@ -27,6 +43,13 @@ def job_key(job_id: bytes) -> bytes:
 def channel(client_id: bytes) -> bytes:
     """The notice channel of a client: ``client::<client id>``."""
     return _CHANNEL_PREFIX + client_id
+
+
+def prefix_of_workers(key: bytes) -> bytes | None:
+    """The prefix whose set of workers has this key; empty for bare names, None where it is no such key."""
+    if key == _WORKERS:
+        return b""
+    return key.removesuffix(b"::" + _WORKERS) if key.endswith(b"::" + _WORKERS) else None
 
 
 class Keyspace(msgspec.Struct, frozen=True):
@@ -49,7 +72,7 @@ class Keyspace(msgspec.Struct, frozen=True):
     @property
     def workers(self) -> bytes:
         """The set of the IDs of workers that have own lists."""
-        return self.queue(b"workers")
+        return self.queue(_WORKERS)
 
     @property
     def queues(self) -> bytes:
