@@ -64,7 +64,7 @@ class Aftermath:
     def _delete_due(self) -> None:
         due, self._due = self._due, []
         if self._connection is not None and due:
-            self._connection.send((self._mode.discard(*due),), partial(self._deleted, due))
+            self._connection.send(self._mode.discard_all(due), partial(self._deleted, due))
 
     def _deleted(self, job_ids: list[bytes], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
@@ -107,6 +107,8 @@ class Aftermath:
         self._withdrawing.pop(job_id, None)
         if outcome[0] == 1:
             self._abandoned.pop(job_id, None)
+            if self._mode.spread:
+                self.delete(job_id)
 
     def finished(self, job_id: bytes) -> None:
         """A notice came for a job that nobody waits for: delete it if it is one that was given up, and only then."""

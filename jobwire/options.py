@@ -14,6 +14,7 @@ from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.fields import Nested
 from jobwire.wire.keys import PROCESSING
 from jobwire.wire.mode import refuse_queues
+from jobwire.wire.spread import SPREAD_MODES, check_prefix
 from jobwire.wire.text import Text
 
 __all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys"]
@@ -48,12 +49,14 @@ def build_mode(
     nested: Nested = "sereal",
     owner: Text | None = None,
     processing_queue: Text | None = PROCESSING,
+    spread: bool = False,
 ) -> Mode:
     """The mode called ``mode``; raises ``ConfigError`` for one that there is not, and for the other options.
 
-    ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own.
+    ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own; ``spread`` is for a
+    transport whose keys live on several servers.
     """
-    kind = MODES.get(mode)
+    kind = (SPREAD_MODES if spread else MODES).get(mode)
     if kind is None:
         raise ConfigError(f"unknown mode {mode!r}; there are {', '.join(MODES)}")
     if nested not in get_args(Nested):
@@ -64,6 +67,10 @@ def build_mode(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     keyspace = (known or DEFAULT_DIALECT).keyspace(prefix)
+    if spread:
+        check_prefix(keyspace)
+        if use_multi:
+            raise ConfigError("use_multi cannot work on a cluster: a transaction cannot span several nodes")
     own = keyspace.own_list(owner) if owner is not None and processing_queue is None and kind.moves_jobs else None
     return kind(
         keyspace,

@@ -57,6 +57,15 @@ class MutantTransport:
         """The address."""
         return self._inner.description
 
+    @property
+    def spread(self) -> bool:
+        """As the transport inside."""
+        return self._inner.spread
+
+    def anchor(self, key: bytes) -> None:
+        """As the transport inside."""
+        self._inner.anchor(key)
+
     async def connect(
         self,
         *,

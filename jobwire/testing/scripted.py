@@ -81,7 +81,7 @@ class ScriptedTransport:
     """Satisfies ``jobwire.transport.Transport``.
 
     ``script`` is a handler, or the steps of a ``Script``. ``chunk`` cuts what the server sends into pieces of that
-    many bytes.
+    many bytes. ``spread`` makes client and worker speak as to a cluster.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class ScriptedTransport:
         *,
         chunk: int | None = None,
         description: str = "scripted://",
+        spread: bool = False,
     ) -> None:
         self.handler: Handler = script if callable(script) else Script(script)
         self.description = description
@@ -98,7 +99,12 @@ class ScriptedTransport:
         self.links: list[ScriptedLink] = []
         self._refusals: deque[ConnectError] = deque()
         self._failures: list[BaseException] = []
+        self.spread = spread
         self._closed = False
+
+    def anchor(self, key: bytes) -> None:
+        """There is one server."""
+        del key
 
     @property
     def commands(self) -> list[Command]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from jobwire.transport.address import Address
 from jobwire.transport.backoff import Backoff
+from jobwire.transport.cluster import ClusterTransport
 from jobwire.transport.dial import DialOptions
 from jobwire.transport.direct import DirectTransport
 from jobwire.transport.factory import open_transport
@@ -26,6 +27,7 @@ from jobwire.transport.sentinel import SentinelAddress, SentinelTransport
 __all__ = [
     "Address",
     "Backoff",
+    "ClusterTransport",
     "Command",
     "Connection",
     "DialOptions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jobwire.errors import ClosedError
 from jobwire.transport.address import Address
@@ -15,10 +16,12 @@ from jobwire.transport.protocols import Connection, OnLost, OnPush
 class DialingTransport(ABC):
     """What all transports over sockets share: they know which of their connections are open."""
 
+    spread: ClassVar[bool] = False
+
     def __init__(self, options: DialOptions | None, *, name: str = "") -> None:
         self._options = options or DialOptions()
         self._name = name
-        self._connections: weakref.WeakSet[RedisConnection] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._closed = False
 
     @property
@@ -27,10 +30,14 @@ class DialingTransport(ABC):
         """The address, without credentials."""
 
     @abstractmethod
-    async def _dial(self, wishes: Wishes) -> RedisConnection: ...
+    async def _dial(self, wishes: Wishes) -> Connection: ...
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.description}>"
+
+    def anchor(self, key: bytes) -> None:
+        """There is one server."""
+        del key
 
     async def connect(
         self,

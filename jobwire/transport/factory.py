@@ -7,6 +7,7 @@ from typing import Unpack
 
 from jobwire.errors import ConfigError
 from jobwire.transport.address import ParsedURL, TLSOptions, parse_url
+from jobwire.transport.cluster import ClusterTransport, is_cluster_url, parse_cluster_url
 from jobwire.transport.dial import DialOptions
 from jobwire.transport.direct import DirectTransport
 from jobwire.transport.protocols import Transport
@@ -29,6 +30,7 @@ def open_transport(
         rediss://…                                                     the same with TLS
         unix://[[user]:password@]/path/to/socket[?db=number]
         redis+sentinel://[[user]:password@]host[:port],…/service[/database]   and rediss+sentinel://
+        redis+cluster://[[user]:password@]host[:port],…                       and rediss+cluster://
 
     with the options that redis-py takes in a URL (``?ssl_ca_certs=…``); ``tls`` are redis-py's ``ssl_…`` options.
 
@@ -46,6 +48,9 @@ def open_transport(
     if is_sentinel_url(url):
         address, parsed = parse_sentinel_url(url, tls)
         return SentinelTransport(address, _merged(options, parsed), name=parsed.name)
+    if is_cluster_url(url):
+        seeds, parsed = parse_cluster_url(url, tls)
+        return ClusterTransport(seeds, _merged(options, parsed), name=parsed.name)
     parsed = parse_url(url, tls)
     return DirectTransport(parsed.address, _merged(options, parsed), name=parsed.name)
 

@@ -77,11 +77,20 @@ class Connection(Protocol):
 
 
 class Transport(Protocol):
-    """A factory of connections to one place: a server, a unix socket, the master of a Sentinel service."""
+    """A factory of connections to one place: a server, a unix socket, the master of a Sentinel service, a cluster."""
 
     @property
     def description(self) -> str:
         """The address, without credentials, for messages."""
+        ...
+
+    @property
+    def spread(self) -> bool:
+        """True where keys live on several servers, so that no script or transaction can touch any two of them."""
+        ...
+
+    def anchor(self, key: bytes) -> None:
+        """Say where most of what will be sent lives, before the first ``connect``; only a spread transport minds."""
         ...
 
     async def connect(
