@@ -12,7 +12,7 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import NamedTuple
 
-from jobwire.errors import ServerError
+from jobwire.errors import DecodeError, ServerError
 from jobwire.wire import commands as c
 from jobwire.wire import meta as m
 from jobwire.wire.commands import Command, Reply
@@ -176,6 +176,7 @@ return 1
 was seen to be.
 """
 
+_MARK_FIELDS = 5
 _REASON = b"lost its worker too often"
 
 
@@ -287,12 +288,13 @@ def mark_of(job_id: bytes) -> Command:
 def read_mark(reply: Reply) -> tuple[bytes | None, bytes | None, bool, bytes | None]:
     """Worker ID, queue, whether there is a result, and since when (``_started``, else ``_queued``).
 
-    Raises ``ServerError``.
+    Raises ``ServerError``, ``DecodeError``.
     """
     if isinstance(reply, ServerError):
         raise reply
-    values = [value if isinstance(value, bytes) else None for value in reply] if isinstance(reply, list) else []
-    worker, queue, result, started, queued = values or [None] * 5
+    if not isinstance(reply, list) or len(reply) != _MARK_FIELDS:
+        raise DecodeError("HMGET answered something that is no row of fields; is this a Redis server?")
+    worker, queue, result, started, queued = (value if isinstance(value, bytes) else None for value in reply)
     return worker, queue, result is not None, started or queued
 
 

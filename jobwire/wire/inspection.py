@@ -60,7 +60,8 @@ def read_state(replies: Sequence[Reply]) -> JobState:
     if error is not None:
         raise error
     present, values, length, position, processing, dead = replies
-    result, started, worker, why = values if isinstance(values, list) else (None,) * len(_FIELDS)
+    known = isinstance(values, list) and len(values) == len(_FIELDS)
+    result, started, worker, why = values if isinstance(values, list) and known else (None,) * len(_FIELDS)
     total = length if isinstance(length, int) else 0
     return JobState(
         place=_place(

@@ -94,7 +94,9 @@ def test_every_place_a_job_can_be_in() -> None:
     assert "NOT OK" in render(account)
 
 
-@pytest.mark.parametrize("left", [NOTHING, Leftovers(hashes={"a": False}, lists={}), Leftovers({}, {"l": ["a"]})])
+@pytest.mark.parametrize(
+    "left", [NOTHING, Leftovers(hashes={"a": False}, lists={}), Leftovers(hashes={}, lists={"l": ["a"]})]
+)
 def test_a_job_without_result_or_place_is_lost(left: Leftovers) -> None:
     assert settle(1, [job("a")], [], [], left).lost == ["a"]
 
