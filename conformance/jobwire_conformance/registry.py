@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import containers
+from . import container_peers
+from .containers import ContainerFault
 from .facts import DIALECTS
 from .process import PeerCommand
 
@@ -120,8 +121,8 @@ def _perl(dialect: str) -> PeerCommand:
 
 def _perl_in_container(dialect: str) -> PeerCommand:
     try:
-        return containers.perl_command(dialect, perl_root())
-    except containers.ContainerFault as fault:
+        return container_peers.perl_command(dialect, perl_root())
+    except ContainerFault as fault:
         raise MissingPeer(str(fault)) from None
 
 
