@@ -1,0 +1,61 @@
+"""Recorded Perl traffic, played against live Python peers; and the recordings themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobwire_conformance.axes import PeerSpec, expand
+from jobwire_conformance.cases import load_cases
+from jobwire_conformance.expected import default_lists, load_expected
+from jobwire_conformance.registry import resolve
+from jobwire_conformance.replay import GOLDEN, load_recordings
+from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
+from jobwire_conformance.servers import make_factory
+from jobwire_conformance.transcripts import read_transcript
+from jobwire_conformance.values import encode_value
+from jobwire_conformance.verdicts import GOOD
+
+DIALECTS = ("0.001", "0.002", "0.003", "0.004", "master")
+#: One case of each value class; the whole of the recordings is played by a run of the suite without Perl.
+PLAYED = [
+    "values/text/ascii", "values/text/utf8", "values/bytes/latin1", "values/number/float", "values/text/empty",
+    "nested/array", "nested/object", "nested/null", "result/array", "result/nothing", "keys/bytes",
+]  # fmt: skip
+RECORDED = sorted(GOLDEN.glob("*/*.jsonl"))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_is_recorded_with_and_without_multi(dialect: str) -> None:
+    recordings = load_recordings(dialect)
+    assert {recording.use_multi for recording in recordings} == {False, True}
+    assert len({recording.case for recording in recordings}) >= 10
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_recording_says_where_it_comes_from(path: Path) -> None:
+    header = read_transcript(path).header
+    assert header.dialect == path.parent.name
+    assert header.client["libraries"]["Job::Async::Redis"]
+    assert header.client["runtime"].startswith("perl")
+    assert header.redis
+    assert header.recorded
+    assert encode_value(header.submitted) is not None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_replays_against_live_python(dialect: str) -> None:
+    commands, specs = {}, []
+    for name in (f"golden:{dialect}", f"python:{dialect}"):
+        command = resolve(name)[0]
+        commands[command.name] = command
+        specs.append(PeerSpec(command.name, command.dialect, await probe(command)))
+    golden, python = specs
+    cases = [case for case in load_cases() if case.id in PLAYED]
+    plan = [Planned(*item) for item in expand(cases, [golden], [python], "full")]
+    plan += [Planned(*item) for item in expand(cases, [python], [golden], "full")]
+    assert len(plan) >= 10
+    lists = load_expected(default_lists())
+    lines = await run_all(plan, make_factory(None), RunOptions(commands=commands, jobs=3), lists)
+    assert {f"{line.case} {line.client}": line.reason for line in lines if line.verdict not in GOOD} == {}
