@@ -107,7 +107,7 @@ class Client:
         self.id: Text = new_id() if id is None else id
         self._reply_to = check_id(self.id)
         self._queue_keys: dict[Text, bytes] = {}
-        self._queue_key(queue)
+        self._default_key = self._queue_key(queue)
         self._queue = queue
         self._route = route
         self._timeout = timeout
@@ -226,12 +226,13 @@ class Client:
         ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
         """
         collector = self._collector
-        self._needs_start()
+        if self._state != "up":
+            self._needs_start()
         if len(collector.pending) >= self._max_outstanding:
             raise TooManyJobs(
                 f"{len(collector.pending)} jobs are outstanding; wait (await client.room()) or raise max_outstanding"
             )
-        wait = self._wait(timeout)
+        wait = self._timeout if timeout is UNSET else self._wait(timeout)
         now = time.time()
         parameters = {} if data is None else parameters_of(data)
         submission = Submission(
@@ -246,7 +247,9 @@ class Client:
         handle: JobHandle[Any] = JobHandle(
             submission.id,
             loop=collector.loop,
-            queue=self._queue_key(self._queue_for(parameters) if queue is None else queue),
+            queue=self._default_key
+            if queue is None and self._route is None
+            else self._queue_key(self._queue_for(parameters) if queue is None else queue),
             timeout=wait,
             result_type=result_type,
             submission=submission,

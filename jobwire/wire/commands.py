@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias
 
 from jobwire.errors import DecodeError, EncodeError, ServerError
 from jobwire.wire.text import Text, wire_bytes
@@ -158,8 +158,8 @@ def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
         if isinstance(reply, ServerError):
             raise reply
         raise DecodeError("HGETALL answered something that is not a hash; is this a Redis server?", key=key)
-    items = iter(reply)
-    return cast("dict[bytes, bytes]", dict(zip(items, items, strict=False)))
+    items: Any = iter(reply)
+    return dict(zip(items, items, strict=False))
 
 
 def expect_bytes(value: Text, *, field: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from jobwire import sereal
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError
@@ -20,7 +20,7 @@ from jobwire.wire.meta import RESULT, STANDARD, check_parameter_name
 from jobwire.wire.plain import to_plain
 from jobwire.wire.text import Text, perl_number, readable, scalar_bytes, whole_number, wire_bytes
 
-__all__ = ["Fields", "Nested", "decode_fields", "encode_parameters"]
+__all__ = ["Nested", "decode_fields", "encode_parameters"]
 
 Nested: TypeAlias = Literal["sereal", "json"]
 """How references are written: ``sereal_`` (what Perl writes and reads) or ``json_`` (what Perl reads)."""
@@ -96,15 +96,10 @@ def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object) -> N
     fields[name] = encode_json(plain) if text is None else text
 
 
-class Fields(NamedTuple):
-    """What the fields of a job hash hold besides the protocol's own: parameters, and extensions (``_accept`` …)."""
-
-    data: dict[Text, object]
-    meta: dict[Text, Text]
-
-
-def decode_fields(fields: Mapping[bytes, bytes], *, dialect: Dialect, strings: StringPolicy, limits: Limits) -> Fields:
-    """Parameters and extensions in a job hash.
+def decode_fields(
+    fields: Mapping[bytes, bytes], *, dialect: Dialect, strings: StringPolicy, limits: Limits
+) -> tuple[dict[Text, object], dict[Text, Text]]:
+    """Parameters and extensions (``_accept`` …) in a job hash.
 
     Fields that start with ``_`` and the field ``result`` are no parameters. In dialects with typed fields, those that
     start with anything else but ``a``–``z`` are dropped, as Perl drops them. Raises ``JobDecodeError`` with the
@@ -136,7 +131,7 @@ def decode_fields(fields: Mapping[bytes, bytes], *, dialect: Dialect, strings: S
         raise JobDecodeError(error.reason, field=field, offset=error.offset, raw=value) from error
     except UnicodeDecodeError as error:
         raise JobDecodeError("not valid UTF-8", field=field, offset=error.start, raw=value) from None
-    return Fields(data, meta)
+    return data, meta
 
 
 def _decode_nested(kind: _Kind, value: bytes, strings: StringPolicy, limits: Limits) -> object:

@@ -59,7 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def expires(self) -> float | None:
         """Epoch seconds after which the job is not run (extension ``_expires``)."""
-        return parse_epoch(self._meta_bytes("_expires"))
+        return parse_epoch(self._meta_bytes("_expires")) if "_expires" in self.meta else None
 
     @property
     def queue(self) -> bytes | None:
@@ -129,9 +129,9 @@ def decode_job(
         id=readable(job_id) if isinstance(job_id, bytes) else job_id,
         data=data,
         reply_to=readable(get(m.REPLY_TO, b"")),
-        queued=parse_epoch(get(m.QUEUED)),
-        started=parse_epoch(get(m.STARTED)),
-        processed=parse_epoch(get(m.PROCESSED)),
+        queued=None if (queued := get(m.QUEUED)) is None else parse_epoch(queued),
+        started=None if (started := get(m.STARTED)) is None else parse_epoch(started),
+        processed=None if (processed := get(m.PROCESSED)) is None else parse_epoch(processed),
         meta=meta,
         result=get(m.RESULT),
         dialect=known,

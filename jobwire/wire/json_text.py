@@ -159,7 +159,9 @@ def _more_items_than(items: int, raw: bytes) -> bool:
 
 def decode_json(raw: bytes, *, limits: Limits) -> Any:
     """A JSON document; a byte order mark is skipped, of duplicate keys the last counts. Raises ``DecodeError``."""
-    check_size(raw, limits)
+    size = len(raw)
+    if size > limits.max_items or size > limits.max_bytes:
+        check_size(raw, limits)
     try:
         value = _decode(raw.removeprefix(BOM_UTF8))
     except RecursionError:
@@ -168,7 +170,8 @@ def decode_json(raw: bytes, *, limits: Limits) -> Any:
         raise DecodeError("invalid JSON: a string in it is not UTF-8", raw=raw) from None
     except msgspec.MsgspecError as error:
         raise DecodeError(f"invalid JSON: {error}", raw=raw) from None
-    check_depth(value, raw, limits)
+    if size > 2 * limits.max_depth:  # a level costs two bytes at the least
+        check_depth(value, raw, limits)
     return value
 
 

@@ -6,6 +6,8 @@ not know (``dead``, ``rejected``, ``attempts``, ``workers``, ``worker``, a worke
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from jobwire.wire.text import Text, wire_bytes
@@ -40,9 +42,10 @@ def job_key(job_id: bytes) -> bytes:
     return JOB_PREFIX + job_id
 
 
-def channel(client_id: bytes) -> bytes:
+@lru_cache(1024)
+def channel(client_id: Text) -> bytes:
     """The notice channel of a client: ``client::<client id>``."""
-    return _CHANNEL_PREFIX + client_id
+    return _CHANNEL_PREFIX + wire_bytes(client_id)
 
 
 def prefix_of_workers(key: bytes) -> bytes | None:

@@ -74,6 +74,7 @@ class Mode(ABC):
     ``many_queues``  a worker may take from several queues, in order of priority
     ``keeps_jobs``   a job has a hash from submission until its result is collected
     ``moves_jobs``   popping moves the ID to a processing list, so that a pop in flight cannot lose it
+    ``completion_says_start``  ``complete`` writes what ``start`` does as well: a job done at once needs no ``start``
     """
 
     name: ClassVar[ModeName]
@@ -103,6 +104,7 @@ class Mode(ABC):
         self.use_multi = use_multi
         self.processing = keyspace.queue("processing") if processing is None else processing
         self.own_list = own_list
+        self.completion_says_start = own_list and self.moves_jobs
         self.owner = None if owner is None else wire_bytes(owner)
         self.strings: StringPolicy = strings
         self.limits = limits
@@ -117,9 +119,9 @@ class Mode(ABC):
         """The commands' own replies; raises the first ``ServerError`` among them."""
         if self.use_multi:
             replies = c.transaction_replies(replies)
-        error = c.first_error(replies)
-        if error is not None:
-            raise error
+        for reply in replies:
+            if isinstance(reply, ServerError):
+                raise reply
         return replies
 
     # -- client
@@ -162,13 +164,6 @@ class Mode(ABC):
     @abstractmethod
     def read(self, taken: Taken, reply: Reply) -> Job | None:
         """The job; None where its hash is gone. Raises ``DecodeError`` for one that cannot be read."""
-
-    @property
-    def completion_says_start(self) -> bool:
-        """True where ``complete`` writes what ``start`` does as well, so that a job that is done at once needs no
-        ``start``.
-        """
-        return False
 
     @abstractmethod
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:

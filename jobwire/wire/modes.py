@@ -20,7 +20,7 @@ from jobwire.wire.keys import channel, job_key
 from jobwire.wire.mode import Mode, Notice, Submission, Taken, entry_of, pop_now, pop_waiting, popped, seconds
 from jobwire.wire.results import Result, decode_result, encode_outcome
 from jobwire.wire.scripts import BURY, COMPLETE, DELETE_GHOST, FORGET_DUPLICATE, GIVE_BACK, REJECT, WITHDRAW
-from jobwire.wire.text import epoch, wire_bytes
+from jobwire.wire.text import epoch
 
 __all__ = ["HashMode", "Recoverable", "Reliable"]
 
@@ -51,7 +51,7 @@ class HashMode(Mode):
 
     def collect(self, job_id: bytes) -> Command:
         """Fetch the result of a job."""
-        return c.hash_get(job_key(job_id), m.RESULT)
+        return (b"HMGET", job_key(job_id), m.RESULT)
 
     def collected(self, job_id: bytes, reply: Reply) -> Result | None:
         """The result; None where there is none (yet, or any more).
@@ -137,7 +137,7 @@ class HashMode(Mode):
 
     def notify(self, job: Job, taken: Taken) -> tuple[Command, ...]:
         """Publish that the result is there, and drop the entry."""
-        return (c.publish(channel(wire_bytes(job.reply_to)), taken.entry), *self.forget(taken))
+        return (c.publish(channel(job.reply_to), taken.entry), *self.forget(taken))
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         """Move a job that will not be run again to the dead ones; its hash keeps everything and says why."""
@@ -194,7 +194,7 @@ class Reliable(HashMode):
         times = (epoch(started), epoch(at)) if job.dialect.timing_fields else ()
         entry = taken.entry
         keys = (self.processing, job_key(entry))
-        return (COMPLETE.call(keys, entry, channel(wire_bytes(job.reply_to)), raw, *times),)
+        return (COMPLETE.call(keys, entry, channel(job.reply_to), raw, *times),)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         if not self.own_list:

@@ -62,7 +62,7 @@ def encode_result(
     them apart; ``V`` and JSON for None, booleans and numbers where ``accept`` has ``V``. Untagged dialects: the
     printed form, or JSON text for a container. Raises ``EncodeError``.
     """
-    known = dialect_named(dialect)
+    known = dialect if isinstance(dialect, Dialect) else dialect_named(dialect)
     text = scalar_bytes(value)
     if text is None:
         value = value if isinstance(value, dict | list | tuple) else to_plain(value)
@@ -108,10 +108,9 @@ def encode_outcome(result: Result, *, dialect: str | Dialect, accept: frozenset[
     Raises ``EncodeError`` for a failure whose submitter does not accept ``E``: ``T`` and ``J`` cannot say it; nor
     can a dialect without tags.
     """
-    known = dialect_named(dialect)
     if isinstance(result, Success):
-        return encode_result(result.value, dialect=known, accept=accept)
-    if "E" not in accept or not known.tagged_results:
+        return encode_result(result.value, dialect=dialect, accept=accept)
+    if "E" not in accept or not dialect_named(dialect).tagged_results:
         raise EncodeError("the submitter of this job does not read failures (tag E)", field="result")
     return encode_failure(result)
 
@@ -129,7 +128,7 @@ def decode_result(
     Raises ``ResultDecodeError`` for one that cannot be read, ``MismatchError`` for a tag that the dialect does not
     have; both carry ``raw`` and the ``key``.
     """
-    known = dialect_named(dialect)
+    known = dialect if isinstance(dialect, Dialect) else dialect_named(dialect)
     tag = 1 if known.tagged_results and raw else 0
     try:
         if len(raw) > limits.max_bytes:
