@@ -14,6 +14,9 @@ from .chaos_worker import Entry
 
 __all__ = ["Account", "Happened", "Leftovers", "Submitted", "render", "settle"]
 
+_NEAR = 8.0
+"""Seconds within which two faults may have to do with each other."""
+
 
 class Submitted(msgspec.Struct, kw_only=True):
     """One job as its client knows it. ``outcome``: ``result``, ``wrong result``, the name of an error, or empty."""
@@ -158,12 +161,12 @@ def _recovery_times(
 ) -> list[float]:
     """For each kill −9 whose victim had jobs in hand: how long until the last of them was begun again.
 
-    Kills near a restart are left out: then it is not the heartbeat alone that is measured.
+    Kills near a restart or a cut are left out: then it is not the heartbeat alone that is measured.
     """
-    restarts = [fault for fault in faults if fault.kind == "restart"]
+    others = [fault for fault in faults if fault.kind in ("restart", "storm")]
     found = []
     for fault in faults:
-        if fault.kind != "kill" or any(other.until + 10 > fault.at > other.at - 10 for other in restarts):
+        if fault.kind != "kill" or any(other.until + _NEAR > fault.at > other.at - _NEAR for other in others):
             continue
         waits = [
             again.at - fault.at

@@ -92,7 +92,7 @@ def _replies(data: bytes) -> object:
     many = [reply(piece) for piece in pieces(data, 12)]
     taken = Taken(QUEUE, b"j")
     for read in (
-        lambda: c.hash_pairs(answer, key=b"k"),
+        lambda: c.hash_pairs(_strings(answer), key=b"k"),
         lambda: c.scanned(answer),
         lambda: c.transaction_replies(many or [None]),
         lambda: fleet.read_mark(answer),
