@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run cases between peers and report")
     _add_selection(run)
-    run.add_argument("--redis", help="URL, docker:<image>, local, embedded, or the path of a server binary")
+    run.add_argument("--redis", help="URL, docker[:IMAGE], local, embedded, or the path of a server binary")
     run.add_argument("-j", "--jobs", type=int, default=2, help="instances at a time, each with a server of its own (2)")
     run.add_argument("-x", dest="max_fail", action="store_const", const=1, help="stop after the first failure")
     run.add_argument("--max-fail", type=int, default=0, metavar="N", help="stop after N failures")
