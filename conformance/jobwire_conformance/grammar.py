@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,36 +51,83 @@ _EXTENDING = frozenset(
 _TIME = re.compile(rb"\d{9,11}(\.\d{1,6})?")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Sent:
-    """A command with its place in the order of time."""
+    """A command with its place in the order of time; ``inside`` says whether it stands in a finished MULTI … EXEC."""
 
     at: int
     event: Event
     words: tuple[bytes, ...]
+    name: str
+    inside: bool = False
+
+    @property
+    def role(self) -> str:
+        return "client" if self.event.role.startswith("client") else "worker"
+
+
+class _Traffic:
+    """All commands of a case, decoded once and found without a search: cases have thousands."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.sent: list[_Sent] = []
+        self.named: dict[tuple[str, str], list[_Sent]] = defaultdict(list)
+        self.of_connection: dict[int, list[_Sent]] = defaultdict(list)
+        self.about: dict[tuple[str, bytes], list[_Sent]] = defaultdict(list)
+        for number, event in enumerate(events):
+            if event.kind != "command":
+                continue
+            words = event.command
+            item = _Sent(number, event, words, words[0].decode("latin-1").upper() if words else "")
+            self.sent.append(item)
+            self.named[item.role, item.name].append(item)
+            self.of_connection[event.connection].append(item)
+            for word in {words[1], words[-1]} if len(words) > 1 else ():
+                self.about[item.role, word].append(item)
+        for items in self.of_connection.values():
+            _mark_multi(items)
+
+    def by(self, role: str, name: str) -> list[_Sent]:
+        """The commands of that name, sent by that side."""
+        return self.named[role, name]
+
+    def of(self, role: str, name: str, word: bytes) -> list[_Sent]:
+        """Those among them whose key, or last word, is ``word``."""
+        return [item for item in self.about[role, word] if item.name == name]
+
+
+def _mark_multi(items: list[_Sent]) -> None:
+    opened: list[_Sent] | None = None
+    for item in items:
+        if item.name == "MULTI":
+            opened = []
+        elif item.name in {"EXEC", "DISCARD"}:
+            for inside in opened or []:
+                inside.inside = item.name == "EXEC"
+            opened = None
+        elif opened is not None:
+            opened.append(item)
 
 
 def check_grammar(scenario: Scenario) -> None:
     """Check all commands of all peers; raises :class:`CaseFailed` for the first that breaks the grammar."""
-    sent = [
-        _Sent(number, event, event.command)
-        for number, event in enumerate(scenario.recorder.events)
-        if event.kind == "command"
-    ]
+    traffic = _Traffic(scenario.recorder.events)
     _no_broken_frames(scenario)
-    _only_known_commands(scenario, sent)
-    _pops_stand_alone(sent)
+    _only_known_commands(scenario, traffic.sent)
+    _pops_stand_alone(traffic.sent)
+    simple = scenario.instance.mode == "simple"
+    envelopes = _envelopes(traffic) if simple else {}
     for run in scenario.runs:
         if run.id is None or run.refused is not None:
             continue
-        if scenario.instance.mode == "simple":
-            _simple_submission(scenario, sent, run.id)
+        if simple:
+            _simple_submission(traffic, envelopes, run.id)
         else:
-            _submission(scenario, sent, run.id)
-    if scenario.instance.mode == "simple":
-        _simple_replies(sent)
+            _submission(scenario, traffic, run.id)
+    if simple:
+        _simple_replies(traffic)
     else:
-        _completions(scenario, sent)
+        _completions(scenario, traffic)
 
 
 def _no_broken_frames(scenario: Scenario) -> None:
@@ -90,8 +138,7 @@ def _no_broken_frames(scenario: Scenario) -> None:
 
 def _only_known_commands(scenario: Scenario, sent: list[_Sent]) -> None:
     for item in sent:
-        role = "client" if item.event.role.startswith("client") else "worker"
-        name = item.event.name
+        role, name = item.role, item.name
         if name in SETUP or name in _LOOKING or name in _ALLOWED[role, scenario.instance.mode]:
             continue
         if role == "worker" and _extends(scenario, item):
@@ -105,7 +152,7 @@ def _only_known_commands(scenario: Scenario, sent: list[_Sent]) -> None:
 
 def _extends(scenario: Scenario, item: _Sent) -> bool:
     """Whether a command keeps facts of an extension, in the keyspace of the one who sends it."""
-    name, words = item.event.name, item.words
+    name, words = item.name, item.words
     if name == "SCRIPT":
         return True
     if name in {"EVAL", "EVALSHA"}:
@@ -126,52 +173,42 @@ _POPS = {"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"}
 
 def _pops_stand_alone(sent: list[_Sent]) -> None:
     """No blocking pop inside MULTI … EXEC (CON-7)."""
-    open_multi: set[int] = set()
     for item in sent:
-        connection, name = item.event.connection, item.event.name
-        if name == "MULTI":
-            open_multi.add(connection)
-        elif name in {"EXEC", "DISCARD"}:
-            open_multi.discard(connection)
-        elif name in _POPS and connection in open_multi:
+        if item.name in _POPS and item.inside:
             raise CaseFailed("a blocking pop inside MULTI", expected="outside", actual=item.words)
 
 
 # --- submissions ------------------------------------------------------------------------------
 
 
-def _by(sent: list[_Sent], role: str, name: str) -> list[_Sent]:
-    return [item for item in sent if item.event.role.startswith(role) and item.event.name == name]
-
-
-def _submission(scenario: Scenario, sent: list[_Sent], job_id: bytes) -> None:
+def _submission(scenario: Scenario, traffic: _Traffic, job_id: bytes) -> None:
     key = b"job::" + job_id
-    writes = [item for item in _by(sent, "client", "HMSET") if item.words[1] == key]
-    pushes = [item for item in _by(sent, "client", "LPUSH") if item.words[2:] == (job_id,)]
+    writes = [item for item in traffic.of("client", "HMSET", key) if item.words[1] == key]
+    pushes = [item for item in traffic.of("client", "LPUSH", job_id) if item.words[2:] == (job_id,)]
     if len(writes) != 1 or len(pushes) != 1:
-        found = [item.words[:3] for item in sent if item.event.role.startswith("client") and job_id in item.words]
+        found = [item.words[:3] for item in [*writes, *pushes]]
         raise CaseFailed(
             "a submission is one HMSET of job::<id> and one LPUSH of the ID",
             expected=["HMSET", key, "LPUSH", job_id],
-            actual=found or [item.words[:3] for item in _by(sent, "client", "HMSET")[:3]],
+            actual=found or [item.words[:3] for item in traffic.by("client", "HMSET")[:3]],
         )
     write, push = writes[0], pushes[0]
     if write.at > push.at or write.event.connection != push.event.connection:
         raise CaseFailed(
             "the ID was pushed before the hash was written", expected="HMSET, LPUSH", actual="LPUSH, HMSET"
         )
-    _submission_fields(scenario, write, _listening(sent, write.event.role))
+    _submission_fields(scenario, write, _listening(traffic, write.event.role))
     multi = scenario.instance.use_multi in {"client", "both"} or scenario.case.client.get("use_multi") is True
-    _in_multi(sent, [write, push], wanted=multi, what="a submission")
-    _subscribed_before(scenario, sent, push)
+    _in_multi([write, push], wanted=multi, what="a submission")
+    _subscribed_before(traffic, push)
 
 
-def _listening(sent: list[_Sent], role: str) -> set[bytes]:
+def _listening(traffic: _Traffic, role: str) -> set[bytes]:
     """The client IDs that a peer listens as: a Perl program has one client for each queue."""
     return {
         channel.removeprefix(b"client::")
-        for item in sent
-        if item.event.role == role and item.event.name == "SUBSCRIBE"
+        for item in traffic.by("client", "SUBSCRIBE")
+        if item.event.role == role
         for channel in item.words[1:]
     }
 
@@ -194,62 +231,57 @@ def _submission_fields(scenario: Scenario, write: _Sent, known: set[bytes]) -> N
             raise CaseFailed("a field without a type", expected="text_, sereal_, json_ or _", actual=foreign)
 
 
-def _subscribed_before(scenario: Scenario, sent: list[_Sent], push: _Sent) -> None:
-    channel = b"client::" + scenario.names.kept.get(push.event.role, b"")
-    mine = [item for item in _by(sent, "client", "SUBSCRIBE") if channel in item.words[1:]]
+def _subscribed_before(traffic: _Traffic, push: _Sent) -> None:
+    mine = [item for item in traffic.by("client", "SUBSCRIBE") if item.event.role == push.event.role]
     if not mine or mine[0].at > push.at:
-        raise CaseFailed(
-            "the client pushed a job before it listened", expected=f"SUBSCRIBE {channel!r}", actual="LPUSH"
-        )
+        raise CaseFailed("the client pushed a job before it listened", expected="SUBSCRIBE client::…", actual="LPUSH")
 
 
-def _in_multi(sent: list[_Sent], items: list[_Sent], *, wanted: bool, what: str) -> None:
+def _in_multi(items: list[_Sent], *, wanted: bool, what: str) -> None:
     """Whether ``items`` stand together between MULTI and EXEC on their connection."""
-    connection = items[0].event.connection
-    stream = [item for item in sent if item.event.connection == connection]
-    before = [item.event.name for item in stream if item.at < items[0].at]
-    after = [item.event.name for item in stream if item.at > items[-1].at]
-    opened = "MULTI" in before and "EXEC" not in before[len(before) - 1 - before[::-1].index("MULTI") :]
-    inside = opened and "EXEC" in after
-    if inside is not wanted:
+    if any(item.inside is not wanted for item in items):
         raise CaseFailed(
             f"{what} {'outside' if wanted else 'inside'} MULTI … EXEC",
             expected="use_multi" if wanted else "no use_multi",
-            actual=[item.words[:2] for item in stream][:8],
+            actual=[item.words[:2] for item in items],
         )
 
 
 # --- completions ------------------------------------------------------------------------------
 
 
-def _completions(scenario: Scenario, sent: list[_Sent]) -> None:
+def _completions(scenario: Scenario, traffic: _Traffic) -> None:
     """Every write of a result is followed by its notice and (reliable) its LREM, by the same worker."""
-    for item in _by(sent, "worker", "HMSET"):
+    for item in traffic.by("worker", "HMSET"):
         fields = dict(zip(item.words[2::2], item.words[3::2], strict=True))
         if b"result" in fields and item.words[1].startswith(b"job::"):
-            _completion(scenario, sent, item, fields)
+            _completion(scenario, traffic, item, fields)
 
 
-def _completion(scenario: Scenario, sent: list[_Sent], write: _Sent, fields: dict[bytes, bytes]) -> None:
+def _completion(scenario: Scenario, traffic: _Traffic, write: _Sent, fields: dict[bytes, bytes]) -> None:
     job_id = write.words[1].removeprefix(b"job::")
-    mine = [item for item in sent if item.event.connection == write.event.connection and item.at > write.at]
+
+    def later(name: str) -> _Sent | None:
+        found = traffic.of("worker", name, job_id)
+        return next((i for i in found if i.event.connection == write.event.connection and i.at > write.at), None)
+
     # The process may have been killed, or its connection cut, right here: then there is nothing to judge.
-    notice = next((item for item in mine if item.event.name == "PUBLISH" and item.words[2:] == (job_id,)), None)
+    notice = later("PUBLISH")
     if notice is None:
         if not _was_broken(scenario):
             raise CaseFailed("a result without a notice", expected=["PUBLISH", "client::…", job_id], actual=write.words)
         return
     if scenario.instance.mode == "reliable":
-        removal = next((item for item in mine if item.event.name == "LREM" and item.words[3:] == (job_id,)), None)
+        removal = later("LREM")
         if removal is None or removal.words[2] != b"1" or removal.words[1] != _processing(scenario, write):
             raise CaseFailed(
                 "a result without LREM <processing> 1 <id>",
                 expected=["LREM", _processing(scenario, write), "1", job_id],
-                actual=removal.words if removal else [item.words[:2] for item in mine[:6]],
+                actual=removal.words if removal else "no LREM",
             )
         multi = scenario.instance.use_multi in {"worker", "both"} or scenario.case.worker.get("use_multi") is True
         if scenario.instance.worker_dialect != "0.001":
-            _in_multi(sent, [write, notice, removal], wanted=multi, what="a completion")
+            _in_multi([write, notice, removal], wanted=multi, what="a completion")
     _completion_fields(scenario, fields)
 
 
@@ -286,24 +318,30 @@ def _envelope(text: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _simple_submission(scenario: Scenario, sent: list[_Sent], job_id: bytes) -> None:
-    for item in _by(sent, "client", "LPUSH"):
+def _envelopes(traffic: _Traffic) -> dict[bytes, tuple[_Sent, dict[str, Any]]]:
+    """Job ID -> the push of its envelope."""
+    found = {}
+    for item in traffic.by("client", "LPUSH"):
         envelope = _envelope(item.words[2]) if len(item.words) == 3 else None
-        if envelope is not None and str(envelope.get("id")).encode() == job_id:
-            break
-    else:
-        raise CaseFailed(
-            "no envelope with the job's ID was pushed", expected=job_id, actual=_by(sent, "client", "LPUSH")
-        )
-    if str(envelope.get("_reply_to")).encode() not in _listening(sent, item.event.role):
+        if envelope is not None:
+            found[str(envelope.get("id")).encode()] = (item, envelope)
+    return found
+
+
+def _simple_submission(traffic: _Traffic, envelopes: dict[bytes, tuple[_Sent, dict[str, Any]]], job_id: bytes) -> None:
+    if job_id not in envelopes:
+        pushed = [item.words for item in traffic.by("client", "LPUSH")[:5]]
+        raise CaseFailed("no envelope with the job's ID was pushed", expected=job_id, actual=pushed)
+    item, envelope = envelopes[job_id]
+    if str(envelope.get("_reply_to")).encode() not in _listening(traffic, item.event.role):
         raise CaseFailed("_reply_to is not the client's ID", expected="the client's ID", actual=envelope)
     if not isinstance(envelope.get("data"), dict):
         raise CaseFailed("the envelope has no data", expected={"data": {}}, actual=envelope)
-    _subscribed_before(scenario, sent, item)
+    _subscribed_before(traffic, item)
 
 
-def _simple_replies(sent: list[_Sent]) -> None:
-    for item in _by(sent, "worker", "PUBLISH"):
+def _simple_replies(traffic: _Traffic) -> None:
+    for item in traffic.by("worker", "PUBLISH"):
         envelope = _envelope(item.words[2]) if len(item.words) == 3 else None
         if envelope is None or "id" not in envelope or not {"result", "error"} & envelope.keys():
             raise CaseFailed("a reply that is no envelope", expected={"id": "…", "result": "…"}, actual=item.words)
