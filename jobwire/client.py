@@ -88,11 +88,7 @@ class Client:
     ) -> None:
         at_least("timeout", timeout, 0.001)
         at_least("max_outstanding", max_outstanding, 1, unit="job")
-        self._transport = (
-            open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
-            if transport is None
-            else transport
-        )
+        self._transport = transport or open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
         self._mode = build_mode(
             mode,
             dialect=_fixed(dialect),

@@ -121,11 +121,7 @@ class Worker(Handling):
         at_least("heartbeat_ttl", heartbeat_ttl, 2 * heartbeat)
         self.id: Text = new_id() if id is None else id
         check_id(self.id)
-        self._transport = (
-            open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
-            if transport is None
-            else transport
-        )
+        self._transport = transport or open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
         self._mode = build_mode(
             mode,
             dialect=dialect,
