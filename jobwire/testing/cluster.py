@@ -85,12 +85,13 @@ class RedisCluster:
         """Return when every node takes commands, and knows all nodes. Raises ``ConnectError`` where that takes long."""
         end = time.monotonic() + AGREE_TIMEOUT
         for node in self.nodes:
-            while not self._is_whole(node):
+            while not self.takes_commands(node):
                 if time.monotonic() > end:
                     raise ConnectError(f"the nodes of the cluster do not agree:\n{node.log[-2000:]}")
                 time.sleep(0.02)
 
-    def _is_whole(self, node: RedisServer) -> bool:
+    def takes_commands(self, node: RedisServer) -> bool:
+        """Does ``node`` take commands, and know all nodes?"""
         try:
             known = read_topology(self.ask(node, CLUSTER_SLOTS), host="127.0.0.1")
             return is_whole(self.ask(node, CLUSTER_INFO)) and len(known.masters) == len(self.nodes)

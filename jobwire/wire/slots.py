@@ -140,7 +140,7 @@ def read_topology(reply: Reply, *, host: str) -> Topology:
     if isinstance(reply, ServerError):
         raise reply
     slots: list[Node | None] = [None] * SLOTS
-    for entry in reply if isinstance(reply, list) else []:
+    for entry in reply if isinstance(reply, list) else [reply]:
         match entry:
             case [int(first), int(last), [(bytes() | None) as named, int(port), *_], *_] if 0 <= first <= last < SLOTS:
                 # An endpoint that a node does not know, or that is empty, is where it was asked.
