@@ -4,7 +4,8 @@ An **instance** is a case with every axis decided. ``full`` is the whole product
 case between the peers of dialect 0.004 with each value of each of its own axes once (against the
 defaults of the others), and spreads the cases over the pairs of the other dialects so that every
 (client, worker), (client, case) and (worker, case) meets at least once (an orthogonal array of
-strength two), in mode ``reliable``, but for the long cases tagged ``main-dialect``. ``smoke`` takes the cases tagged so, with the default of every axis.
+strength two), in mode ``reliable``, but for the long cases tagged ``main-dialect``. ``smoke`` takes
+the cases tagged so, with the default of every axis.
 """
 
 from __future__ import annotations

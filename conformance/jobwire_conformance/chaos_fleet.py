@@ -59,8 +59,8 @@ class ChaosWorker:
 
 
 class PythonWorkers:
-    """Keeps ``count`` workers running; each goes to Redis by the next of ``urls``. The oldest is ``steady``: there is no
-    fault for it alone, as in a fleet in which not everybody is young.
+    """Keeps ``count`` workers running; each goes to Redis by the next of ``urls``. The oldest is ``steady``: there is
+    no fault for it alone, as in a fleet in which not everybody is young.
     """
 
     def __init__(self, urls: Sequence[str], folder: Path, *, count: int, steady: bool, options: dict[str, Any]) -> None:

@@ -96,7 +96,8 @@ def load_expected(paths: list[Path]) -> Expectations:
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
             for kind in _KINDS:
-                entries += [(kind, entry) for entry in msgspec.convert(raw.pop(kind, []), list[Entry])]
+                found = msgspec.convert(raw.pop(kind, []), list[Entry])
+                entries.extend((kind, entry) for entry in found)
         except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
             raise ExpectedError(f"{path.name}: {error}") from None
         if raw:

@@ -51,7 +51,7 @@ def _summary(line: VerdictLine) -> list[Any]:
 
 def render(report: Report) -> str:
     """The whole page."""
-    template = resources.files(__package__).joinpath("assets", "report.html").read_text(encoding="utf-8")
+    template = resources.files("jobwire_conformance").joinpath("assets", "report.html").read_text(encoding="utf-8")
     plain = msgspec.to_builtins
     data = {
         "header": plain(report.header),

@@ -103,8 +103,22 @@ class _MutantConnection:
         self._rewrite = rewrite
         self._reply = reply
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+    @property
+    def closed(self) -> bool:
+        return self._inner.closed
+
+    @property
+    def client_id(self) -> int | None:
+        return self._inner.client_id
+
+    async def drained(self) -> None:
+        await self._inner.drained()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def abort(self) -> None:
+        self._inner.abort()
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
         originals = list(commands)

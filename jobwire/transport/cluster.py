@@ -31,7 +31,9 @@ class ClusterTransport(DialingTransport):
     All nodes are let in by the user, password and TLS options of the first seed.
     """
 
-    spread = True
+    @property
+    def spread(self) -> bool:
+        return True
 
     def __init__(self, seeds: Sequence[Address], options: DialOptions | None = None, *, name: str = "") -> None:
         super().__init__(options, name=name)

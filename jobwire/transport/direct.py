@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 from jobwire.errors import ClosedError
 from jobwire.transport.address import Address
@@ -16,7 +15,9 @@ from jobwire.transport.protocols import Connection, OnLost, OnPush
 class DialingTransport(ABC):
     """What all transports over sockets share: they know which of their connections are open."""
 
-    spread: ClassVar[bool] = False
+    @property
+    def spread(self) -> bool:
+        return False
 
     def __init__(self, options: DialOptions | None, *, name: str = "") -> None:
         self._options = options or DialOptions()
