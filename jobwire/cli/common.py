@@ -93,16 +93,26 @@ def mode_of(options: argparse.Namespace) -> Mode:
         use_multi=False,
         strings="auto",
         limits=DEFAULT_LIMITS,
+        spread=is_spread(options.url),
     )
+
+
+def is_spread(url: str) -> bool:
+    """Is it that of a cluster? Raises ``ConfigError``."""
+    return open_transport(url).spread
 
 
 # -- Redis
 
 
 @asynccontextmanager
-async def connection_to(url: str) -> AsyncIterator[Connection]:
-    """A connection for as long as the context lasts. Raises ``ConfigError``, ``ConnectError``, ``AuthError``."""
+async def connection_to(url: str, *, near: bytes = b"") -> AsyncIterator[Connection]:
+    """A connection for as long as the context lasts; on a cluster, commands without a key go to the node of ``near``.
+
+    Raises ``ConfigError``, ``ConnectError``, ``AuthError``.
+    """
     transport = open_transport(url)
+    transport.anchor(near)
     try:
         yield await transport.connect(name="jobwire-cli")
     finally:

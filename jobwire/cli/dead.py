@@ -19,6 +19,7 @@ from jobwire.cli.common import (
     bare,
     bytes_in,
     connection_to,
+    is_spread,
     keyspace_of,
     print_json,
 )
@@ -60,7 +61,7 @@ async def run(options: argparse.Namespace) -> int:
         if options.all:
             ids = bytes_in(await connection.execute(list_items(keyspace.dead)))[::-1]  # the oldest is taken next
         action = _requeue if options.action == "requeue" else _drop
-        failed = [job_id for job_id in ids if not await action(connection, keyspace, job_id, options.queue)]
+        failed = [job_id for job_id in ids if not await action(connection, keyspace, job_id, options)]
     return FAILED if failed else OK
 
 
@@ -83,22 +84,22 @@ def _two(reply: object) -> tuple[str | bytes | None, str | bytes | None]:
     )
 
 
-async def _requeue(connection: Connection, keyspace: Keyspace, job_id: bytes, queue: str) -> bool:
+async def _requeue(connection: Connection, keyspace: Keyspace, job_id: bytes, options: argparse.Namespace) -> bool:
     name = bare(job_id)
     if await connection.execute(exists(job_key(job_id))) == 0:
         print(f"{name}: its hash is gone, there is nothing to run; drop it")
         return False
     _, noted = _two(await connection.execute(hash_get(job_key(job_id), ERROR, QUEUE)))
-    target = keyspace.queue(queue) if noted is None else noted if isinstance(noted, bytes) else noted.encode()
-    if await connection.execute(requeue_dead(keyspace, job_id, target)) != 1:
+    target = keyspace.queue(options.queue) if noted is None else noted if isinstance(noted, bytes) else noted.encode()
+    if await connection.execute(requeue_dead(keyspace, job_id, target, spread=is_spread(options.url))) != 1:
         print(f"{name}: not among the dead")
         return False
     print(f"{name}: back in {bare(target)}")
     return True
 
 
-async def _drop(connection: Connection, keyspace: Keyspace, job_id: bytes, queue: str) -> bool:
-    del queue
+async def _drop(connection: Connection, keyspace: Keyspace, job_id: bytes, options: argparse.Namespace) -> bool:
+    del options
     name = bare(job_id)
     if job_id not in bytes_in(await connection.execute(list_items(keyspace.dead))):
         print(f"{name}: not among the dead")

@@ -119,7 +119,10 @@ def cluster(info: dict[str, str], mode: Mode) -> Finding:
     prefix = mode.keyspace.prefix
     tagged = prefix.startswith("{") if isinstance(prefix, str) else prefix.startswith(b"{")
     hint = "" if tagged else "; the lists of a prefix must be in one slot: use a prefix in braces, as in '{jobs}'"
-    return Finding("warn", "cluster", f"a cluster: Perl's Job::Async::Redis cannot follow its redirections{hint}")
+    words = (
+        "a cluster: give jobwire redis+cluster://…; Perl's Job::Async::Redis cannot follow redirections, and so not be"
+    )
+    return Finding("warn", "cluster", f"{words} part of it{hint}")
 
 
 async def permissions(connection: Connection, mode: Mode, queue: bytes) -> Finding:

@@ -17,7 +17,18 @@ from __future__ import annotations
 
 import argparse
 
-from jobwire.cli.common import OK, USAGE, CliError, add_json, add_keyspace, bare, connection_to, print_json
+from jobwire.cli.common import (
+    OK,
+    USAGE,
+    CliError,
+    add_json,
+    add_keyspace,
+    bare,
+    connection_to,
+    is_spread,
+    keyspace_of,
+    print_json,
+)
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
 from jobwire.recovery import MAX_LOSSES, Recovered, Recovery
@@ -63,7 +74,7 @@ def _seconds(text: str) -> float:
 
 async def run(options: argparse.Namespace) -> int:
     _check(options)
-    async with connection_to(options.url) as connection:
+    async with connection_to(options.url, near=keyspace_of(options).queue("")) as connection:
         found = await _recover(connection, options)
     if options.json:
         print_json(found)
@@ -98,6 +109,7 @@ async def _recover(connection: Connection, options: argparse.Namespace) -> list[
         use_multi=False,
         strings="auto",
         limits=DEFAULT_LIMITS,
+        spread=is_spread(options.url),
     )
     assert isinstance(mode, HashMode)  # noqa: S101 - both are
     queue = mode.keyspace.queue(options.queue)

@@ -177,11 +177,11 @@ return 1
 _REQUEUE_DEAD = Script.of("""\
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], unpack(ARGV, 2))
+if KEYS[4] then redis.call('HDEL', KEYS[4], unpack(ARGV, 2)) end
 redis.call('LPUSH', KEYS[2], ARGV[1])
 return 1
 """)
-"""KEYS dead, queue, attempts, job hash; ARGV job ID, fields. What says that a worker has the job goes, lest recovery
+"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV job ID, fields. What says that a worker has the job goes, lest recovery
 take it for one that a dead worker left behind."""
 
 
@@ -190,9 +190,12 @@ def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: byt
     return _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), record, entry)
 
 
-def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes) -> Command:
-    """Put a dead job into ``queue`` (a whole key), as if never taken; answers 1, or 0 where it is not there."""
-    keys = (keyspace.dead, queue, keyspace.attempts, job_key(job_id))
+def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes, *, spread: bool = False) -> Command:
+    """Put a dead job into ``queue`` (a whole key), as if never taken; answers 1, or 0 where it is not there.
+
+    On a cluster (``spread``) its hash keeps what its last worker wrote; the next one writes over it.
+    """
+    keys = (keyspace.dead, queue, keyspace.attempts, *(() if spread else (job_key(job_id),)))
     return _REQUEUE_DEAD.call_whole(keys, job_id, m.WORKER, m.STARTED, m.ERROR)
 
 

@@ -12,6 +12,7 @@ from faces import WAYS, Faces, eventually, faces_for, until, within
 from victims import FAST, Victims
 
 from jobwire import Client, Job, JobCancelled, JobTimeout, Worker
+from jobwire.cli import main
 from jobwire.errors import ConfigError, ConnectError, ConnectionLost, ServerError
 from jobwire.recovery import Recovered, Recovery
 from jobwire.testing.cluster import RedisCluster
@@ -257,6 +258,24 @@ async def _unmarked(url: str, *, dry_run: bool = False) -> list[Recovered]:
     mode = SpreadRecoverable(Keyspace(PREFIX))
     async with _connected(url) as connection:
         return await Recovery(connection, mode).unmarked(older_than=1.0, dry_run=dry_run)
+
+
+async def test_the_commands_of_an_operator(faces: ClusterFaces, raw: Raw, capsys: pytest.CaptureFixture[str]) -> None:
+    async def command(*words: str) -> str:
+        await asyncio.to_thread(main, [words[0], *words[1:], "--url", faces.url, "--prefix", PREFIX])
+        return capsys.readouterr().out
+
+    raw.ask(hash_set(b"job::gone-wrong", {b"_reply_to": b"c", b"_queued": b"1", b"_error": b"no"}))
+    raw.ask(list_push(b"{jobs}::dead", b"gone-wrong"))
+    assert "gone-wrong  'no'" in await command("dead", "list")
+    assert "back in {jobs}::pending" in await command("dead", "requeue", "gone-wrong")
+    assert raw.items(PENDING) == [b"gone-wrong"]
+    assert "nothing was left behind" in await command("recover")
+    report = await command("doctor")
+    assert "Perl's Job::Async::Redis cannot follow" in report
+    assert "may send all" in report
+    raw.ask((b"LPOP", PENDING))
+    assert "gone-wrong" in await command("recover", "--adopt-unmarked", "--older-than", "1", "--yes")
 
 
 # -- slots on the move, nodes that go

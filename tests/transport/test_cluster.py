@@ -95,6 +95,10 @@ def test_who_serves_what() -> None:
 # -- sends
 
 
+class Turns(list[Any]):
+    """Answers, one after the other."""
+
+
 class Played:
     """Three nodes, each a function from a command to its answer."""
 
@@ -111,9 +115,7 @@ class Played:
         def play(command: Command) -> Any:
             self.log.append((node[0], command))
             answers = self.answers.get((node, command[0]), b"OK")
-            if isinstance(answers, list) and answers and isinstance(answers[0], Exception):
-                return answers.pop(0)
-            return answers
+            return answers.pop(0) if isinstance(answers, Turns) else answers
 
         return play
 
@@ -214,7 +216,7 @@ async def test_ask_is_followed_once(played: Played) -> None:
 async def test_later_means_later_but_not_for_ever(played: Played) -> None:
     connection = await played.connect()
     trouble = ServerError("TRYAGAIN Multiple keys request during rehashing of slot")
-    played.answers[A, b"EVAL"] = [trouble, trouble, 1]
+    played.answers[A, b"EVAL"] = Turns([trouble, trouble, 1])
     assert await connection.execute((b"EVAL", b"x", b"1", KEY_A)) == 1
     played.answers[A, b"EVAL"] = trouble
     with pytest.raises(ServerError, match="TRYAGAIN"):
