@@ -119,10 +119,8 @@ def cluster(info: dict[str, str], mode: Mode) -> Finding:
     prefix = mode.keyspace.prefix
     tagged = prefix.startswith("{") if isinstance(prefix, str) else prefix.startswith(b"{")
     hint = "" if tagged else "; the lists of a prefix must be in one slot: use a prefix in braces, as in '{jobs}'"
-    words = (
-        "a cluster: give jobwire redis+cluster://…; Perl's Job::Async::Redis cannot follow redirections, and so not be"
-    )
-    return Finding("warn", "cluster", f"{words} part of it{hint}")
+    perl = "Perl's Job::Async::Redis cannot follow its redirections, and loses jobs there"
+    return Finding("warn", "cluster", f"a cluster: give jobwire redis+cluster://…; {perl}{hint}")
 
 
 async def permissions(connection: Connection, mode: Mode, queue: bytes) -> Finding:

@@ -181,8 +181,10 @@ if KEYS[4] then redis.call('HDEL', KEYS[4], unpack(ARGV, 2)) end
 redis.call('LPUSH', KEYS[2], ARGV[1])
 return 1
 """)
-"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV job ID, fields. What says that a worker has the job goes, lest recovery
-take it for one that a dead worker left behind."""
+"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV job ID, fields.
+
+What says that a worker has the job goes, lest recovery take it for one that a dead worker left behind.
+"""
 
 
 def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> Command:
