@@ -244,7 +244,7 @@ async def test_an_entry_whose_pop_was_never_answered_goes_back(faces: Faces, raw
     raw.hset("job::lost", mapping={"_reply_to": "c", "text_value": "v"})
     raw.lpush("jobs::processing::w", "lost")
     await eventually(lambda: raw.hget("job::lost", "result") == b"Tv")
-    assert worker.counts["done"] == 1
+    await until(lambda: worker.counts["done"] == 1)
 
 
 async def test_shared_lists_and_simple_leave_no_sign_of_life(faces: Faces, raw: redis.Redis) -> None:
