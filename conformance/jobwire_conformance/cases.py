@@ -47,6 +47,7 @@ from .case_steps import (
     Wait,
 )
 from .driver import Mode
+from .places import CASES
 
 __all__ = [
     "CASES",
@@ -79,8 +80,6 @@ __all__ = [
     "WireRule",
     "load_cases",
 ]
-
-CASES = Path(__file__).resolve().parents[1] / "cases"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)+")
 _REQUIREMENT = re.compile(r"[A-Z]{2,5}-\d+")

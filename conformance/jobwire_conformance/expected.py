@@ -22,10 +22,9 @@ from typing import Literal
 import msgspec
 
 from .axes import Instance
+from .places import EXPECTED
 
 __all__ = ["EXPECTED", "Entry", "Expectations", "ExpectedError", "default_lists", "load_expected"]
-
-EXPECTED = Path(__file__).resolve().parents[1] / "expected"
 
 Kind = Literal["known-failing", "flaky", "unsupported", "lenient"]
 _KINDS: tuple[Kind, ...] = ("known-failing", "flaky", "unsupported", "lenient")

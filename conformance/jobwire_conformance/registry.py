@@ -18,14 +18,13 @@ from pathlib import Path
 from . import container_peers
 from .containers import ContainerFault
 from .facts import DIALECTS
+from .places import GOLDEN, SUITE
 from .process import PeerCommand
 
 __all__ = ["MissingPeer", "UsageFault", "perl_root", "resolve"]
 
 MAIN = "0.004"
-SUITE = Path(__file__).resolve().parents[1]
 PERL_PEER = SUITE.parent / "perl_fixtures" / "bin" / "peer.pl"
-GOLDEN = SUITE / "golden"
 
 
 class UsageFault(ValueError):

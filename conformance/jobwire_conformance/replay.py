@@ -24,14 +24,14 @@ import msgspec
 
 from . import driver
 from .facts import FACTS
+from .places import GOLDEN
 from .resp import Decoder, pack
 from .templates import make_value
 from .transcripts import Transcript, read_transcript
 from .values import RECURSION, decode_value, encode_value, same
 
-__all__ = ["Recording", "load_recordings", "main"]
+__all__ = ["GOLDEN", "Recording", "load_recordings", "main"]
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 _TIMES = {b"_queued", b"_started", b"_processed"}
 Command = tuple[bytes, ...]
 
