@@ -6,6 +6,7 @@ on the one side, carried as Sereal, described on the other, and must be the same
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 from typing import Any
@@ -167,7 +168,7 @@ def bare(node: Node, *, blessed: bool = True) -> Node:
 
 
 def without_string_identity(node: Node) -> Node:
-    """``node`` with references to strings spelled out each time, and the other ids counted anew."""
+    """``node`` with references to strings spelled out each time, without their class, and the other ids counted anew."""
     by_id: dict[int, Node] = {}
     numbers: dict[int, int] = {}
 
@@ -184,7 +185,7 @@ def without_string_identity(node: Node) -> Node:
     def walk(item: Node) -> Node:
         target = by_id[item["again"]] if "again" in item else item
         if "s" in target.get("r", {}):
-            return {name: value for name, value in target.items() if name != "id"}
+            return {name: value for name, value in target.items() if name not in {"id", "c"}}
         if "again" in item:
             return {"again": numbers[item["again"]]}
         if "id" not in item:
@@ -247,6 +248,7 @@ def _objects(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     return st.one_of(plain, plain, st.builds(lambda node, name: {**node, "c": name}, plain, _classes))
 
 
+@functools.cache
 def nodes(*, booleans: str = "b", frozen: bool = False) -> st.SearchStrategy[Node]:
     """Any value that both Perl and Python can say. ``booleans``: ``b`` native, ``jb`` JSON::PP's."""
     scalars = st.one_of(

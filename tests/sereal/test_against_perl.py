@@ -94,7 +94,8 @@ def test_python_reads_what_perl_writes(perl: SerealPeer, data: st.DataObject, op
 
 
 def shown(node: Any, options: Any) -> Any:
-    """With ``aliased_dedupe_strings`` Perl makes equal strings one scalar: references to them cannot be told apart."""
+    """With ``aliased_dedupe_strings`` Perl makes equal strings one scalar: references to them cannot be told apart,
+    and where one of them is blessed, all are."""
     return without_string_identity(node) if "aliased_dedupe_strings" in options else node
 
 
