@@ -202,7 +202,8 @@ async def test_a_load_that_was_refused_and_then_lost_begins_once(started: Any, m
     server = Played(b"j")
     server.answers[b"HGETALL"] = ServerError("BUSY Redis is busy running a script.")
     ran: list[Any] = []
-    worker = await started(server, lambda job: ran.append(job.id), processing_queue=None)
+    # In a shared list the entry stays in hand; from a list of its own the worker would find it there and return it.
+    worker = await started(server, lambda job: ran.append(job.id), processing_queue="processing")
     await until(lambda: server.sent(b"HGETALL"))
     server.answers[b"HGETALL"] = list(HASH)
     server.link("jobwire-worker").lose()
