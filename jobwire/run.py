@@ -15,7 +15,7 @@ from jobwire.wire.lifecycle import Event
 if TYPE_CHECKING:
     from jobwire.runs import Runs
 
-__all__ = ["ENDS", "FailurePolicy", "Phase", "Run", "ignore", "with_replies"]
+__all__ = ["ENDS", "AfterFirstSteps", "FailurePolicy", "Phase", "Run", "ignore", "with_replies"]
 
 Phase: TypeAlias = Literal["loading", "running", "completing", "failing", "waiting", "dropping"]
 
@@ -78,6 +78,30 @@ class Run:
     @property
     def outcome(self) -> Literal["failed", "done"]:
         return "failed" if type(self.result) is Failure else "done"
+
+
+class AfterFirstSteps:
+    """Calls ``function`` for each run that is added, once all tasks made in the same turn of the loop have made their
+    first step.
+    """
+
+    def __init__(self, function: Callable[[Run], None]) -> None:
+        self._function = function
+        self._added: list[Run] = []
+
+    def add(self, run: Run) -> None:
+        if not self._added:
+            asyncio.get_running_loop().call_soon(self._again)
+        self._added.append(run)
+
+    def _again(self) -> None:
+        # Behind the task of the first, before those of the others: they stand in the queue by now.
+        added, self._added = self._added, []
+        asyncio.get_running_loop().call_soon(self._call, added)
+
+    def _call(self, added: list[Run]) -> None:
+        for run in added:
+            self._function(run)
 
 
 def ignore(replies: Replies) -> None:

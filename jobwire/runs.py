@@ -16,7 +16,7 @@ from jobwire.endings import RETRY_AFTER, tell_failure
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.execution import cancelled_from_outside, execute, failure_of
 from jobwire.handlers import Handler, enter
-from jobwire.run import ENDS, FailurePolicy, Run, ignore, with_replies
+from jobwire.run import ENDS, AfterFirstSteps, FailurePolicy, Run, ignore, with_replies
 from jobwire.tracing import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies
 from jobwire.upkeep import Upkeep
@@ -57,6 +57,7 @@ class Runs:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="jobwire-handler")
         self._on_free = on_free
         self._upkeep = upkeep
+        self._later = AfterFirstSteps(self._say_start)
         self._trace = trace
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
@@ -217,21 +218,20 @@ class Runs:
     def _start(self, run: Run, job: Job) -> None:
         run.phase = "running"
         run.started = time.time()
-        loop = asyncio.get_running_loop()
         # The task first: what a handler that does not wait gives back then leaves in the same write.
-        run.task = loop.create_task(self._execute(run, job))
+        run.task = asyncio.get_running_loop().create_task(self._execute(run, job))
         if self.mode.completion_says_start:
-            # After the first step of the task: where the handler is done by then, its completion says all.
-            loop.call_soon(self._say_start, run, job)
+            # Where the handler is done by then, its completion says all.
+            self._later.add(run)
         else:
-            self._say_start(run, job)
+            self._say_start(run)
         if self._trace is not None:
             self._tell("start", run)
 
-    def _say_start(self, run: Run, job: Job) -> None:
-        if run.phase == "running" and not run.start_said:
+    def _say_start(self, run: Run) -> None:
+        if run.phase == "running" and not run.start_said and run.job is not None:
             run.start_said = True
-            commands = self.mode.start(job, run.taken, at=run.started)
+            commands = self.mode.start(run.job, run.taken, at=run.started)
             if commands and self._commands is not None:
                 self._commands.send(commands)
 
@@ -250,7 +250,7 @@ class Runs:
                     self.drop(run, self.mode.give_back(run.taken), "returned")
                 raise
             if run.phase == "running":
-                self._say_start(run, job)  # its hash stays
+                self._say_start(run)  # its hash stays
                 run.failure = failure_of(error)
                 self.log.warning(
                     "job %s failed: %s: %s", printable(run.taken.entry), run.failure.type, ascii(run.failure.message)

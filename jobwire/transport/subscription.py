@@ -52,7 +52,10 @@ class SubscribingConnection(RedisConnection):
                 return
             kind = reply[0] if self._subscribing and isinstance(reply, list) and reply else None
             if kind in MESSAGE_KINDS:
-                self._push(reply)
+                try:
+                    self._on_push(reply)
+                except Exception as error:
+                    self._report(error, self._on_push)
             elif kind in ACKNOWLEDGEMENT_KINDS:
                 self._push(reply)
                 self._acknowledge(reply)

@@ -16,7 +16,7 @@ __all__ = ["check_id", "new_id"]
 _FALSE_IN_PERL = frozenset({b"", b"0"})
 
 
-_VARIANTS = "89ab"
+_VARIANT = {digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")}
 _POOLED = 256
 
 _pool = memoryview(b"")
@@ -30,8 +30,7 @@ def new_id() -> str:
         _pool = memoryview(os.urandom(16 * _POOLED))
     digits = _pool[:16].hex()
     _pool = _pool[16:]
-    variant = _VARIANTS[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def _forget_pool() -> None:
