@@ -17,7 +17,7 @@ from jobwire.transport.connection import RedisConnection
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error
 from jobwire.wire.commands import MULTI, Command, Reply
-from jobwire.wire.slots import CLUSTER_SLOTS, Node, Topology, read_topology, slot_of_command
+from jobwire.wire.slots import CLUSTER_SLOTS, Node, Topology, reach_of, read_topology, slot_of_command
 
 
 class Shared(Protocol):
@@ -127,10 +127,10 @@ class ClusterConnection:
             return
         if MULTI in commands:
             raise ConfigError("a cluster has no transactions over several nodes: do without use_multi")
-        name = commands[0][0] if len(commands) == 1 else b""
-        if name == b"SCAN":
+        reach = reach_of(commands[0]) if len(commands) == 1 else "slot"
+        if reach == "one node after the other":
             self._scan(commands[0], on_replies)
-        elif name == b"SCRIPT":
+        elif reach == "every node":
             self._everywhere(commands[0], on_replies)
         else:
             Batch(self, commands, on_replies, self._loop).start()
@@ -171,7 +171,7 @@ class ClusterConnection:
                 reply[0] = b"%d.0" % (at + 1)
             _tell(on_replies, outcome)
 
-        step = (b"SCAN", cursor if dot else command[1], *command[2:])
+        step = (command[0], cursor if dot else command[1], *command[2:])
         self.link_to(masters[at]).send((step,), answered)
 
     def _everywhere(self, command: Command, on_replies: OnReplies | None) -> None:

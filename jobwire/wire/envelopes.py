@@ -16,7 +16,7 @@ from jobwire.wire.json_text import check_depth, check_size, encode_json
 from jobwire.wire.meta import check_parameter_name
 from jobwire.wire.plain import parameters_of, to_plain
 from jobwire.wire.results import Failure, printable_failure
-from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.text import Text, brief, wire_bytes
 
 __all__ = [
     "JobEnvelope",
@@ -136,7 +136,7 @@ def decode_job_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Tex
         envelope = _decode_job(raw)
         check_depth(envelope.data, raw, limits)
     except (msgspec.MsgspecError, DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise JobDecodeError(f"not a job envelope: {error}", key=key, raw=raw) from None
+        raise JobDecodeError(f"not a job envelope: {brief(error)}", key=key, raw=raw) from None
     return envelope
 
 
@@ -176,7 +176,7 @@ def decode_reply_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: T
         reply = _decode_reply(raw)
         check_depth(reply.result, raw, limits)
     except (msgspec.MsgspecError, DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ResultDecodeError(f"not a reply envelope: {error}", key=key, raw=raw) from None
+        raise ResultDecodeError(f"not a reply envelope: {brief(error)}", key=key, raw=raw) from None
     if reply.result is msgspec.UNSET and reply.error is None:
         raise ResultDecodeError("a reply with neither result nor error", key=key, raw=raw)
     return reply

@@ -17,7 +17,7 @@ import msgspec
 from jobwire.errors import DecodeError, EncodeError
 from jobwire.limits import Limits
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
-from jobwire.wire.text import Text
+from jobwire.wire.text import Text, brief
 
 __all__ = ["MAX_DEPTH", "check_depth", "check_size", "decode_json", "decode_json_strictly", "encode_json"]
 
@@ -169,7 +169,7 @@ def decode_json(raw: bytes, *, limits: Limits) -> Any:
     except UnicodeDecodeError:
         raise DecodeError("invalid JSON: a string in it is not UTF-8", raw=raw) from None
     except msgspec.MsgspecError as error:
-        raise DecodeError(f"invalid JSON: {error}", raw=raw) from None
+        raise DecodeError(f"invalid JSON: {brief(error)}", raw=raw) from None
     if size > 2 * limits.max_depth:  # a level costs two bytes at the least
         check_depth(value, raw, limits)
     return value
@@ -183,7 +183,7 @@ def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
     except RecursionError:
         raise DecodeError("JSON nested too deeply", raw=raw) from None
     except ValueError as error:
-        raise DecodeError(f"invalid JSON: {error}", raw=raw) from None
+        raise DecodeError(f"invalid JSON: {brief(error)}", raw=raw) from None
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

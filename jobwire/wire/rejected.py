@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 import msgspec
 
 from jobwire.errors import DecodeError
-from jobwire.wire.text import Text, readable
+from jobwire.wire.text import Text, brief, readable
 
 __all__ = ["Rejected", "decode_rejected", "encode_rejected"]
 
@@ -54,5 +54,5 @@ def decode_rejected(raw: bytes) -> Rejected:
         record = _decode(raw)
         b64decode(record.entry.base64, validate=True)
     except (ValueError, RecursionError) as error:  # msgspec's errors and binascii's are ValueErrors
-        raise DecodeError(f"not a record of a rejected entry: {error}", raw=raw) from None
+        raise DecodeError(f"not a record of a rejected entry: {brief(error)}", raw=raw) from None
     return record

@@ -17,7 +17,7 @@ from jobwire.sereal.values import StringPolicy, string_reader
 from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect, dialect_named
 from jobwire.wire.json_text import check_size, decode_json, encode_json
 from jobwire.wire.plain import to_plain
-from jobwire.wire.text import Text, scalar_bytes
+from jobwire.wire.text import Text, brief, scalar_bytes
 
 __all__ = [
     "Failure",
@@ -165,7 +165,7 @@ def _failure(raw: bytes, strings: StringPolicy, limits: Limits) -> Result:
     try:
         return _decode_body(raw[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ResultDecodeError(f"a failure (tag E) that is no {{type, message}} object: {error}") from None
+        raise ResultDecodeError(f"a failure (tag E) that is no {{type, message}} object: {brief(error)}") from None
 
 
 def _unknown_tag(raw: bytes, strings: StringPolicy, limits: Limits) -> Result:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,7 @@ __all__ = [
     "hash_tag",
     "is_whole",
     "plan",
+    "reach_of",
     "read_topology",
     "redirection",
     "slot_of",
@@ -51,6 +52,13 @@ _SCRIPTED = frozenset({b"EVAL", b"EVALSHA"})
 _INDEPENDENT = frozenset(b"DEL EXISTS HGET HGETALL HLEN HMGET LLEN LPOS LRANGE PTTL SMEMBERS TYPE".split())
 _NO_SLOT = -1
 _MANY_SLOTS = -2
+
+
+def reach_of(command: Command) -> Literal["slot", "every node", "one node after the other"]:
+    """Where a command that stands alone has to go."""
+    if command[0] == b"SCAN":
+        return "one node after the other"
+    return "every node" if command[0] == b"SCRIPT" else "slot"
 
 
 def hash_tag(key: bytes) -> bytes:

@@ -11,7 +11,17 @@ from typing import TypeAlias
 
 from jobwire.errors import EncodeError
 
-__all__ = ["Text", "epoch", "parse_epoch", "perl_number", "readable", "scalar_bytes", "whole_number", "wire_bytes"]
+__all__ = [
+    "Text",
+    "brief",
+    "epoch",
+    "parse_epoch",
+    "perl_number",
+    "readable",
+    "scalar_bytes",
+    "whole_number",
+    "wire_bytes",
+]
 
 Text: TypeAlias = str | bytes
 
@@ -72,6 +82,12 @@ def scalar_bytes(value: object) -> bytes | None:
     if isinstance(value, float):
         return perl_number(value).encode()
     return bytes(value) if isinstance(value, bytearray | memoryview) else None
+
+
+def brief(error: object, *, at_most: int = 300) -> str:
+    """What a library says of hostile input, short enough for a log: its path into the value can be as long as that."""
+    words = str(error)
+    return words if len(words) <= at_most else f"{words[:at_most]}…"
 
 
 def epoch(seconds: float) -> bytes:

@@ -134,7 +134,7 @@ async def test_simple_answers_are_one_json_object(perl: StartPerl, redis: redis_
     for data, answer in expected:
         assert await loop.run_in_executor(None, answer_to, data) == answer, data
     listening.close()
-    assert len(worker.jobs) == len(expected)
+    assert len(await worker.taken(len(expected))) == len(expected)
     assert redis.keys("*") == []
 
 

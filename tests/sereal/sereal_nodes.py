@@ -168,7 +168,7 @@ def bare(node: Node, *, blessed: bool = True) -> Node:
 
 
 def without_string_identity(node: Node) -> Node:
-    """``node`` with references to strings spelled out each time, without their class, and the other ids counted anew."""
+    """``node`` with references to strings spelled out each time, without class, and the other ids counted anew."""
     by_id: dict[int, Node] = {}
     numbers: dict[int, int] = {}
 
