@@ -56,57 +56,67 @@ VALUES: dict[str, Any] = {
 }
 
 
-def best(work: Callable[[], object]) -> float:
-    """Seconds of one call: the best of seven rounds of about 50 ms."""
+ROUNDS = 25
+Works = tuple[Callable[[], object], Callable[[], object]]
+
+
+def codecs(value: Any) -> dict[str, Works]:
+    """What reads and what writes ``value``, by codec."""
+    text, document, packed = json.dumps(value), dumps(value), msgspec.json.encode(value)
+    sereal_works: Works = (lambda: loads(document), lambda: dumps(value))
+    return {
+        "json": (lambda: json.loads(text), lambda: json.dumps(value)),
+        "msgspec": (lambda: msgspec.json.decode(packed), lambda: msgspec.json.encode(value)),
+        "plain Python": sereal_works,
+        "compiled": sereal_works,
+    }
+
+
+def measured(value: Any, peer: sereal_peer.SerealPeer | None) -> dict[str, list[float]]:
+    """Seconds of one call, (decode, encode) by codec: the best of many short rounds, the codecs taking turns, so that
+    a busy spell of the machine hits all alike."""
+    works = codecs(value)
+    if not accelerator.available():
+        del works["compiled"]
+    times = {name: [float("inf")] * 2 for name in works}
+    if peer is not None:
+        times["Perl XS"] = [float("inf")] * 2
+    for _ in range(ROUNDS):
+        for name, pair in works.items():
+            (accelerator.turn_off if name == "plain Python" else accelerator.turn_on)()
+            for index, work in enumerate(pair):
+                times[name][index] = min(times[name][index], one_round(work))
+        if peer is not None:
+            found = perl_round(peer, dumps(value), times["json"][0])
+            times["Perl XS"] = [min(pair) for pair in zip(times["Perl XS"], found, strict=True)]
+    return times
+
+
+def one_round(work: Callable[[], object], seconds: float = 0.01) -> float:
     timer = timeit.Timer(work)
-    number, took = timer.autorange()
-    number = max(1, int(number * 0.05 / took))
-    return min(timer.repeat(7, number)) / number
+    once = timer.timeit(1)
+    number = max(1, int(seconds / once))
+    return timer.timeit(number) / number
 
 
-def both(value: Any, document: bytes) -> tuple[float, float]:
-    return best(lambda: loads(document)), best(lambda: dumps(value))
-
-
-def perl_times(peer: sereal_peer.SerealPeer | None, document: bytes, guess: float) -> tuple[float, float] | None:
-    if peer is None:
-        return None
-    times = max(5, int(0.1 / guess))
+def perl_round(peer: sereal_peer.SerealPeer, document: bytes, guess: float) -> tuple[float, float]:
+    times = max(5, int(0.005 / guess))
     found = peer.ask(cmd="time", document=document.hex(), times=times, options={"protocol_version": 3})
     return found["decode"] / times, found["encode"] / times
 
 
-def rows(peer: sereal_peer.SerealPeer | None) -> dict[str, dict[str, tuple[float, float] | None]]:
-    table: dict[str, dict[str, tuple[float, float] | None]] = {}
-    for name, value in VALUES.items():
-        text, document, packed = json.dumps(value), dumps(value), msgspec.json.encode(value)
-        line: dict[str, tuple[float, float] | None] = {}
-        line["json"] = best(lambda t=text: json.loads(t)), best(lambda v=value: json.dumps(v))
-        line["msgspec"] = (
-            best(lambda p=packed: msgspec.json.decode(p)),
-            best(lambda v=value: msgspec.json.encode(v)),
-        )
-        accelerator.turn_off()
-        line["plain Python"] = both(value, document)
-        accelerator.turn_on()
-        line["compiled"] = both(value, document) if accelerator.available() else None
-        line["Perl XS"] = perl_times(peer, document, line["json"][0])
-        table[name] = line
-    return table
+def rows(peer: sereal_peer.SerealPeer | None) -> dict[str, dict[str, list[float]]]:
+    return {name: measured(value, peer) for name, value in VALUES.items()}
 
 
-def show(table: dict[str, dict[str, tuple[float, float] | None]]) -> None:
+def show(table: dict[str, dict[str, list[float]]]) -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}; µs a call, in brackets the ratio to json\n")
     for index, what in enumerate(("decode", "encode")):
         names = list(next(iter(table.values())))
         print(f"| {what} | " + " | ".join(names) + " |")
         print("|---|" + "---:|" * len(names))
         for name, line in table.items():
-            base = line["json"]
-            cells = []
-            for codec in names:
-                times = line[codec]
-                cells.append("–" if times is None or base is None else cell(times[index], base[index]))
+            cells = [cell(times[index], line["json"][index]) for times in line.values()]
             print(f"| {name} | " + " | ".join(cells) + " |")
         print()
 
