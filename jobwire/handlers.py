@@ -19,11 +19,12 @@ from jobwire.bytes_fields import bytes_restorer
 from jobwire.errors import ConfigError, JobDecodeError
 from jobwire.wire import Job
 
-__all__ = ["AnyHandler", "Handler", "current_job", "enter", "make_handler"]
+__all__ = ["AnyHandler", "Handler", "current", "current_job", "make_handler"]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
 
-_current: ContextVar[Job] = ContextVar("jobwire.current_job")
+current: ContextVar[Job] = ContextVar("jobwire.current_job")
+"""Set at the beginning of each job's task, which has a context of its own."""
 
 
 def current_job() -> Job:
@@ -31,7 +32,7 @@ def current_job() -> Job:
 
     Raises ``LookupError`` outside of a handler.
     """
-    return _current.get()
+    return current.get()
 
 
 class Handler:
@@ -47,11 +48,6 @@ class Handler:
 
     def __call__(self, job: Job) -> Awaitable[Any] | Any:
         return self.function(self.prepare(job))
-
-
-def enter(job: Job) -> None:
-    """Make ``job`` the current one in this context (each job's task has its own)."""
-    _current.set(job)
 
 
 def make_handler(function: AnyHandler, wanted: Any = None) -> Handler:

@@ -15,7 +15,7 @@ from typing import Any
 from jobwire.endings import RETRY_AFTER, tell_failure
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.execution import cancelled_from_outside, execute, failure_of
-from jobwire.handlers import Handler, enter
+from jobwire.handlers import Handler, current
 from jobwire.run import ENDS, AfterFirstSteps, FailurePolicy, Run, ignore, with_replies
 from jobwire.tracing import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies
@@ -236,7 +236,7 @@ class Runs:
                 self._commands.send(commands)
 
     async def _execute(self, run: Run, job: Job) -> None:
-        enter(job)
+        current.set(job)
         try:
             value = await execute(self._find_handler(job), job, threads=self._threads, timeout=self._timeout)
             if run.phase == "running":

@@ -86,14 +86,11 @@ class RedisConnection(asyncio.Protocol):
         buffer = self._buffer
         if not buffer:
             self._loop.call_soon(self._flush)
-        count = 0
-        try:
-            for command in commands:
-                buffer.append(_pack(command))
-                count += 1
-        except BaseException:
-            del buffer[len(buffer) - count :]
-            raise
+        count = len(commands)
+        if count == 1:
+            buffer.append(_pack(commands[0]))
+        else:
+            buffer += [_pack(command) for command in commands]  # all or, where one cannot be packed, none
         if count:
             self._queue.append((count, on_replies))
         elif on_replies is not None:
