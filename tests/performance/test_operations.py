@@ -1,0 +1,160 @@
+"""What a job costs in commands, writes and reads: counted, never timed. A change that makes these worse is slower
+everywhere; docs/PERFORMANCE.md says what each of them is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections import Counter
+from typing import Any
+
+import msgspec
+import redis
+from faces import raw_client, until, within
+
+from jobwire import Client, Worker
+from jobwire.testing.scripted import SILENT, Outcome, ScriptedTransport
+from jobwire.wire.commands import Command
+from jobwire.wire.scripts import COMPLETE
+
+CONTROL = {"config|resetstat", "info"}
+
+
+class Add(msgspec.Struct):
+    a: int
+    b: int
+
+
+async def add(args: Add) -> int:
+    return args.a + args.b
+
+
+def statistics(raw: redis.Redis) -> Counter[str]:
+    info: Any = raw.info("everything")
+    calls = {name: stat["calls"] for name, stat in info.items() if name.startswith("cmdstat_")}
+    counted = {name.removeprefix("cmdstat_"): count for name, count in calls.items()}
+    return Counter({name: count for name, count in counted.items() if name not in CONTROL})
+
+
+async def one_by_one(redis_url: str, handler: Any, **options: Any) -> Counter[str]:
+    """What the server was asked for 100 jobs, one after the other; all else left out."""
+    with raw_client(redis_url) as raw:
+        worker = Worker(redis_url, **options)
+        worker.handler(handler)
+        async with Client(redis_url) as client, worker:
+            assert await within(client.submit({"a": 1, "b": 2})) == 3
+            await asyncio.sleep(0.05)
+            raw.config_resetstat()
+            for number in range(100):
+                assert await within(client.submit({"a": number, "b": 7})) == number + 7
+            await asyncio.sleep(0.05)
+            return statistics(raw)
+
+
+async def test_a_job_costs_seven_commands_and_three_in_a_script(redis_url: str) -> None:
+    asked = await one_by_one(redis_url, add)
+    wanted = ("hmset", "lpush", "brpoplpush", "hgetall", "evalsha", "lrem", "hset", "publish", "hmget", "del")
+    assert {name: asked.pop(name, 0) for name in wanted} == dict.fromkeys(wanted, 100)
+    # Heartbeats and the like do not grow with the jobs.
+    assert asked.total() < 20, asked
+
+
+async def test_a_handler_that_waits_costs_one_more(redis_url: str) -> None:
+    async def waits(args: Add) -> int:
+        await asyncio.sleep(0.001)
+        return args.a + args.b
+
+    asked = await one_by_one(redis_url, waits)
+    assert (asked["hmset"], asked["evalsha"]) == (200, 100)
+
+
+async def test_perls_shared_list_gets_perls_commands(redis_url: str) -> None:
+    asked = await one_by_one(redis_url, add, processing_queue="processing")
+    wanted = ("lpush", "brpoplpush", "hgetall", "publish", "lrem", "hmget", "del")
+    assert {name: asked[name] for name in wanted} == dict.fromkeys(wanted, 100)
+    assert asked["hmset"] == 300
+    assert asked["evalsha"] == 0
+
+
+def ordinary(command: Command) -> Outcome:
+    return None if command[0] == b"SUBSCRIBE" else 1
+
+
+def link(transport: ScriptedTransport, name: str) -> Any:
+    return [link for link in transport.links if link.name.startswith(name)][-1]
+
+
+async def turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_submitted_and_collected_in_one_turn_leaves_in_one_write() -> None:
+    transport = ScriptedTransport(lambda command: [b"V1"] if command[0] == b"HMGET" else ordinary(command))
+    async with Client(transport=transport) as client:
+        commands, notices = link(transport, "jobwire-client"), link(transport, "jobwire-notices")
+        before = len(commands.writes)
+        handles = [client.submit({"a": number}) for number in range(100)]
+        await turns()
+        assert [len(write) for write in commands.writes[before:]] == [200]
+        for handle in handles:
+            notices.push([b"message", b"client::x", handle.job_id])
+        await turns()
+        assert [handle.done() for handle in handles] == [True] * 100
+        fetches, deletion = commands.writes[before + 1 :]
+        assert [command[0] for command in fetches] == [b"HMGET"] * 100
+        assert [(command[0], len(command)) for command in deletion] == [(b"DEL", 101)]
+
+
+class Queue:
+    """Gives out as many jobs as there are, then waits as a blocking pop does."""
+
+    def __init__(self, jobs: int) -> None:
+        self.left = jobs
+
+    def __call__(self, command: Command) -> Outcome:
+        match command[0]:
+            case b"BRPOPLPUSH":
+                if not self.left:
+                    return SILENT
+                self.left -= 1
+                return b"j%d" % self.left
+            case b"HGETALL":
+                return [b"_reply_to", b"me", b"_queued", b"1", b"text_a", b"1", b"text_b", b"2"]
+            case b"LRANGE":
+                return []
+        return 1
+
+
+async def test_a_worker_pops_for_all_slots_at_once_and_completes_in_as_few_writes() -> None:
+    transport = ScriptedTransport(Queue(64))
+    worker = Worker(transport=transport, max_concurrent_jobs=64)
+    worker.handler(add)
+    async with worker:
+        await until(lambda: worker.counts["done"] == 64)
+        popping, commands = link(transport, "jobwire-popping"), link(transport, "jobwire-worker")
+        assert len(popping.writes[0]) == 64
+        loads, completions = commands.writes[-2:]
+        assert {command[0] for command in loads} == {b"HGETALL"}
+        assert {command[:2] for command in completions} == {(b"EVALSHA", COMPLETE.sha)}
+        assert (len(loads), len(completions)) == (64, 64)
+
+
+async def test_memory_does_not_grow_with_the_jobs_done(redis_url: str) -> None:
+    worker = Worker(redis_url, max_concurrent_jobs=64)
+    worker.handler(add)
+
+    async def rounds(client: Client, count: int) -> int:
+        for _ in range(count):
+            await within(asyncio.gather(*(client.submit({"a": 1, "b": 2}) for _ in range(64))))
+        await asyncio.sleep(0.05)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    async with Client(redis_url) as client, worker:
+        await rounds(client, 20)
+        before = await rounds(client, 5)
+        # 3,200 jobs more; each leaves nothing behind. What is cached (names, channels) is there by now.
+        assert await rounds(client, 50) - before < 1500
