@@ -7,6 +7,7 @@ is lost in the modes that keep jobs, and nothing runs twice in mode simple.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ import hypothesis.strategies as st
 import pytest
 import redis
 from faces import WAYS, entries, eventually, hashes, kill, nothing_left, raw_client, until
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -270,10 +271,14 @@ def test_no_job_is_lost_or_doubled_beyond_what_its_mode_promises(server: RedisSe
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=12,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize=False,
+            # The moments of real processes decide with the steps: a find says what it did, shrinking it takes minutes
+            # and finds other moments. JOBWIRE_STATE_MACHINE=random draws new steps each time.
+            derandomize=os.environ.get("JOBWIRE_STATE_MACHINE") != "random",
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
         ),
     )
