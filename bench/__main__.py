@@ -38,7 +38,8 @@ def options() -> argparse.Namespace:
 
 def systems(told: argparse.Namespace) -> list[System]:
     in_c = floor_in_c()
-    found = [
+    others = [] if told.quick and not told.only else queues(PACKAGES)
+    found = [*([] if in_c is None else [in_c]), *ours(), *perl(), *others]
         *([] if in_c is None else [in_c]),
         *ours(),
         *perl(),

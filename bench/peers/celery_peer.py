@@ -11,7 +11,12 @@ from celery.signals import worker_ready
 told = closed_loop.options()
 url = f"redis://127.0.0.1:{told.port}"
 app = Celery("bench", broker=url, backend=url)
-app.conf.update(worker_prefetch_multiplier=8, worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+app.conf.update(
+    worker_redirect_stdouts=False,
+    worker_prefetch_multiplier=8,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+)
 
 
 @app.task(name="add")

@@ -23,8 +23,9 @@ from jobwire.wire.commands import Command, Reply
 
 #: Bytes in the transport's own buffer above which ``drained`` waits.
 HIGH_WATER = 256 * 1024
-#: Commands queued in one turn of the loop from which on ``drained`` writes them out early, to bound memory.
-EARLY_WRITE = 256
+#: Commands queued in one turn of the loop that are written without waiting for its end: Redis works on them while more
+#: are made here. Few enough that it begins early, so many that the calls of the system do not count.
+EARLY_WRITE = 64
 #: Seconds that ``close`` gives the other side to take what is still to be written.
 CLOSE_TIMEOUT = 5.0
 
@@ -93,6 +94,8 @@ class RedisConnection(asyncio.Protocol):
             buffer += [_pack(command) for command in commands]  # all or, where one cannot be packed, none
         if count:
             self._queue.append((count, on_replies))
+            if len(buffer) >= EARLY_WRITE:
+                self._flush()
         elif on_replies is not None:
             self._loop.call_soon(self._deliver, on_replies, [])
 
@@ -108,8 +111,6 @@ class RedisConnection(asyncio.Protocol):
         return reply
 
     async def drained(self) -> None:
-        if len(self._buffer) >= EARLY_WRITE:
-            self._flush()
         if self._writable is not None:
             await asyncio.shield(self._writable)
         if self._end is not None:

@@ -25,11 +25,13 @@ MAX_DEPTH = 512
 """Levels of nesting that Perl's JSON modules read and write by default."""
 
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 # Strings as a whole, so that what stands in them is not taken for structure. The closing quote is optional and the
 # quantifiers give nothing back: malformed input costs no more time than the well-formed.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,:{\[]', re.DOTALL)
 _QUOTE = ord('"')
 _TOO_DEEP = f"nested deeper than the {MAX_DEPTH} levels that Perl's JSON reads"
+_CONTAINERS = frozenset({dict, list})
 _PERL = (PerlObject, PerlRegexp, ScalarRef)
 
 
@@ -41,6 +43,9 @@ def encode_json(value: object, *, field: Text | None = None) -> bytes:
     of these. Raises ``EncodeError`` for anything else (Perl's objects too, as Perl refuses them), for lone surrogates
     and for more than 512 levels.
     """
+    raw = _encode_quickly(value)
+    if raw is not None:
+        return raw
     try:
         text = _dumps(value)
     except (TypeError, ValueError, RecursionError):
@@ -59,6 +64,20 @@ def encode_json(value: object, *, field: Text | None = None) -> bytes:
         if deep:
             raise EncodeError(_TOO_DEEP, field=field)
     return raw
+
+
+def _encode_quickly(value: object) -> bytes | None:
+    """What msgspec makes of ``value``, where that says the same; None where it may not.
+
+    It has forms of its own for bytes, dates, Perl's kinds and other things, none of which equal what they read as.
+    """
+    try:
+        raw = _encode(value)
+        read = _decode(raw)
+        same = read == value and not (_may_be_deeper_than(MAX_DEPTH, raw) and deeper_than(MAX_DEPTH, read))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return raw if same else None
 
 
 def _plain(value: object) -> object:
@@ -177,13 +196,27 @@ def decode_json(raw: bytes, *, limits: Limits) -> Any:
 
 def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
     """As ``decode_json``, but duplicate keys are refused, as Perl refuses them."""
-    decode_json(raw, limits=limits)
+    value = decode_json(raw, limits=limits)
+    if raw.count(b":") == _pairs(value):
+        return value  # each colon has its pair, so no pair was replaced by another one
     try:
         return json.loads(raw.removeprefix(BOM_UTF8), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except RecursionError:
         raise DecodeError("JSON nested too deeply", raw=raw) from None
     except ValueError as error:
         raise DecodeError(f"invalid JSON: {brief(error)}", raw=raw) from None
+
+
+def _pairs(value: Any) -> int:
+    """How many pairs the objects in ``value``, as it came out of msgspec, have all together."""
+    found = 0
+    level = [value]
+    while level:
+        objects = [item for item in level if type(item) is dict]
+        found += sum(map(len, objects))
+        below = [child for item in objects for child in item.values() if type(child) in _CONTAINERS]
+        level = below + [child for item in level if type(item) is list for child in item if type(child) in _CONTAINERS]
+    return found
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

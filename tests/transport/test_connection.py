@@ -359,11 +359,15 @@ async def test_drained_fails_with_the_connection(connection: RedisConnection, wi
         await waiting
 
 
-async def test_a_loop_that_never_yields_is_written_out_early(connection: RedisConnection, wire: FakeSocket) -> None:
+async def test_many_commands_are_written_before_the_turn_is_over(connection: RedisConnection, wire: FakeSocket) -> None:
     for _ in range(connection_module.EARLY_WRITE):
+        assert wire.written == []
         connection.send([PING])
-        await connection.drained()
     assert len(wire.written) == 1
+    connection.send([PING] * 2 * connection_module.EARLY_WRITE)
+    assert len(wire.written) == 2, "what is sent together leaves together"
+    await turn()
+    assert len(wire.written) == 2
 
 
 async def test_repr(connection: RedisConnection) -> None:
