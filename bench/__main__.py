@@ -40,11 +40,6 @@ def systems(told: argparse.Namespace) -> list[System]:
     in_c = floor_in_c()
     others = [] if told.quick and not told.only else queues(PACKAGES)
     found = [*([] if in_c is None else [in_c]), *ours(), *perl(), *others]
-        *([] if in_c is None else [in_c]),
-        *ours(),
-        *perl(),
-        *([] if told.quick and not told.only else queues(PACKAGES)),
-    ]
     return [system for system in found if not told.only or any(part in system.name for part in told.only)]
 
 

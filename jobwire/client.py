@@ -218,7 +218,7 @@ class Client:
         ``traceparent``  W3C trace context (extension ``_traceparent``)
         ``meta``         further fields whose names start with ``_``
 
-        All that is submitted in one turn of the event loop leaves in one write. Nothing is sent where this raises:
+        What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
         ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
         """
         collector = self._collector

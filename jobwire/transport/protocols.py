@@ -41,7 +41,8 @@ class Connection(Protocol):
         ...
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
-        """Queue ``commands``; all that is queued in one turn of the event loop leaves in one write.
+        """Queue ``commands``; what is queued in one turn of the event loop leaves in one write, or in a few where it is
+        much. The commands of one ``send`` are never parted.
 
         ``on_replies`` is called exactly once, never from within ``send``: with the list of replies, or with
         ``ConnectionLost``. An exception that it raises goes to the loop's exception handler. On a connection
