@@ -115,12 +115,12 @@ def _line(process: subprocess.Popen[str], patience: float) -> str:
     watch = threading.Timer(patience, process.kill)
     watch.start()
     try:
-        line = cast("Any", process.stdout).readline().strip()
+        line = cast("str", cast("Any", process.stdout).readline())
     finally:
         watch.cancel()
     if not line:
         raise RuntimeError(f"{process.args!r} said nothing")
-    return cast("str", line)
+    return line.strip()
 
 
 def _expect(process: subprocess.Popen[str], word: str, patience: float) -> None:
