@@ -1,10 +1,12 @@
-"""``jobwire-conformance``: run, list, render, doctor, schemas."""
+"""``jobwire-conformance``: run, list, render, merge, doctor, mutants, chaos."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
+import shutil
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,15 +15,16 @@ from typing import Any
 from . import chaos, doctor, terminal
 from .axes import Profile
 from .cases import CaseError, load_cases
+from .conclusion import merge
 from .expected import Expectations, ExpectedError, default_lists, load_expected
 from .mutation import render_table, run_mutants
 from .registry import UsageFault
 from .rendering import FORMATS, write_rendering
 from .report import Report, ReportError, read_report
 from .runner import Planned
-from .selection import failed_names
+from .selection import Shard, failed_names
 from .servers import Environment, EnvironmentFault, make_factory
-from .session import Peers, Request, make_plan, meet_peers, run_session
+from .session import Peers, Request, continue_report, make_plan, meet_peers, run_session, take_up
 from .values import RECURSION
 from .verdicts import Exit
 
@@ -50,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout-factor", type=float, default=1.0, metavar="F", help="multiply every time-out (1.0)")
     run.add_argument("--expected", type=Path, action="append", metavar="FILE", help="a list instead of the suite's own")
     run.add_argument("--record", type=Path, metavar="FOLDER", help="keep the traffic of golden cases that pass there")
+    run.add_argument("--resume", type=Path, metavar="REPORT", help="keep the report there while it is written; where "
+                     "an interrupted run of the same words has left one, go on with it")  # fmt: skip
     run.add_argument("--list", action="store_true", help="print the instances instead of running them")
     _add_output(run)
     listing = commands.add_parser("list", help="print the instances of a run")
@@ -57,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render", help="make a rendering of a report (JSON lines)")
     render.add_argument("report", type=Path)
     _add_output(render)
+    join = commands.add_parser("merge", help="one report of several: shards, and repetitions of what failed")
+    join.add_argument("report", type=Path, nargs="+", help="of instances that stand in several the last counts")
+    _add_output(join)
     check = commands.add_parser("doctor", help="say what is here, what is missing and how to get it")
     check.add_argument("--redis")
     broken = commands.add_parser("mutants", help="run the deliberately broken peers; each must be caught")
@@ -87,7 +95,16 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         "--run", action="append", default=[], metavar="GLOB", help="only these: case ID, requirement, tag"
     )
     parser.add_argument("--skip", action="append", default=[], metavar="GLOB", help="not these")
-    parser.add_argument("--last-failed", action="store_true", help="only what did not do well in the last run")
+    parser.add_argument("--last-failed", nargs="?", type=Path, const=last_report(), metavar="REPORT",
+                        help="only what did not do well in the last run, or in that report")  # fmt: skip
+    parser.add_argument("--shard", type=_shard, metavar="K/N", help="one of N parts of the run; merge joins them")
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -117,8 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _say(str(fault), Exit.USAGE)
     except EnvironmentFault as fault:
         return _say(str(fault), Exit.ENVIRONMENT)
-    except KeyboardInterrupt:
-        return _say("interrupted", Exit.NOT_CONFORMANT)
+    except KeyboardInterrupt as end:
+        return _say(": ".join(["interrupted", *map(str, end.args)]), Exit.NOT_CONFORMANT)
 
 
 def _say(message: str, status: Exit) -> int:
@@ -134,9 +151,9 @@ def _request(options: argparse.Namespace, words: list[str]) -> Request:
         clients = workers = _DEFAULT_PEERS[profile]
     only = None
     if options.last_failed:
-        only = failed_names(last_report())
+        only = failed_names(options.last_failed)
         if only is None:
-            raise UsageFault("there is no last run to take the failures from")
+            raise UsageFault(f"there is no run to take the failures from at {options.last_failed}")
     return Request(
         cases=load_cases(options.cases) if options.cases else load_cases(),
         clients=clients,
@@ -145,6 +162,7 @@ def _request(options: argparse.Namespace, words: list[str]) -> Request:
         run=options.run,
         skip=options.skip,
         only=only,
+        shard=options.shard,
         jobs=getattr(options, "jobs", 1),
         max_fail=getattr(options, "max_fail", 0) or 0,
         timeout_factor=getattr(options, "timeout_factor", 1.0),
@@ -160,24 +178,36 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     _check_outputs(options)
     environment = make_factory(options.redis)
     expectations = load_expected(options.expected or default_lists())
-    report = asyncio.run(_whole_run(request, environment, expectations))
+    place: Path = options.resume or last_report().with_name(f"conformance-{os.getpid()}.part")
+    for path in (place, last_report()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        report = asyncio.run(_whole_run(request, environment, expectations, place))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise KeyboardInterrupt(f"go on with: --resume {place}") from None
+    if options.resume is None:
+        place.replace(last_report())
+    else:
+        shutil.copyfile(place, last_report())
     _write(report, options)
     return report.footer.status
 
 
-async def _whole_run(request: Request, environment: Environment, expectations: Expectations) -> Report:
+async def _whole_run(request: Request, environment: Environment, expectations: Expectations, place: Path) -> Report:
+    # A run that is told to end ends its peers and servers too.
+    if (this := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     peers = await meet_peers(request)
     for name, why in peers.missing.items():
         sys.stderr.write(f"missing: {name}: {why}\n")
     await _add_replays(request, peers)
     plan = make_plan(request, peers)
-    progress = terminal.Progress(len(plan))
-    place = last_report()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f"conformance-{os.getpid()}.part")
-    with unfinished.open("wb") as out:
-        report = await run_session(request, peers, plan, environment, expectations, out=out, on_verdict=progress)
-    unfinished.replace(place)
+    begun = take_up(place, request, peers, plan)
+    progress = terminal.Progress(len(plan), done=len(begun.verdicts) if begun else 0)
+    with continue_report(place, begun) as out:
+        report = await run_session(
+            request, peers, plan, environment, expectations, begun=begun, out=out, on_verdict=progress
+        )
     progress.end()
     return report
 
@@ -220,7 +250,7 @@ def _write(report: Report, options: argparse.Namespace) -> None:
     outputs: list[Path | None] = list(options.output or [None])
     for name, output in zip(formats, outputs, strict=False):
         write_rendering(report, name, output)
-    if options.format and None not in outputs and options.command == "run":
+    if options.format and None not in outputs and options.command != "render":
         sys.stdout.write(terminal.render(report, colour=terminal.coloured(sys.stdout)))
 
 
@@ -232,6 +262,19 @@ def _render(options: argparse.Namespace, _words: list[str]) -> int:
         raise UsageFault(f"{options.report}: {error.strerror}") from None
     _write(report, options)
     return Exit.CONFORMANT
+
+
+def _merge(options: argparse.Namespace, _words: list[str]) -> int:
+    _check_outputs(options)
+    reports = []
+    for path in options.report:
+        try:
+            reports.append(read_report(path))
+        except OSError as error:
+            raise UsageFault(f"{path}: {error.strerror}") from None
+    report = merge(reports)
+    _write(report, options)
+    return report.footer.status
 
 
 def _doctor(options: argparse.Namespace, _words: list[str]) -> int:
@@ -251,4 +294,12 @@ def _mutants(options: argparse.Namespace, _words: list[str]) -> int:
     return Exit.CONFORMANT if rows and all(row.caught for row in rows) else Exit.NOT_CONFORMANT
 
 
-_COMMANDS = {"chaos": _chaos, "mutants": _mutants, "run": _run, "list": _list, "render": _render, "doctor": _doctor}
+_COMMANDS = {
+    "chaos": _chaos,
+    "doctor": _doctor,
+    "list": _list,
+    "merge": _merge,
+    "mutants": _mutants,
+    "render": _render,
+    "run": _run,
+}

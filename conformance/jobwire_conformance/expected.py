@@ -5,7 +5,7 @@ A list is TOML (``conformance/expected/*.toml``): ``[[known-failing]]``, ``[[fla
 
 * an instance that a ``known-failing`` entry matches is run and must fail; where it passes, the
   verdict is ``unexpected-pass`` and the run is red;
-* an entry that matches no instance of a complete run is stale: exit status 4;
+* an entry that matches no instance of a complete run between peers that it speaks of is stale: exit status 4;
 * ``flaky`` entries are tried up to three times, and count apart;
 * ``unsupported`` entries say which required cases a peer does not claim, and why that is right;
 * ``lenient`` entries say which accepted deviation a passing instance shows.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,12 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
             and _any(self.use_multi, instance.use_multi)
         )
 
+    def concerns(self, clients: list[str], workers: list[str]) -> bool:
+        """Whether this entry speaks of any of these peers."""
+        return any(_any(self.client, _listed(name)) for name in [*clients, None]) and any(
+            _any(self.worker, _listed(name)) for name in [*workers, None]
+        )
+
 
 def _listed(peer: str | None) -> str:
     """The name that lists use: what is true of a peer is true of the same peer in a container."""
@@ -72,20 +79,19 @@ class Expectations:
     """All entries, and which of them have matched."""
 
     entries: list[tuple[Kind, Entry]] = field(default_factory=list)
-    used: set[int] = field(default_factory=set)
 
     def find(self, instance: Instance, kind: Kind) -> Entry | None:
-        """The first entry of ``kind`` for ``instance``; remembers that it was of use."""
-        found: Entry | None = None
-        for number, (entry_kind, entry) in enumerate(self.entries):
-            if entry_kind == kind and entry.matches(instance):
-                self.used.add(number)
-                found = found or entry
-        return found
+        """The first entry of ``kind`` for ``instance``."""
+        return next((entry for of, entry in self.entries if of == kind and entry.matches(instance)), None)
 
-    def stale(self) -> list[tuple[Kind, Entry]]:
-        """Entries that matched nothing so far."""
-        return [entry for number, entry in enumerate(self.entries) if number not in self.used]
+    def unused(self, instances: Iterable[Instance], clients: list[str], workers: list[str]) -> list[str]:
+        """Entries that match none of ``instances``, though they speak of peers that took part."""
+        tried = list(instances)
+        return [
+            f"[[{kind}]] {entry.case} {entry.client} {entry.worker}"
+            for kind, entry in self.entries
+            if entry.concerns(clients, workers) and not any(entry.matches(instance) for instance in tried)
+        ]
 
 
 def load_expected(paths: list[Path]) -> Expectations:

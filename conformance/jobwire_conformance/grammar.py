@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cases import Fault
+from .facts import FACTS
 from .scenario import CaseFailed, Scenario
 from .transcripts import Event
 
@@ -164,7 +165,7 @@ def _extends(scenario: Scenario, item: _Sent) -> bool:
     else:
         return False
     start = scenario.peer(item.event.role).start
-    inside = f"{start.prefix}::".encode() if start.prefix else b""
+    inside = f"{start.prefix}::".encode() if start.prefix and "prefix" in FACTS[start.dialect] else b""
     return all(key.startswith((inside, b"job::")) for key in keys)
 
 

@@ -2,7 +2,7 @@
 
 The first line is the :class:`Header` (every version, the machine), then one :class:`VerdictLine` an
 instance with its evidence, then the :class:`Footer`. A file without footer is of a run that did not
-end: :func:`read_report` refuses it.
+end: :func:`read_report` refuses it, and :func:`read_unfinished` is for going on with it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "VerdictLine",
     "WireLine",
     "read_report",
+    "read_unfinished",
 ]
 
 REPORT_VERSION = 1
@@ -67,6 +68,9 @@ class Header(msgspec.Struct, tag="header", tag_field="line", kw_only=True, froze
     instances: int
     timeout_factor: float = 1.0
     command: list[str] = []
+    shard: str = ""
+    whole: bool = True
+    """Whether everything that the profile has was asked for (``shard``: a part of that), not a selection."""
 
 
 class WireLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, array_like=True):
@@ -102,11 +106,19 @@ class VerdictLine(msgspec.Struct, tag="verdict", tag_field="line", kw_only=True,
     actual: str = ""
     seconds: float = 0.0
     tries: int = 1
+    at: float = 0.0
+    """Seconds of the run when it was known."""
     wire: list[WireLine] = []
     wire_left_out: int = 0
     keys: dict[str, Any] = {}
     stderr: dict[str, str] = {}
     steps: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """The name of the instance (:attr:`.axes.Instance.name`)."""
+        axes = {"mode": self.mode, "client": self.client or "-", "worker": self.worker or "-", **self.axes}
+        return " ".join([self.case, *(f"{key}={value}" for key, value in axes.items())])
 
 
 class Footer(msgspec.Struct, tag="footer", tag_field="line", kw_only=True, frozen=True):
@@ -119,6 +131,8 @@ class Footer(msgspec.Struct, tag="footer", tag_field="line", kw_only=True, froze
     conformant: bool
     why: list[str] = []
     stale: list[str] = []
+    unused: list[str] = []
+    """Entries of the lists that speak of peers of this run and matched no instance: stale, where the run was whole."""
 
 
 Line = Header | VerdictLine | Footer
@@ -170,3 +184,20 @@ def read_report(path: Path) -> Report:
     if lines[0].report != REPORT_VERSION:
         raise ReportError(f"{path.name}: report version {lines[0].report}, this suite reads {REPORT_VERSION}")
     return Report(header=lines[0], verdicts=verdicts, footer=lines[-1])
+
+
+def read_unfinished(path: Path) -> tuple[Header, list[VerdictLine]]:
+    """What a run that did not end had found: the header, and a verdict an instance. A line cut short is passed over."""
+    rows = path.read_bytes().splitlines(keepends=True)
+    lines: list[Line] = []
+    for number, raw in enumerate(rows, 1):
+        try:
+            lines.append(_decoder.decode(raw))
+        except msgspec.DecodeError as error:
+            if number == len(rows) and not raw.endswith(b"\n"):
+                break
+            raise ReportError(f"{path.name}:{number}: {error}") from None
+    if not lines or not isinstance(lines[0], Header):
+        raise ReportError(f"{path.name}: no header: not a report of this suite")
+    found = {line.name: line for line in lines if isinstance(line, VerdictLine)}
+    return lines[0], list(found.values())

@@ -51,6 +51,7 @@ class RunOptions:
     jobs: int = 1
     max_fail: int = 0
     record: Path | None = None
+    clock: float = 0.0
     on_verdict: Callable[[VerdictLine], None] | None = None
     failures: int = field(default=0, init=False)
 
@@ -302,6 +303,7 @@ async def run_all(
             while not waiting.empty() and not _enough(options):
                 number, planned = waiting.get_nowait()
                 line = await _tried(planned, server, options, expectations)
+                line = msgspec.structs.replace(line, at=round(time.monotonic() - options.clock, 3))
                 done[number] = line
                 if line.verdict in {Verdict.FAIL, Verdict.ERROR, Verdict.UNEXPECTED_PASS}:
                     options.failures += 1

@@ -1,15 +1,41 @@
-"""Which instances of a plan are run: ``--run``, ``--skip``, ``--last-failed``."""
+"""Which instances of a plan are run: ``--run``, ``--skip``, ``--last-failed``, ``--shard``."""
 
 from __future__ import annotations
 
 import fnmatch
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from .axes import Instance
 from .report import ReportError, read_report
 from .verdicts import GOOD
 
-__all__ = ["failed_names", "selected"]
+__all__ = ["Shard", "failed_names", "selected"]
+
+_Item = TypeVar("_Item")
+
+
+class Shard(NamedTuple):
+    """One of several parts of a plan: every ``of``-th instance from the ``number``-th on."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From ``2/4``; raises ``ValueError``."""
+        number, _, of = text.partition("/")
+        found = cls(int(number), int(of))
+        if not 1 <= found.number <= found.of:
+            raise ValueError(f"{text} is not of the form K/N with K from 1 to N")
+        return found
+
+    def part(self, plan: list[_Item]) -> list[_Item]:
+        """This part."""
+        return plan[self.number - 1 :: self.of]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
 
 def _matches(instance: Instance, pattern: str) -> bool:
@@ -38,10 +64,4 @@ def failed_names(path: Path) -> set[str] | None:
         report = read_report(path)
     except (OSError, ReportError):
         return None
-    names = set()
-    for line in report.verdicts:
-        if line.verdict in GOOD:
-            continue
-        axes = {"mode": line.mode, "client": line.client or "-", "worker": line.worker or "-", **line.axes}
-        names.add(" ".join([line.case, *(f"{key}={value}" for key, value in axes.items())]))
-    return names
+    return {line.name for line in report.verdicts if line.verdict not in GOOD}

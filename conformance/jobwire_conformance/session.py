@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -14,17 +13,17 @@ from typing import BinaryIO
 
 from .axes import PeerSpec, Profile, expand
 from .cases import Case
+from .conclusion import conclude, now
 from .driver import DRIVER_VERSION
 from .expected import Expectations
 from .process import PeerCommand, PeerFault
-from .registry import MissingPeer, resolve
-from .report import Footer, Header, PeerFacts, Report, ReportWriter, VerdictLine
+from .registry import MissingPeer, UsageFault, resolve
+from .report import Header, PeerFacts, Report, ReportWriter, VerdictLine, read_unfinished
 from .runner import Planned, RunOptions, probe, run_all
-from .selection import selected
+from .selection import Shard, selected
 from .servers import Environment
-from .verdicts import Exit, exit_status
 
-__all__ = ["Peers", "Request", "make_plan", "meet_peers", "run_session"]
+__all__ = ["Begun", "Peers", "Request", "continue_report", "make_plan", "meet_peers", "run_session", "take_up"]
 
 
 @dataclass
@@ -38,11 +37,20 @@ class Request:
     run: list[str] = field(default_factory=list)
     skip: list[str] = field(default_factory=list)
     only: set[str] | None = None
+    shard: Shard | None = None
     jobs: int = 1
     max_fail: int = 0
     timeout_factor: float = 1.0
     record: Path | None = None
     command: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What an interrupted run had found."""
+
+    header: Header
+    verdicts: dict[str, VerdictLine]
 
 
 @dataclass
@@ -115,11 +123,12 @@ async def _meet(peers: Peers, name: str, factor: float) -> list[PeerSpec]:
 
 def make_plan(request: Request, peers: Peers) -> list[Planned]:
     """Every instance of the run, in order."""
-    return [
+    plan = [
         Planned(*item)
         for item in expand(request.cases, peers.clients, peers.workers, request.profile)
         if selected(item[0], request.run, request.skip, request.only)
     ]
+    return plan if request.shard is None else request.shard.part(plan)
 
 
 async def run_session(
@@ -129,28 +138,21 @@ async def run_session(
     environment: Environment,
     expectations: Expectations,
     *,
+    begun: Begun | None = None,
     out: BinaryIO | None = None,
     on_verdict: Callable[[VerdictLine], None] | None = None,
 ) -> Report:
-    """Run the plan; the whole report, which is also written to ``out`` line by line."""
+    """Run the plan; the whole report, which is also written to ``out`` line by line.
+
+    ``begun`` is what an interrupted run of the same plan had found (:func:`take_up`), and ``out`` holds already
+    (:func:`continue_report`); only the rest is run.
+    """
     writer = ReportWriter(out)
-    began = time.monotonic()
-    async with environment.factory() as server:
-        redis = {"version": server.version, "origin": environment.origin}
-    header = Header(
-        suite=_version(),
-        driver=DRIVER_VERSION,
-        began=_now(),
-        profile=request.profile,
-        machine=_machine(),
-        redis=redis,
-        peers=peers.facts(),
-        cases=len({item.instance.case.id for item in plan}),
-        instances=len(plan),
-        timeout_factor=request.timeout_factor,
-        command=request.command,
-    )
-    writer.write(header)
+    header = begun.header if begun is not None else await _header(request, peers, plan, environment)
+    earlier = begun.verdicts if begun is not None else {}
+    clock = time.monotonic() - max((line.at for line in earlier.values()), default=0.0)
+    if begun is None:
+        writer.write(header)
 
     def tell(line: VerdictLine) -> None:
         writer.write(line)
@@ -163,50 +165,71 @@ async def run_session(
         jobs=request.jobs,
         max_fail=request.max_fail,
         record=request.record,
+        clock=clock,
         on_verdict=tell,
     )
-    verdicts = await run_all(plan, environment, options, expectations)
-    footer = _footer(request, peers, plan, verdicts, expectations, seconds=time.monotonic() - began)
+    rest = [item for item in plan if item.instance.name not in earlier]
+    found = {line.name: line for line in await run_all(rest, environment, options, expectations)} | earlier
+    tried = [item.instance for item in plan if item.instance.name in found]
+    names = [[spec.name for spec in specs] for specs in (peers.clients, peers.workers)]
+    unused = expectations.unused(tried, *names)
+    verdicts = [found[instance.name] for instance in tried]
+    footer = conclude(header, verdicts, unused, seconds=time.monotonic() - clock)
     writer.write(footer)
     return Report(header=header, verdicts=verdicts, footer=footer)
 
 
-def _footer(
-    request: Request,
-    peers: Peers,
-    plan: list[Planned],
-    verdicts: list[VerdictLine],
-    expectations: Expectations,
-    *,
-    seconds: float,
-) -> Footer:
-    # Only a run of everything can say that an entry matches nothing.
-    whole = not (request.run or request.skip or request.only or peers.missing) and request.profile != "smoke"
-    stale = [f"[[{kind}]] {entry.case} {entry.client} {entry.worker}" for kind, entry in expectations.stale()]
-    stale = stale if whole else []
-    status = exit_status(
-        [(line.verdict, line.required) for line in verdicts], missing=bool(peers.missing), stale=bool(stale)
-    )
-    left_out = len(plan) - len(verdicts)
-    if left_out and status is Exit.CONFORMANT:
-        status = Exit.NOT_CONFORMANT
-    counts = Counter(str(line.verdict) for line in verdicts)
-    why = [f"{count} {verdict}" for verdict, count in counts.items() if verdict not in _QUIET]
-    why += [f"required peer missing: {name}: {reason}" for name, reason in peers.missing.items()]
-    why += [f"{left_out} instances were not tried"] if left_out else []
-    why += [f"stale: {entry}" for entry in stale]
-    return Footer(
-        ended=_now(),
-        seconds=round(seconds, 3),
-        counts=dict(counts),
-        status=int(status),
-        conformant=status is Exit.CONFORMANT,
-        why=why if status is not Exit.CONFORMANT else [],
-        stale=stale,
+async def _header(request: Request, peers: Peers, plan: list[Planned], environment: Environment) -> Header:
+    async with environment.factory() as server:
+        redis = {"version": server.version, "origin": environment.origin}
+    return Header(
+        suite=_version(),
+        driver=DRIVER_VERSION,
+        began=now(),
+        profile=request.profile,
+        machine=_machine(),
+        redis=redis,
+        peers=peers.facts(),
+        cases=len({item.instance.case.id for item in plan}),
+        instances=len(plan),
+        timeout_factor=request.timeout_factor,
+        command=request.command,
+        shard=str(request.shard or ""),
+        whole=not (request.run or request.skip or request.only is not None) and request.profile != "smoke",
     )
 
 
-_QUIET = frozenset({"pass", "lenient", "known-failing", "flaky"})
+def take_up(path: Path, request: Request, peers: Peers, plan: list[Planned]) -> Begun | None:
+    """What the run at ``path`` had found, if there is one; :class:`.registry.UsageFault` where it was another run."""
+    if not path.exists() or not path.stat().st_size:
+        return None
+    header, lines = read_unfinished(path)
+    same = {
+        "suite": (header.suite, _version()),
+        "profile": (header.profile, request.profile),
+        "time-out factor": (header.timeout_factor, request.timeout_factor),
+        "peers": ([peer.name for peer in header.peers], [peer.name for peer in peers.facts()]),
+    }
+    for what, (theirs, ours) in same.items():
+        if theirs != ours:
+            raise UsageFault(f"{path} is of a run with another {what}: {theirs}, now {ours}")
+    planned = {item.instance.name for item in plan}
+    if header.instances != len(planned) or not planned.issuperset(line.name for line in lines):
+        raise UsageFault(f"{path} is of a run of other instances: give the words of that run again")
+    return Begun(header, {line.name: line for line in lines})
+
+
+def continue_report(path: Path, begun: Begun | None) -> BinaryIO:
+    """The report at ``path``, open for what is to come: new, or with what an interrupted run had found and no more."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with fresh.open("wb") as out:
+        writer = ReportWriter(out)
+        if begun is not None:
+            writer.write(begun.header)
+            for line in begun.verdicts.values():
+                writer.write(line)
+    fresh.replace(path)
+    return path.open("ab")
 
 
 def _version() -> str:
@@ -223,7 +246,3 @@ def _machine() -> dict[str, str]:
         "processors": str(os.cpu_count() or 0),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

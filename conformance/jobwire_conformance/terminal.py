@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import TextIO
 
 from .report import Report, VerdictLine
@@ -29,16 +31,30 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
-class Progress:
-    """One line that is written over, on a terminal only; elsewhere nothing but the failures."""
+#: Seconds between two lines of progress where there is no terminal.
+_EVERY = 60.0
 
-    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
+
+class Progress:
+    """One line that is written over, on a terminal; elsewhere a line a minute. Failures are told at once."""
+
+    def __init__(
+        self,
+        total: int,
+        stream: TextIO = sys.stderr,
+        *,
+        done: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._total = total
+        self._clock = clock
+        self._began = self._told = clock()
+        self._earlier = done
         self._stream = stream
         self._live = stream.isatty()
         self._colour = coloured(stream)
         self._counts: Counter[Verdict] = Counter()
-        self._done = 0
+        self._done = done
 
     def __call__(self, line: VerdictLine) -> None:
         """Told of every verdict."""
@@ -48,9 +64,23 @@ class Progress:
             self._clear()
             self._stream.write(_failure(line, colour=self._colour) + "\n")
         if self._live:
-            counts = " ".join(f"{SIGN[verdict]}{count}" for verdict, count in sorted(self._counts.items()))
-            self._stream.write(f"\r\x1b[K{self._done}/{self._total} {counts} {line.case[:40]}")
-            self._stream.flush()
+            self._stream.write(f"\r\x1b[K{self._state()} {line.case[:40]}")
+        elif self._clock() - self._told >= _EVERY:
+            self._told = self._clock()
+            self._stream.write(f"{self._state()}\n")
+        self._stream.flush()
+
+    def _state(self) -> str:
+        counts = " ".join(f"{SIGN[verdict]}{count}" for verdict, count in sorted(self._counts.items()))
+        return f"{self._done}/{self._total}, {self._left()} {counts}"
+
+    def _left(self) -> str:
+        """How long the rest will take, if it goes on as it went so far."""
+        here = self._done - self._earlier
+        seconds = (self._clock() - self._began) / here * (self._total - self._done) if here else 0.0
+        minutes, seconds = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes:02} min left" if hours else f"{minutes}:{seconds:02} left"
 
     def _clear(self) -> None:
         if self._live:

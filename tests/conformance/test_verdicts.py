@@ -81,9 +81,9 @@ def test_known_failing_must_fail(tmp_path: Path) -> None:
 
 def test_an_entry_that_matches_nothing_is_stale(tmp_path: Path) -> None:
     expectations = load_expected([write(tmp_path, KNOWN)])
-    assert len(expectations.stale()) == 1
-    settle(line(F), instance(), expectations)
-    assert expectations.stale() == []
+    peers = ["perl:0.004"], ["python:0.004"]
+    assert expectations.unused([instance(case="b/c")], *peers) == ["[[known-failing]] a/* ['perl:*', 'golden:*'] *"]
+    assert expectations.unused([instance(case="b/c"), instance()], *peers) == []
 
 
 def test_unsupported_and_lenient_lists(tmp_path: Path) -> None:
