@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import chaos, doctor, terminal
+from . import chaos, doctor, soak, terminal
 from .axes import Profile
 from .cases import CaseError, load_cases
 from .conclusion import merge
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     broken.add_argument("-j", "--jobs", type=int, default=2)
     broken.add_argument("--timeout-factor", type=float, default=1.0)
     chaos.configure(commands.add_parser("chaos", help="a mixed fleet under kill -9, cuts and restarts", **_long(chaos)))
+    soak.configure(commands.add_parser("soak", help="a mixed fleet for an hour: is memory flat?", **_long(soak)))
     return parser
 
 
@@ -82,6 +83,10 @@ def _long(module: ModuleType) -> dict[str, Any]:
 
 def _chaos(options: argparse.Namespace, _words: list[str]) -> int:
     return chaos.main(options)
+
+
+def _soak(options: argparse.Namespace, _words: list[str]) -> int:
+    return soak.main(options)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -302,4 +307,5 @@ _COMMANDS = {
     "mutants": _mutants,
     "render": _render,
     "run": _run,
+    "soak": _soak,
 }

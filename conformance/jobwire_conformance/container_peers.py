@@ -171,6 +171,10 @@ class ContainerProcess:
         return self._container.get_container_id()
 
     @property
+    def pid(self) -> int | None:
+        return None
+
+    @property
     def returncode(self) -> int | None:
         """The exit status, negative where a signal ended it; None while it runs."""
         return self._ended.result() if self._ended.done() else None

@@ -43,6 +43,8 @@ class Running(Protocol):
     def stderr(self) -> asyncio.StreamReader: ...
     @property
     def returncode(self) -> int | None: ...
+    @property
+    def pid(self) -> int | None: ...
     def write(self, line: bytes) -> None: ...
     def end_input(self) -> None: ...
     async def wait(self) -> int: ...
@@ -96,6 +98,10 @@ class _LocalProcess:
     def returncode(self) -> int | None:
         return self._process.returncode
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
     def write(self, line: bytes) -> None:
         self._stdin.write(line)
 
@@ -140,6 +146,11 @@ class PeerProcess:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None where it is not a process of this machine."""
+        return self._process.pid if self._process is not None else None
 
     @property
     def status(self) -> int | None:
