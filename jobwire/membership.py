@@ -18,11 +18,19 @@ from jobwire.wire import HashMode, Reliable
 from jobwire.wire.fleet import Home
 from jobwire.wire.text import Text, wire_bytes
 
-__all__ = ["Membership"]
+__all__ = ["Membership", "settling"]
 
 _log = logging.getLogger("jobwire.recovery")
 _SETTLED = 5.0
 """Seconds after which everybody beats again who can, once Redis is back (``jobwire.heartbeat`` tries every 2 s)."""
+
+
+def settling(beat: float, ttl: float) -> float:
+    """Seconds after a connection was made, or a beat missed, in which nobody counts as dead.
+
+    When Redis was away, or hung, for longer than the TTL, all heartbeats are gone for a moment.
+    """
+    return max(1.4 * beat, min(ttl, _SETTLED))
 
 
 class Membership:
@@ -47,8 +55,7 @@ class Membership:
         self._in_hand = in_hand
         self._max_losses = max_losses
         self._beat = beat
-        # When Redis was away, or hung, for longer than the TTL, all heartbeats are gone for a moment.
-        self._settling = max(1.4 * beat, min(ttl, _SETTLED))
+        self._settling = settling(beat, ttl)
         self._heartbeat = Heartbeat(transport, mode.keyspace, worker_id, home, on_lost=on_lost, ttl=ttl, beat=beat)
         self._connection: Connection | None = None
         self._recovery: Recovery | None = None

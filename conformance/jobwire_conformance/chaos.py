@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import redis
 from jobwire import Client, JobError, JobwireError, TraceEvent
 from jobwire.testing.server import RedisServer
 
-from .chaos_accounts import Account, Happened, Leftovers, Submitted, render, settle
+from .chaos_accounts import Account, Happened, Leftovers, Submitted, render, settle, time_returns
 from .chaos_fleet import PerlClient, PythonWorkers
 from .chaos_plan import Fault, Kind, Plan, make_plan
+from .chaos_recovery import Watch
 from .chaos_worker import read_journal
 from .process import PeerCommand, PeerFault
 from .proxy import Proxy, Recorder, Upstream
@@ -77,6 +78,7 @@ class _Run:
         self._proxy = Proxy(Upstream(port=server.port), _Forgetful(), "worker")
         self._folder = folder
         self._made = 0
+        self.watch = Watch(redis.Redis(port=server.port, protocol=2))
         self.log: Callable[[str], object] = str
 
     @property
@@ -98,6 +100,7 @@ class _Run:
         urls = (self.server.url, f"redis://127.0.0.1:{self._proxy.port}")
         self.workers = PythonWorkers(urls, self._folder, count=settings.workers + 1, steady=True, options=options)
         await self.workers.fill()
+        self._background(self.watch.run())
         for number in range(settings.python):
             client = Client(
                 urls[number % 2],
@@ -167,7 +170,10 @@ class _Run:
         name = f"python-{number}"
         job = self.book[name] = Submitted(id=name, client=str(client.id), at=time.time())
         handle = client.submit(data, id=name)
-        task = asyncio.ensure_future(self._collect(job, handle, data["value"]))
+        self._background(self._collect(job, handle, data["value"]))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -223,6 +229,7 @@ class _Run:
         await victim.end(signal.SIGKILL)
         pid = victim.process.pid
         self.faults.append(Happened(kind="kill", at=at, until=at, pid=pid, under_way=self._in_hand(pid)))
+        self.watch.add(victim.name, time.time())
         await self.workers.fill()
 
     async def _stop(self, fault: Fault) -> None:
@@ -241,9 +248,7 @@ class _Run:
             if victim.alive:
                 victim.process.send_signal(signal.SIGCONT)
 
-        task = asyncio.ensure_future(go_on())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background(go_on())
 
     async def _storm(self, fault: Fault) -> None:
         """Cut everything: by the proxy, and by the server itself."""
@@ -310,7 +315,9 @@ async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None =
         finally:
             await run.close()
         jobs = [job for job in run.book.values() if job.acknowledged or job.outcome]
-        account = settle(plan.seed, jobs, read_journal(str(run.workers.journal)), run.faults, run.leftovers())
+        journal = read_journal(str(run.workers.journal))
+        account = settle(plan.seed, jobs, journal, run.faults, run.leftovers())
+        time_returns(account, run.watch.victims, run.faults, journal, heartbeat=settings.heartbeat, ttl=settings.ttl)
         account.settings = {
             "server": f"{server.binary.name} {server.version}",
             "workers": f"{settings.workers} + 1 that no fault is for alone",

@@ -10,12 +10,10 @@ from typing import Any
 import msgspec
 
 from .chaos_plan import FAULTS, Kind
+from .chaos_recovery import Returned, allowed, late, run_again
 from .chaos_worker import Entry
 
-__all__ = ["Account", "Happened", "Leftovers", "Submitted", "render", "settle"]
-
-_NEAR = 8.0
-"""Seconds within which two faults may have to do with each other."""
+__all__ = ["Account", "Happened", "Leftovers", "Submitted", "render", "settle", "time_returns"]
 
 
 class Submitted(msgspec.Struct, kw_only=True):
@@ -60,13 +58,16 @@ class Account(msgspec.Struct, kw_only=True):
     swept_alive: int = 0
     rows: list[dict[str, Any]] = []
     recovery_times: list[float] = []
+    recovery_bound: float = 0.0
+    late: list[str] = []
+    longest: tuple[float, int] | None = None
     stray_hashes: int = 0
     settings: dict[str, Any] = {}
     seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
-        return not self.lost and not self.wrong and not self.unexplained and not self.swept_alive
+        return not self.lost and not self.wrong and not self.unexplained and not self.swept_alive and not self.late
 
 
 def settle(
@@ -93,7 +94,6 @@ def settle(
     known = {job.id for job in jobs}
     account.stray_hashes = sum(1 for job in left.hashes if job not in known)
     _explain(account, jobs, runs, faults)
-    account.recovery_times = _recovery_times(runs, ended, faults)
     for kind in FAULTS:
         done = [fault for fault in faults if fault.kind == kind]
         account.rows.append(
@@ -156,27 +156,25 @@ def _cause(before: Entry, again: Entry, faults: Sequence[Happened]) -> str | Non
     return "stop" if late else None
 
 
-def _recovery_times(
-    runs: Mapping[str, list[Entry]], ended: set[tuple[str, int]], faults: Sequence[Happened]
-) -> list[float]:
-    """For each kill −9 whose victim had jobs in hand: how long until the last of them was begun again.
-
-    Kills near a restart or a cut are left out: then it is not the heartbeat alone that is measured.
-    """
-    others = [fault for fault in faults if fault.kind in ("restart", "storm")]
-    found = []
-    for fault in faults:
-        if fault.kind != "kill" or any(other.until + _NEAR > fault.at > other.at - _NEAR for other in others):
-            continue
-        waits = [
-            again.at - fault.at
-            for job, entries in runs.items()
-            for before, again in pairwise(entries)
-            if before.pid == fault.pid and (job, before.pid) not in ended and again.at > fault.at
-        ]
-        if waits:
-            found.append(round(max(waits), 3))
-    return sorted(found)
+def time_returns(
+    account: Account,
+    victims: Sequence[Returned],
+    faults: Sequence[Happened],
+    journal: Iterable[Entry],
+    *,
+    heartbeat: float,
+    ttl: float,
+) -> None:
+    """How long what the killed had in hand stood in their lists, and what stood there for longer than it may."""
+    others = [(fault.at, fault.until) for fault in faults if fault.kind in ("restart", "storm")]
+    account.recovery_times = sorted(round(victim.seconds, 3) for victim in victims if victim.held)
+    begun: dict[str, list[float]] = defaultdict(list)
+    for entry in journal:
+        if entry.what == "begin":
+            begun[entry.job].append(entry.at)
+    account.longest = run_again(victims, begun)
+    account.recovery_bound = allowed(Returned(worker="", died=0.0), (), heartbeat=heartbeat, ttl=ttl)
+    account.late = late(victims, others, heartbeat=heartbeat, ttl=ttl)
 
 
 _WORDS: dict[str, str] = {
@@ -201,17 +199,30 @@ def render(account: Account) -> str:
     lines += ["", "what became of the jobs"]
     lines += [f"  {count:>8}  {name}" for name, count in sorted(account.outcomes.items(), key=lambda item: -item[1])]
     lines.append(f"  {sum(account.outcomes.values()):>8}  in all")
-    times = account.recovery_times
-    if times:
-        middle = times[len(times) // 2]
-        lines.append(
-            f"run again after a kill -9: median {middle:.2f} s, longest {times[-1]:.2f} s ({len(times)} kills)"
-        )
+    lines += _returns(account)
     lines.append(
         f"live work swept: {account.swept_alive}; hashes of submissions that nobody knows: {account.stray_hashes}"
     )
-    lines.append("nothing lost" if account.ok else f"NOT OK: lost {account.lost[:5]}, twice {account.unexplained[:5]}")
+    lines.append(
+        "nothing lost"
+        if account.ok
+        else f"NOT OK: lost {account.lost[:5]}, twice {account.unexplained[:5]}, late {account.late[:5]}"
+    )
     return "\n".join(lines) + "\n"
+
+
+def _returns(account: Account) -> list[str]:
+    times = account.recovery_times
+    if not times:
+        return []
+    lines = [
+        f"back in the queue after a kill -9: median {times[len(times) // 2]:.2f} s, longest {times[-1]:.2f} s",
+        f"  ({len(times)} kills; allowed {account.recovery_bound:.2f} s, more near cuts; late: {len(account.late)})",
+    ]
+    if account.longest is not None:
+        seconds, lost = account.longest
+        lines.append(f"run again after a kill -9: longest {seconds:.2f} s, of a job that lost {lost} workers meanwhile")
+    return lines
 
 
 def _settings(account: Account) -> str:

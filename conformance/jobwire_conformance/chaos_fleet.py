@@ -29,7 +29,8 @@ __all__ = ["ChaosWorker", "PerlClient", "PythonWorkers"]
 class ChaosWorker:
     """One worker process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
         self.process = process
         self.log = log
         self.ready = asyncio.get_running_loop().create_future()
@@ -98,7 +99,7 @@ class PythonWorkers:
                 stderr=out,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
-        return ChaosWorker(process, log)
+        return ChaosWorker(name, process, log)
 
     async def some_up(self, count: int, *, within: float) -> list[ChaosWorker]:
         """Those that work, once there are ``count``; raises ``TimeoutError`` where there are not."""

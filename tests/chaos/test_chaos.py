@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import redis
 
+from jobwire.testing.server import RedisServer
 from jobwire_conformance.chaos import Settings, run_chaos
-from jobwire_conformance.chaos_accounts import Happened, Leftovers, Submitted, render, settle
+from jobwire_conformance.chaos_accounts import Happened, Leftovers, Submitted, render, settle, time_returns
 from jobwire_conformance.chaos_plan import make_plan
+from jobwire_conformance.chaos_recovery import Returned, Watch, late, run_again
 from jobwire_conformance.chaos_worker import Entry, Journal, read_journal
 from jobwire_conformance.registry import MissingPeer, resolve
 
@@ -129,13 +134,73 @@ def test_a_submission_sent_again_is_a_reason() -> None:
     assert account.twice == {"resent": 1}
 
 
-def test_recovery_is_timed_where_the_heartbeat_alone_decides() -> None:
-    journal = [ran("a", 1, 10), ran("a", 2, 13), ran("b", 1, 10), ran("b", 1, 10.5, "end"), ran("b", 2, 99)]
-    kill = Happened(kind="kill", at=11, until=11, pid=1)
-    jobs = [job("a", outcome="result"), job("b", outcome="result")]
-    assert settle(1, jobs, journal, [kill], NOTHING).recovery_times == [2.0]
-    restart = Happened(kind="restart", at=12, until=12)
-    assert settle(1, jobs, journal, [kill, restart], NOTHING).recovery_times == []
+def victim(name: str, died: float, until: float, *held: str) -> Returned:
+    return Returned(worker=name, died=died, until=until, held=set(held))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "others", "is_late"),
+    [
+        (3.3, (), False),
+        (4.1, (), True),  # ttl 2.5 and 1.6 beats of 0.5 s, and some slack
+        (4.1, ((90.0, 91.0),), True),  # long before it died
+        (4.1, ((101.0, 101.1),), False),
+        (8.0, ((102.0, 103.0),), False),  # then everybody connects and waits until the others must have beaten
+        (9.0, ((102.0, 103.0),), True),
+        (8.0, ((107.0, 107.1),), True),  # it should have been returned before
+    ],
+)
+def test_what_stands_in_a_dead_workers_list_for_too_long_is_not_ok(
+    seconds: float, others: tuple[tuple[float, float], ...], is_late: bool
+) -> None:
+    left = victim("w", 100.0, 100.0 + seconds, "a")
+    assert bool(late([left], others, heartbeat=0.5, ttl=2.5)) is is_late
+    account = settle(1, [job("a", outcome="result")], [], [], NOTHING)
+    faults = [Happened(kind="restart", at=begun, until=over) for begun, over in others]
+    time_returns(account, [left], faults, [], heartbeat=0.5, ttl=2.5)
+    assert account.recovery_times == [seconds]
+    assert account.ok is not is_late
+    assert ("NOT OK" in render(account)) is is_late
+
+
+def test_a_job_whose_next_workers_die_as_well_is_not_late() -> None:
+    victims = [
+        victim("w1", 10.0, 12.8, "a", "b"),
+        victim("w2", 13.0, 15.9, "a"),
+        victim("w3", 13.5, 16.0, "c"),
+        victim("w4", 20.0, 0.0),
+    ]
+    assert late(victims, (), heartbeat=0.5, ttl=2.5) == []
+    assert run_again(victims, {"a": [9.0, 16.0], "b": [12.9], "c": []}) == (6.0, 2)
+    assert run_again(victims, {}) is None
+    account = settle(1, [], [], [], NOTHING)
+    time_returns(account, victims, [], [ran("a", 1, 9.0), ran("a", 3, 16.0)], heartbeat=0.5, ttl=2.5)
+    assert "longest 6.00 s, of a job that lost 2 workers" in render(account)
+
+
+async def test_the_list_of_a_victim_is_watched_until_it_is_empty(tmp_path: Path) -> None:
+    with RedisServer() as server:
+        raw: Any = redis.Redis(port=server.port, protocol=2)
+        raw.lpush("jobs::processing::w1", "a", "b")
+        watch = Watch(raw)
+        watch.add("w1", time.time())
+        watch.add("w2", time.time())
+        watching = asyncio.ensure_future(watch.run())
+        await asyncio.sleep(0.2)
+        raw.lpush("jobs::processing::w1", "c")
+        server.kill()  # it is asked again once it is back
+        await asyncio.sleep(0.1)
+        server.restart()
+        raw.lpush("jobs::processing::w1", "d")
+        await asyncio.sleep(0.3)
+        raw.delete("jobs::processing::w1")
+        await asyncio.sleep(0.3)
+        watching.cancel()
+        first, second = watch.victims
+        raw.close()
+    assert first.held >= {"a", "b", "d"}
+    assert 0.4 < first.seconds < time.time() - first.died - 0.2
+    assert (second.held, second.seconds) == (set(), 0.0)
 
 
 def test_a_journal_that_was_cut_off_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
