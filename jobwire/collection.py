@@ -180,7 +180,7 @@ class Collector:
             if self._aftermath is not None:
                 self._aftermath.undo(pending.job_id, pending.queue, outcome)
             return
-        pending.acknowledged = True
+        pending.acknowledge()
         self.queue_length = length
         for callback in self.on_queue_length:
             callback(length)
@@ -197,7 +197,7 @@ class Collector:
         if state.place in ("gone", "unknown"):
             self._push(pending)
         else:
-            pending.acknowledged = True
+            pending.acknowledge()
             self._check(mode, pending)
 
     async def drained(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from copy import copy
 from typing import Any, Generic, TypeVar, cast
 
 from jobwire.errors import JobwireError
@@ -52,7 +53,7 @@ class Pending:
         self.queue = queue
         self.timeout = timeout
         self.result_type = result_type
-        # None for a job that an earlier client submitted (attach).
+        # None for a job that an earlier client submitted (attach), and once Redis has it.
         self.submission = submission
         # True from the moment it was written to a connection.
         self.sent = submission is None
@@ -89,6 +90,11 @@ class Pending:
             self._waiters.append(future)
         return future
 
+    def acknowledge(self) -> None:
+        """Redis has the submission; it need not be kept here as well."""
+        self.acknowledged = True
+        self.submission = None
+
     def call_at_end(self, callback: Callable[[Any], object]) -> None:
         if self.ended:
             self._loop.call_soon(callback, self)
@@ -117,8 +123,9 @@ class JobHandle(Pending, Generic[T]):
         if not self.ended:
             yield from self.waiter()
         if self.error is not None:
-            # Without the frames of those who awaited it before.
-            raise self.error.with_traceback(None)
+            # A copy: the traceback of an error that the handle keeps would keep the frames of whoever awaits it, these
+            # the handle, and all that until the garbage collector looks.
+            raise copy(self.error) from self.error.__cause__
         return cast("T", self.value)
 
     def __repr__(self) -> str:

@@ -14,8 +14,10 @@ import msgspec
 import redis
 from faces import raw_client, until, within
 
-from jobwire import Client, Worker
+from jobwire import Client, Job, JobError, JobHandle, Worker
+from jobwire.run import Run
 from jobwire.testing.scripted import SILENT, Outcome, ScriptedTransport
+from jobwire.wire import Failure, Submission, Success
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE
 
@@ -159,3 +161,61 @@ async def test_memory_does_not_grow_with_the_jobs_done(redis_url: str) -> None:
         before = await rounds(client, 5)
         # 3,200 jobs more; each leaves nothing behind. What is cached (names, channels) is there by now.
         assert await rounds(client, 50) - before < 1500
+
+
+async def test_what_is_over_leaves_nothing_to_the_garbage_collector(redis_url: str) -> None:
+    """A failure that its handle keeps, and whose traceback keeps the handle, would stay for minutes, with its job."""
+    worker = Worker(redis_url, max_concurrent_jobs=8, timeout=0.2)
+
+    @worker.handler
+    async def handle(job: Job) -> Any:
+        if job.data["op"] == "fail":
+            raise ValueError("meant to")
+        if job.data["op"] == "sleep":
+            await asyncio.sleep(0.5)
+        return job.data["value"]
+
+    async def outcome(client: Client, operation: str, **options: Any) -> str:
+        handle = client.submit({"op": operation, "value": "x" * 1000}, **options)
+        if operation == "cancel":
+            asyncio.get_running_loop().call_soon(handle.cancel)
+        try:
+            await handle
+        except JobError as error:
+            return type(error).__name__
+        return "result"
+
+    def left() -> Counter[str]:
+        kinds = (JobHandle, Submission, Job, Run, JobError, asyncio.Task, Success, Failure)
+        return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds))
+
+    async with Client(redis_url, id="c") as client, worker:
+        assert await within(outcome(client, "echo")) == "result"
+        await asyncio.sleep(0.05)
+        gc.collect()
+        gc.disable()
+        try:
+            before = left()
+            for operation, options, expected in (
+                ("echo", {}, "result"),
+                ("fail", {}, "JobFailed"),
+                ("sleep", {}, "JobFailed"),
+                ("sleep", {"timeout": 0.05}, "JobTimeout"),
+                ("cancel", {}, "JobCancelled"),
+            ):
+                for _ in range(3):
+                    assert await within(outcome(client, operation, **options)) == expected
+                await until(lambda: not worker.running)
+                await asyncio.sleep(0.05)
+                assert left() - before == Counter(), operation
+        finally:
+            gc.enable()
+
+
+async def test_a_submission_that_redis_has_is_not_kept_as_well(redis_url: str) -> None:
+    async with Client(redis_url) as client:
+        handle = client.submit({"value": "x" * 1000})
+        assert handle.submission is not None
+        await until(lambda: handle.acknowledged)
+        assert handle.submission is None
+        handle.cancel()
