@@ -219,7 +219,8 @@ def _spread(base: Instance, profile: Profile, *, main: bool) -> Iterator[Instanc
         return
     if profile == "full":
         multis = axes.use_multi if base.mode == "reliable" else axes.use_multi[:1]
-        for multi, prefix, codec, concurrency in itertools.product(multis, axes.prefix, axes.codec, axes.concurrency):
+        prefixes = axes.prefix if "prefix" in base.facts() else axes.prefix[:1]
+        for multi, prefix, codec, concurrency in itertools.product(multis, prefixes, axes.codec, axes.concurrency):
             yield replace(base, use_multi=multi, prefix=prefix, codec=codec, concurrency=concurrency)
         return
     yield base

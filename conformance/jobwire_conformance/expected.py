@@ -36,7 +36,11 @@ class ExpectedError(ValueError):
 
 
 class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """One entry of a list; ``case``, ``client``, ``worker``, ``mode``, ``use_multi`` are globs (lists: any)."""
+    """One entry of a list; all but ``reason`` and ``link`` are globs (lists: any of them).
+
+    ``shown_by`` is about what was said of the instance when it failed or was unsupported: an entry that names it
+    forgives nothing else.
+    """
 
     case: str | list[str]
     reason: str
@@ -45,6 +49,11 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     worker: str | list[str] = "*"
     mode: str = "*"
     use_multi: str = "*"
+    shown_by: str | list[str] = "*"
+
+    def explains(self, reason: str) -> bool:
+        """Whether this entry speaks of what was seen."""
+        return _any(self.shown_by, reason)
 
     def matches(self, instance: Instance) -> bool:
         """Whether this entry speaks of ``instance``."""
@@ -80,9 +89,16 @@ class Expectations:
 
     entries: list[tuple[Kind, Entry]] = field(default_factory=list)
 
-    def find(self, instance: Instance, kind: Kind) -> Entry | None:
-        """The first entry of ``kind`` for ``instance``."""
-        return next((entry for of, entry in self.entries if of == kind and entry.matches(instance)), None)
+    def find(self, instance: Instance, kind: Kind, reason: str = "") -> Entry | None:
+        """The first entry of ``kind`` for ``instance``, and for ``reason`` where something is to be explained."""
+        return next(
+            (
+                entry
+                for of, entry in self.entries
+                if of == kind and entry.matches(instance) and (not reason or entry.explains(reason))
+            ),
+            None,
+        )
 
     def unused(self, instances: Iterable[Instance], clients: list[str], workers: list[str]) -> list[str]:
         """Entries that match none of ``instances``, though they speak of peers that took part."""

@@ -258,7 +258,7 @@ def _facts(spec: PeerSpec) -> dict[str, Any]:
 
 def settle(line: VerdictLine, instance: Instance, expectations: Expectations) -> VerdictLine:
     """The verdict in the light of the lists: known-failing, unexpected-pass, unsupported as listed, lenient."""
-    known = expectations.find(instance, "known-failing")
+    known = expectations.find(instance, "known-failing", line.reason)
     if known is not None and line.verdict in {Verdict.FAIL, Verdict.PASS}:
         passed = line.verdict is Verdict.PASS
         return msgspec.structs.replace(
@@ -267,7 +267,7 @@ def settle(line: VerdictLine, instance: Instance, expectations: Expectations) ->
             reason=known.reason if passed else f"{known.reason} (shown by: {line.reason})",
             link=known.link,
         )
-    listed = expectations.find(instance, "unsupported")
+    listed = expectations.find(instance, "unsupported", line.reason)
     if listed is not None and line.verdict is Verdict.UNSUPPORTED:
         return msgspec.structs.replace(line, required=False, reason=f"{line.reason}: {listed.reason}", link=listed.link)
     lenient = expectations.find(instance, "lenient")

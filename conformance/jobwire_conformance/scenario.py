@@ -146,9 +146,10 @@ class Scenario:
             "dialect": instance.client_dialect if role == "client" else instance.worker_dialect,
             "prefix": instance.prefix,
             "use_multi": instance.use_multi in (role, "both"),
-            "codec": instance.codec,
         }
         if role == "client":
+            # How references travel is the client's to choose; a worker reads all of them.
+            fields["codec"] = instance.codec
             fields["timeout"] = CLIENT_TIMEOUT
         else:
             fields["max_concurrent_jobs"] = instance.concurrency

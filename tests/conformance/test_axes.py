@@ -63,6 +63,12 @@ def test_axes_one_at_a_time_and_their_product() -> None:
     assert len(expand([case(axes=axes)], main, main, "full")) == 3 * 2 * 2
 
 
+def test_prefix_is_an_axis_of_dialects_that_have_one() -> None:
+    axes = Axes(prefix=("jobs", "x"))
+    bare = [peer("one", "0.001")]
+    assert [i.prefix for i, _, _ in expand([case(axes=axes)], bare, bare, "full")] == ["jobs"]
+
+
 def test_use_multi_is_an_axis_of_reliable_alone() -> None:
     axes = Axes(use_multi=("none", "both"))
     main = [peer("one", "0.004", modes=("reliable", "simple"))]

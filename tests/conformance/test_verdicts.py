@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jobwire_conformance.axes import Instance
@@ -92,6 +93,17 @@ def test_unsupported_and_lenient_lists(tmp_path: Path) -> None:
     left_out = settle(line(Verdict.UNSUPPORTED), instance(), expectations)
     assert (left_out.verdict, left_out.required) == (Verdict.UNSUPPORTED, False)
     assert settle(line(P), instance(), expectations).verdict is Verdict.LENIENT
+
+
+def test_an_entry_forgives_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    text = '[[{}]]\ncase="a/b"\nshown_by="wh?"\nreason="none"\nlink="x"\n'
+    expectations = load_expected([write(tmp_path, text.format("unsupported") + text.format("known-failing"))])
+    for verdict, forgiven in ((Verdict.UNSUPPORTED, Verdict.UNSUPPORTED), (F, Verdict.KNOWN_FAILING)):
+        seen = settle(line(verdict), instance(), expectations)
+        other = settle(msgspec.structs.replace(line(verdict), reason="another"), instance(), expectations)
+        assert (seen.verdict, seen.reason.startswith(("why: none", "none (shown by: why"))) == (forgiven, True)
+        assert (other.verdict, other.reason, other.required) == (verdict, "another", True)
+    assert settle(msgspec.structs.replace(line(P), reason=""), instance(), expectations).verdict == "unexpected-pass"
 
 
 @pytest.mark.parametrize(

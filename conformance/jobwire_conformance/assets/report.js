@@ -170,8 +170,10 @@ async function evidence(n) {
   const block = Math.floor(n / data.block);
   if (!unpacked.has(block)) {
     const bytes = Uint8Array.from(atob($("e" + block).textContent), c => c.charCodeAt(0));
-    const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
-    unpacked.set(block, JSON.parse(text));
+    const stream = new DecompressionStream("deflate"), writer = stream.writable.getWriter();
+    writer.write(bytes).catch(() => {});
+    writer.close().catch(() => {});
+    unpacked.set(block, JSON.parse(await new Response(stream.readable).text()));
   }
   return unpacked.get(block)[n % data.block];
 }
