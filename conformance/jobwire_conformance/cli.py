@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import chaos, doctor, soak, terminal
+from . import chaos, doctor, soak, tap, tap_options, terminal
 from .axes import Profile
 from .cases import CaseError, load_cases
 from .conclusion import merge
@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     broken.add_argument("--timeout-factor", type=float, default=1.0)
     chaos.configure(commands.add_parser("chaos", help="a mixed fleet under kill -9, cuts and restarts", **_long(chaos)))
     soak.configure(commands.add_parser("soak", help="a mixed fleet for an hour: is memory flat?", **_long(soak)))
+    look = commands.add_parser("tap", help=tap_options.HELP, **_long(tap_options))
+    tap_options.configure(look)
     return parser
 
 
@@ -87,6 +89,10 @@ def _chaos(options: argparse.Namespace, _words: list[str]) -> int:
 
 def _soak(options: argparse.Namespace, _words: list[str]) -> int:
     return soak.main(options)
+
+
+def _tap(options: argparse.Namespace, _words: list[str]) -> int:
+    return tap.main(options)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -308,4 +314,5 @@ _COMMANDS = {
     "render": _render,
     "run": _run,
     "soak": _soak,
+    "tap": _tap,
 }

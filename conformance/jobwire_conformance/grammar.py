@@ -2,54 +2,25 @@
 
 Cases say what is particular to them; what holds for every job is checked here, on the recorded
 commands: what a submission is made of and in which order, what a completion is, how a result is
-collected, that no key is touched that does not belong to the exchange.
+collected, that no key is touched that does not belong to the exchange. What one command, hash or
+result has to be like is asked of :mod:`.rules`, as ``jobwire tap`` does.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from . import rules
 from .cases import Fault
 from .facts import FACTS
+from .rules import Breach
 from .scenario import CaseFailed, Scenario
 from .transcripts import Event
 
-__all__ = ["SETUP", "check_grammar"]
-
-#: Commands that set a connection up or look at the server; they touch no key of the exchange.
-SETUP = frozenset({"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"})
-#: Commands that only look; a deadline or a sweep may ask where a job is.
-_LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "SMEMBERS", "GET"})
-_ALLOWED = {
-    ("client", "simple"): {"SUBSCRIBE", "UNSUBSCRIBE", "LPUSH"},
-    ("worker", "simple"): {"BRPOP", "RPOP", "PUBLISH", "LPUSH", "RPUSH"},
-    ("client", "recoverable"): {"SUBSCRIBE", "UNSUBSCRIBE", "HMSET", "LPUSH", "DEL", "MULTI", "EXEC", "LREM"},
-    ("worker", "recoverable"): {"BRPOP", "RPOP", "HGETALL", "HMSET", "PUBLISH", "MULTI", "EXEC", "LPUSH", "RPUSH"},
-    ("client", "reliable"): {"SUBSCRIBE", "UNSUBSCRIBE", "HMSET", "LPUSH", "DEL", "MULTI", "EXEC", "LREM"},
-    ("worker", "reliable"): {
-        "BRPOPLPUSH",
-        "RPOPLPUSH",
-        "BLMOVE",
-        "LMOVE",
-        "HGETALL",
-        "HMSET",
-        "PUBLISH",
-        "LREM",
-        "MULTI",
-        "EXEC",
-    },
-}
-#: Commands that jobwire keeps its own facts with (heartbeat, dead, rejected, attempts, fenced completion): a worker
-#: may send them for keys of its own keyspace and for job hashes, and for nothing else.
-_EXTENDING = frozenset(
-    {"SADD", "SREM", "SET", "DEL", "EXPIRE", "PEXPIRE", "HINCRBY", "HDEL", "HSET", "HSETNX", "LMOVE", "LPUSH", "RPUSH"}
-    | {"RPOPLPUSH", "LREM", "LTRIM"}
-)
-_TIME = re.compile(rb"\d{9,11}(\.\d{1,6})?")
+__all__ = ["check_grammar"]
 
 
 @dataclass(slots=True, eq=False)
@@ -137,45 +108,34 @@ def _no_broken_frames(scenario: Scenario) -> None:
             raise CaseFailed(f"{event.role} sent bytes that are not RESP", expected="RESP", actual=event.raw[:200])
 
 
+def _hold(breaches: Iterable[Breach]) -> None:
+    """Raises :class:`CaseFailed` for the first of them."""
+    for breach in breaches:
+        actual = breach.seen if breach.actual is None else breach.actual
+        raise CaseFailed(f"{breach.what} ({breach.requirement})", expected=breach.expected, actual=actual)
+
+
 def _only_known_commands(scenario: Scenario, sent: list[_Sent]) -> None:
     for item in sent:
         role, name = item.role, item.name
-        if name in SETUP or name in _LOOKING or name in _ALLOWED[role, scenario.instance.mode]:
+        known = rules.allowed(role, scenario.instance.mode)
+        if name in rules.SETUP or name in rules.LOOKING or name in known:
             continue
-        if role == "worker" and _extends(scenario, item):
+        start = scenario.peer(item.event.role).start
+        prefix = start.prefix if "prefix" in FACTS[start.dialect] else ""
+        if role == "worker" and rules.extends(name, item.words, prefix):
             continue
         raise CaseFailed(
             f"the {role} sent {name}, which is no part of mode {scenario.instance.mode}",
-            expected=sorted(_ALLOWED[role, scenario.instance.mode]),
+            expected=sorted(known),
             actual=item.words,
         )
-
-
-def _extends(scenario: Scenario, item: _Sent) -> bool:
-    """Whether a command keeps facts of an extension, in the keyspace of the one who sends it."""
-    name, words = item.name, item.words
-    if name == "SCRIPT":
-        return True
-    if name in {"EVAL", "EVALSHA"}:
-        keys = words[3 : 3 + int(words[2])]
-    elif name in {"DEL", "LMOVE", "RPOPLPUSH"}:
-        keys = words[1:] if name == "DEL" else words[1:3]
-    elif name in _EXTENDING:
-        keys = words[1:2]
-    else:
-        return False
-    start = scenario.peer(item.event.role).start
-    inside = f"{start.prefix}::".encode() if start.prefix and "prefix" in FACTS[start.dialect] else b""
-    return all(key.startswith((inside, b"job::")) for key in keys)
-
-
-_POPS = {"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"}
 
 
 def _pops_stand_alone(sent: list[_Sent]) -> None:
     """No blocking pop inside MULTI … EXEC (CON-7)."""
     for item in sent:
-        if item.name in _POPS and item.inside:
+        if item.name in rules.POPS and item.inside:
             raise CaseFailed("a blocking pop inside MULTI", expected="outside", actual=item.words)
 
 
@@ -215,21 +175,10 @@ def _listening(traffic: _Traffic, role: str) -> set[bytes]:
 
 
 def _submission_fields(scenario: Scenario, write: _Sent, known: set[bytes]) -> None:
-    flat = write.words[2:]
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    fields = rules.fields_of(write.words[2:])
+    _hold(rules.submission(fields, scenario.instance.client_dialect))
     if fields.get(b"_reply_to") not in known:
         raise CaseFailed("_reply_to is not the client's ID", expected=sorted(known), actual=fields.get(b"_reply_to"))
-    dialect = scenario.instance.client_dialect
-    times = dialect in {"0.004", "master"}
-    queued = fields.get(b"_queued")
-    if times and (queued is None or _TIME.fullmatch(queued) is None):
-        raise CaseFailed("_queued is not the time of the submission", expected="epoch seconds", actual=queued)
-    if not times and queued is not None:
-        raise CaseFailed(f"_queued in dialect {dialect}", expected="no such field", actual=queued)
-    if dialect != "0.001":
-        foreign = [name for name in fields if re.match(rb"(text|sereal|json)_|_", name, re.DOTALL) is None]
-        if foreign:
-            raise CaseFailed("a field without a type", expected="text_, sereal_, json_ or _", actual=foreign)
 
 
 def _subscribed_before(traffic: _Traffic, push: _Sent) -> None:
@@ -254,7 +203,7 @@ def _in_multi(items: list[_Sent], *, wanted: bool, what: str) -> None:
 def _completions(scenario: Scenario, traffic: _Traffic) -> None:
     """Every write of a result is followed by its notice and (reliable) its LREM, by the same worker."""
     for item in traffic.by("worker", "HMSET"):
-        fields = dict(zip(item.words[2::2], item.words[3::2], strict=True))
+        fields = rules.fields_of(item.words[2:])
         if b"result" in fields and item.words[1].startswith(b"job::"):
             _completion(scenario, traffic, item, fields)
 
@@ -274,12 +223,14 @@ def _completion(scenario: Scenario, traffic: _Traffic, write: _Sent, fields: dic
         return
     if scenario.instance.mode == "reliable":
         removal = later("LREM")
-        if removal is None or removal.words[2] != b"1" or removal.words[1] != _processing(scenario, write):
+        processing = _processing(scenario, write)
+        if removal is None:
             raise CaseFailed(
-                "a result without LREM <processing> 1 <id>",
-                expected=["LREM", _processing(scenario, write), "1", job_id],
-                actual=removal.words if removal else "no LREM",
+                "a result without LREM <processing> 1 <id> (CMP-2)",
+                expected=["LREM", processing, "1", job_id],
+                actual="no LREM",
             )
+        _hold(rules.removal(removal.words, processing))
         multi = scenario.instance.use_multi in {"worker", "both"} or scenario.case.worker.get("use_multi") is True
         if scenario.instance.worker_dialect != "0.001":
             _in_multi([write, notice, removal], wanted=multi, what="a completion")
@@ -297,33 +248,18 @@ def _processing(scenario: Scenario, write: _Sent) -> bytes:
 
 def _completion_fields(scenario: Scenario, fields: dict[bytes, bytes]) -> None:
     dialect = scenario.instance.worker_dialect
-    times = dialect in {"0.004", "master"}
-    processed = fields.get(b"_processed")
-    if times and (processed is None or _TIME.fullmatch(processed) is None):
-        raise CaseFailed("_processed is not a time", expected="epoch seconds", actual=processed)
-    if not times and processed is not None:
-        raise CaseFailed(f"_processed in dialect {dialect}", expected="no such field", actual=processed)
-    result = fields[b"result"]
-    if dialect in {"0.003", "0.004", "master"} and result[:1] not in {b"T", b"J", b"E", b"V"}:
-        raise CaseFailed("a result without a tag", expected="T… or J…", actual=result[:80])
+    _hold(rules.outcome(fields, dialect))
+    _hold(rules.result(fields[b"result"], dialect))
 
 
 # --- simple -----------------------------------------------------------------------------------
-
-
-def _envelope(text: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _envelopes(traffic: _Traffic) -> dict[bytes, tuple[_Sent, dict[str, Any]]]:
     """Job ID -> the push of its envelope."""
     found = {}
     for item in traffic.by("client", "LPUSH"):
-        envelope = _envelope(item.words[2]) if len(item.words) == 3 else None
+        envelope = rules.envelope_of(item.words[2]) if len(item.words) == 3 else None
         if envelope is not None:
             found[str(envelope.get("id")).encode()] = (item, envelope)
     return found
@@ -336,13 +272,13 @@ def _simple_submission(traffic: _Traffic, envelopes: dict[bytes, tuple[_Sent, di
     item, envelope = envelopes[job_id]
     if str(envelope.get("_reply_to")).encode() not in _listening(traffic, item.event.role):
         raise CaseFailed("_reply_to is not the client's ID", expected="the client's ID", actual=envelope)
-    if not isinstance(envelope.get("data"), dict):
-        raise CaseFailed("the envelope has no data", expected={"data": {}}, actual=envelope)
+    _hold(rules.job_envelope(envelope))
     _subscribed_before(traffic, item)
 
 
 def _simple_replies(traffic: _Traffic) -> None:
     for item in traffic.by("worker", "PUBLISH"):
-        envelope = _envelope(item.words[2]) if len(item.words) == 3 else None
-        if envelope is None or "id" not in envelope or not {"result", "error"} & envelope.keys():
+        envelope = rules.envelope_of(item.words[2]) if len(item.words) == 3 else None
+        if envelope is None:
             raise CaseFailed("a reply that is no envelope", expected={"id": "…", "result": "…"}, actual=item.words)
+        _hold(rules.reply_envelope(envelope))

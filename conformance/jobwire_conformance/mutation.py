@@ -16,6 +16,7 @@ from .registry import resolve
 from .report import VerdictLine
 from .runner import Planned, RunOptions, probe, run_all
 from .servers import Environment
+from .transcripts import Event
 from .verdicts import Verdict
 
 __all__ = ["Row", "render_table", "run_mutants"]
@@ -54,8 +55,9 @@ async def run_mutants(
     timeout_factor: float = 1.0,
     only: list[str] | None = None,
     on_row: Callable[[Row], None] | None = None,
+    on_traffic: Callable[[Planned, list[Event]], None] | None = None,
 ) -> list[Row]:
-    """Run every mutant (or those named) against the case that must catch it."""
+    """Run every mutant (or those named) against the case that must catch it; ``on_traffic`` gets what was recorded."""
     cases = load_cases()
     good_command = resolve("python")[0]
     commands = {good_command.name: good_command}
@@ -71,7 +73,7 @@ async def run_mutants(
         if not found:
             raise LookupError(f"mutant {mutant.name}: no instance of {mutant.caught_by} in mode {mutant.mode}")
         plan += found
-    options = RunOptions(commands=commands, jobs=jobs, timeout_factor=timeout_factor)
+    options = RunOptions(commands=commands, jobs=jobs, timeout_factor=timeout_factor, on_traffic=on_traffic)
     lines = await run_all(plan, environment, options, Expectations())
     rows = [_row(mutant, line) for mutant, line in zip(mutants, lines, strict=True)]
     for row in rows:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Decoder", "Frame", "Incomplete", "Map", "Push", "RespError", "RespSyntaxError", "Value", "pack"]
+__all__ = ["Decoder", "Frame", "Map", "Push", "RespError", "RespSyntaxError", "Value", "pack"]
 
 Value = Any
 """bytes (bulk and simple strings, verbatim text), int, float, bool, None, list, :class:`Map`,
@@ -29,13 +29,6 @@ _MAX_DEPTH = 64
 
 class RespSyntaxError(ValueError):
     """Bytes that are not RESP; the connection cannot be followed any further."""
-
-
-class Incomplete(Exception):
-    """More bytes are needed; ``total`` is a lower bound for the size of the whole frame."""
-
-    def __init__(self, total: int = 0) -> None:
-        self.total = total
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +55,20 @@ class Frame:
 
 
 class Decoder:
-    """Feed it what arrived, get whole frames back."""
+    """Feed it what arrived, get whole frames back. No byte is looked at twice, however the bytes are cut.
 
-    __slots__ = ("_buffer", "_need", "broken")
+    ``max_frame``: a frame of more bytes counts as broken, so that nobody can fill the memory; 0: no such bound.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_at", "_buffer", "_max_frame", "_need", "_open", "_start", "broken")
+
+    def __init__(self, max_frame: int = 0) -> None:
         self._buffer = bytearray()
-        self._need = 1
+        self._start = 0  # where the frame begins
+        self._at = 0  # what comes before has been read
+        self._need = 1  # how long the buffer must be for the next item
+        self._open: list[_Aggregate] = []  # from the outermost to the innermost
+        self._max_frame = max_frame
         #: Why the bytes can no longer be followed; None as long as they can.
         self.broken: str | None = None
 
@@ -83,22 +83,18 @@ class Decoder:
         if self.broken is not None:
             return []
         frames: list[Frame] = []
-        start = 0
-        # A frame is read again from its beginning when more of it arrives; _need keeps a large
-        # bulk string from being tried at every chunk.
-        while len(self._buffer) - start >= self._need:
-            try:
-                value, end = _read(self._buffer, start, 0)
-            except Incomplete as more:
-                self._need = max(more.total - start, len(self._buffer) - start + 1)
-                break
-            except RespSyntaxError as error:
-                self.broken = str(error)
-                break
-            frames.append(Frame(value, bytes(self._buffer[start:end])))
-            start = end
-            self._need = 1
-        del self._buffer[:start]
+        try:
+            while len(self._buffer) >= self._need and self._item(frames):
+                self._need = self._at + 1
+            if self._max_frame and max(len(self._buffer), self._need) - self._start > self._max_frame:
+                self.broken = f"a frame of more than {self._max_frame} bytes"
+        except RespSyntaxError as error:
+            self.broken = str(error)
+        # What was read is dropped, up to the frame that is not whole yet.
+        del self._buffer[: self._start]
+        self._at -= self._start
+        self._need -= self._start
+        self._start = 0
         return frames
 
     def rest(self) -> bytes:
@@ -108,76 +104,97 @@ class Decoder:
     def clear(self) -> None:
         """Forget the bytes held."""
         self._buffer.clear()
+        self._open.clear()
+        self._at, self._need = 0, 1
+
+    def _item(self, frames: list[Frame]) -> bool:
+        """Read one item; False where it is not all there."""
+        buffer, at = self._buffer, self._at
+        if len(self._open) > _MAX_DEPTH:
+            raise RespSyntaxError("nested too deeply")
+        end = buffer.find(b"\r\n", at)
+        if end < 0:
+            if len(buffer) - at > _MAX_LINE:
+                raise RespSyntaxError("a line of more than 64 KiB")
+            self._need = len(buffer) + 1
+            return False
+        kind = buffer[at]
+        if kind in _BULKS:
+            return self._bulk(kind, end + 2, _number(buffer[at + 1 : end]), frames)
+        self._at = end + 2
+        if kind in _AGGREGATES:
+            self._begin(kind, _number(buffer[at + 1 : end]), frames)
+            return True
+        reader = _SIMPLE.get(kind)
+        # What begins with none of these is an inline command: a line of words, as people type it.
+        line = bytes(buffer[at:end])
+        self._done(line.split() if reader is None else reader(line[1:]), frames)
+        return True
+
+    def _bulk(self, kind: int, begin: int, size: int, frames: list[Frame]) -> bool:
+        end = begin + size
+        value = None
+        if size < 0:
+            self._at = begin
+        elif len(self._buffer) < end + 2:
+            self._need = end + 2
+            return False
+        elif not self._buffer.startswith(b"\r\n", end):
+            raise RespSyntaxError("a string longer than it says")
+        else:
+            self._at = end + 2
+            value = _BULKS[kind](bytes(self._buffer[begin:end]))
+        self._done(value, frames)
+        return True
+
+    def _begin(self, kind: int, count: int, frames: list[Frame]) -> None:
+        size = count * 2 if kind in _PAIRS else count
+        if size > 0:
+            self._open.append(_Aggregate(kind, size))
+        elif kind != _ATTRIBUTES:
+            self._done(None if size < 0 else _finished(kind, []), frames)
+
+    def _done(self, value: Value, frames: list[Frame]) -> None:
+        """An item is whole; with it, perhaps, what it stands in."""
+        while self._open:
+            innermost = self._open[-1]
+            innermost.items.append(value)
+            if len(innermost.items) < innermost.size:
+                return
+            self._open.pop()
+            if innermost.kind == _ATTRIBUTES:
+                # Attributes are facts about the reply that follows; they are no reply of their own.
+                return
+            value = _finished(innermost.kind, innermost.items)
+        frames.append(Frame(value, bytes(self._buffer[self._start : self._at])))
+        self._start = self._at
 
 
-def _line(buffer: bytearray, start: int) -> tuple[bytes, int]:
-    end = buffer.find(b"\r\n", start)
-    if end < 0:
-        if len(buffer) - start > _MAX_LINE:
-            raise RespSyntaxError("a line of more than 64 KiB")
-        raise Incomplete
-    return bytes(buffer[start:end]), end + 2
+class _Aggregate:
+    __slots__ = ("items", "kind", "size")
+
+    def __init__(self, kind: int, size: int) -> None:
+        self.kind = kind
+        self.size = size
+        self.items: list[Any] = []
 
 
-def _number(text: bytes) -> int:
+_AGGREGATES = frozenset(b"*~>%|")
+_PAIRS = frozenset(b"%|")
+_PUSH, _MAP, _ATTRIBUTES = b">%|"
+
+
+def _finished(kind: int, items: list[Any]) -> Value:
+    if kind == _PUSH:
+        return Push(items)
+    return Map(zip(items[::2], items[1::2], strict=True)) if kind == _MAP else items
+
+
+def _number(text: bytes | bytearray) -> int:
     try:
         return int(text)
     except ValueError:
-        raise RespSyntaxError(f"not a number: {text[:40]!r}") from None
-
-
-def _read(buffer: bytearray, start: int, depth: int) -> tuple[Value, int]:
-    if start >= len(buffer):
-        raise Incomplete
-    if depth > _MAX_DEPTH:
-        raise RespSyntaxError("nested too deeply")
-    kind = buffer[start : start + 1]
-    text, end = _line(buffer, start + 1)
-    if (bulk := _BULKS.get(bytes(kind))) is not None:
-        return _bulk(buffer, text, end, bulk)
-    if bytes(kind) in b"*~>%|":
-        return _aggregate(buffer, bytes(kind), text, end, depth)
-    reader = _SIMPLE.get(bytes(kind))
-    if reader is not None:
-        return reader(text), end
-    # An inline command: a line of words, as people type it.
-    line, end = _line(buffer, start)
-    return line.split(), end
-
-
-def _bulk(buffer: bytearray, text: bytes, start: int, kind: str) -> tuple[Value, int]:
-    size = _number(text)
-    if size < 0:
-        return None, start
-    end = start + size + 2
-    if len(buffer) < end:
-        raise Incomplete(end)
-    if buffer[end - 2 : end] != b"\r\n":
-        raise RespSyntaxError("a string longer than it says")
-    value = bytes(buffer[start : end - 2])
-    if kind == "error":
-        return RespError(value), end
-    return (value[4:] if kind == "verbatim" else value), end
-
-
-def _aggregate(buffer: bytearray, kind: bytes, text: bytes, at: int, depth: int) -> tuple[Value, int]:
-    count = _number(text)
-    if count < 0:
-        return None, at
-    pairs = kind in (b"%", b"|")
-    items: list[Any] = []
-    for _ in range(count * 2 if pairs else count):
-        item, at = _read(buffer, at, depth + 1)
-        items.append(item)
-    if kind == b">":
-        return Push(items), at
-    if not pairs:
-        return items, at
-    mapping = Map(zip(items[::2], items[1::2], strict=True))
-    if kind == b"|":
-        # Attributes are facts about the reply that follows; they are no reply of their own.
-        return _read(buffer, at, depth)
-    return mapping, at
+        raise RespSyntaxError(f"not a number: {bytes(text[:40])!r}") from None
 
 
 def _boolean(text: bytes) -> bool:
@@ -197,16 +214,14 @@ def _null(_text: bytes) -> None:
     return None
 
 
-_BULKS = {b"$": "string", b"!": "error", b"=": "verbatim"}
-_SIMPLE: dict[bytes, Any] = {
-    b"+": bytes,
-    b"-": RespError,
-    b":": _number,
-    b"(": _number,
-    b"_": _null,
-    b"#": _boolean,
-    b",": _double,
-}
+def _verbatim(text: bytes) -> bytes:
+    return text[4:]
+
+
+_BULKS: dict[int, Any] = dict(zip(b"$!=", (bytes, RespError, _verbatim), strict=True))
+_SIMPLE: dict[int, Any] = dict(
+    zip(b"+-:(_#,", (bytes, RespError, _number, _number, _null, _boolean, _double), strict=True)
+)
 
 
 def pack(command: list[bytes] | tuple[bytes, ...]) -> bytes:

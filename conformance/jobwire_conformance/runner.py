@@ -27,7 +27,7 @@ from .scenario import CaseFailed, Scenario
 from .servers import Environment, Server
 from .steps import run_jobs, run_steps
 from .templates import PatternError
-from .transcripts import Header, Transcript, write_transcript
+from .transcripts import Event, Header, Transcript, write_transcript
 from .verdicts import Verdict
 
 __all__ = ["Planned", "RunOptions", "probe", "run_all", "run_instance"]
@@ -53,6 +53,7 @@ class RunOptions:
     record: Path | None = None
     clock: float = 0.0
     on_verdict: Callable[[VerdictLine], None] | None = None
+    on_traffic: Callable[[Planned, list[Event]], None] | None = None
     failures: int = field(default=0, init=False)
 
 
@@ -100,6 +101,8 @@ async def run_instance(planned: Planned, server: Server, options: RunOptions) ->
         await scenario.close()
         await _clean(server, scenario)
     line = _line(instance, outcome, scenario, time.monotonic() - began)
+    if options.on_traffic is not None:
+        options.on_traffic(planned, scenario.recorder.events)
     if options.record is not None and outcome.verdict is Verdict.PASS and instance.case.golden:
         _record(options.record, planned, scenario, server)
     return line

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import cases, driver, report, transcripts
+from . import cases, driver, report, tap_steps, transcripts
 
 __all__ = ["DIRECTORY", "main", "schemas", "stale"]
 
@@ -33,6 +33,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "cases.json": _schema("jobwire conformance: a file of cases", cases.CaseFile),
         "report-line.json": _schema("jobwire conformance: one line of a report", report.Line),
         "transcript-header.json": _schema("jobwire conformance: the first line of a transcript", transcripts.Header),
+        "tap-line.json": _schema("jobwire tap --json: one line", tap_steps.Line),
         "transcript-event.json": _schema("jobwire conformance: the other lines", transcripts.EventLine),
     }
 

@@ -31,6 +31,8 @@ __all__ = [
     "Normalizer",
     "Transcript",
     "broken_event",
+    "event_line",
+    "header_line",
     "is_push",
     "make_event",
     "plain_reply",
@@ -160,6 +162,8 @@ def is_push(value: Any) -> bool:
 
 # --- reading and writing ----------------------------------------------------------------------
 
+_encode = msgspec.json.Encoder().encode
+
 
 class EventLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A line of a transcript file: an :class:`Event` whose raw bytes are base64."""
@@ -173,22 +177,32 @@ class EventLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     raw: str = ""
 
 
+def header_line(header: Header) -> bytes:
+    """The first line of format 2, without its end."""
+    return _encode(header)
+
+
+def event_line(event: Event) -> bytes:
+    """One of the other lines, without its end: the raw bytes as base64."""
+    return _encode(
+        EventLine(
+            t=event.t,
+            connection=event.connection,
+            role=event.role,
+            direction=event.direction,
+            kind=event.kind,
+            value=event.value,
+            raw=base64.b64encode(event.raw).decode("ascii"),
+        )
+    )
+
+
 def write_transcript(path: Path, transcript: Transcript) -> None:
-    """Write format 2: the header, then a line an event; the raw bytes as base64."""
-    encoder = msgspec.json.Encoder()
+    """Write format 2: the header, then a line an event."""
     with path.open("wb") as out:
-        out.write(encoder.encode(transcript.header) + b"\n")
+        out.write(header_line(transcript.header) + b"\n")
         for event in transcript.events:
-            line = EventLine(
-                t=event.t,
-                connection=event.connection,
-                role=event.role,
-                direction=event.direction,
-                kind=event.kind,
-                value=event.value,
-                raw=base64.b64encode(event.raw).decode("ascii"),
-            )
-            out.write(encoder.encode(line) + b"\n")
+            out.write(event_line(event) + b"\n")
 
 
 def read_transcript(path: Path) -> Transcript:

@@ -7,7 +7,7 @@ import re
 
 from .cases import Alone, AtMost, Monitor, Quiet
 from .checks import snapshot
-from .grammar import SETUP
+from .rules import SETUP
 from .scenario import CaseFailed, Scenario
 
 __all__ = ["alone", "at_most", "monitor", "quiet"]

@@ -16,7 +16,7 @@ from jobwire.errors import JobwireError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS: tuple[str, ...] = ("worker", "submit", "top", "job", "rejected", "dead", "recover", "doctor", "server")
+COMMANDS: tuple[str, ...] = ("worker", "submit", "top", "job", "rejected", "dead", "recover", "doctor", "server", "tap")
 """The commands: each is the module ``jobwire.cli.<name>``."""
 
 

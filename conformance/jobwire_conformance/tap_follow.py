@@ -1,0 +1,307 @@
+"""From frames to steps: decodes what passes on each connection, asks the linter, and says both as :class:`.Step`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from . import rules
+from .resp import Decoder, Frame, RespError
+from .tap_client import pairs_of
+from .tap_fields import field_of, fields_read, members_read, result_read
+from .tap_links import Answer, Pushed, Sent, Tapped
+from .tap_lint import Linter, error_text
+from .tap_steps import Field, Flag, Step, Summary
+from .tap_watch import JOB, Watch, script_name, shown
+from .tap_worker import popped_keys, script_words
+from .transcripts import Event
+
+__all__ = ["Follower", "is_secret"]
+
+_HASH_WRITING = frozenset({"HMSET", "HSET"})
+_SECRET = frozenset({"AUTH", "HELLO", "ACL", "MIGRATE"})
+_ALWAYS_PLAIN = rules.SETUP | {"MULTI", "EXEC", "DISCARD", "SCRIPT", "READONLY", "RESET", "ASKING", ""}
+#: Their replies say all that they do. Of the pops of a connection the first is told, and then what they bring.
+_ANSWERED = frozenset({"HGETALL", "HMGET", "HGET", "EXISTS"})
+_TAKING = rules.POPS | {"RPOPLPUSH", "LMOVE", "RPOP", "LPOP"}
+
+
+def is_secret(words: tuple[bytes, ...] | list[bytes]) -> bool:
+    """Whether a command can hold a password: of such only the name is ever shown or kept."""
+    if not words:
+        return False
+    name = words[0].upper()
+    setting = name == b"CONFIG" and len(words) > 1 and words[1].upper() == b"SET"
+    # What merely resembles AUTH may be a slip of somebody who typed a password.
+    return setting or name.decode("latin-1") in _SECRET or b"AUTH" in name or b"PASS" in name
+
+
+class Follower:
+    """One per tap or per transcript. ``values``: whether steps may hold the values of jobs."""
+
+    def __init__(self, watch: Watch, *, values: bool) -> None:
+        self.watch = watch
+        self.linter = Linter(watch)
+        self.links: dict[int, Tapped] = {}
+        self.commands = self.bytes = self.connections = self.faults = 0
+        self.flags: dict[str, int] = {}
+        self.values = values
+        self._gone: list[int] = []
+
+    # --- connections --------------------------------------------------------------------------
+
+    def opened(self, t: float, number: int, peer: str = "") -> Step:
+        """A connection is there."""
+        self.watch.now = t
+        link = self._link(number)
+        link.peer = peer
+        return Step(t=t, kind="open", connection=number, peer=peer, role=link.role, plain=True)
+
+    def closed(self, t: float, number: int, direction: Literal[">", "<", ""] = "") -> Step | None:
+        """One side of a connection has ended (with the second it is forgotten); None for the second."""
+        self.watch.now = t
+        link = self._link(number)
+        first = not link.ends
+        link.ends.add(direction)
+        if link.ends >= {">", "<"} or direction == "":
+            # What is expected of it may still be asked for; connections before the last thousand are not.
+            self._gone.append(number)
+            if len(self._gone) > 1000:
+                self.links.pop(self._gone.pop(0), None)
+        who = {">": "by the peer", "<": "by Redis"}.get(direction, "")
+        return self._step(t, link, "close", about=who, plain=True) if first else None
+
+    def _link(self, number: int) -> Tapped:
+        link = self.links.get(number)
+        if link is None:
+            link = self.links[number] = Tapped(number)
+            self.connections += 1
+        return link
+
+    # --- frames -------------------------------------------------------------------------------
+
+    def frame(self, t: float, number: int, direction: Literal[">", "<"], frame: Frame) -> list[Step]:
+        """One whole command or reply has passed. Raises nothing: what it trips over is counted as a fault."""
+        self.watch.now = t
+        self.bytes += len(frame.raw)
+        link = self._link(number)
+        try:
+            if direction == ">":
+                return [self._command(t, link, frame)]
+            return [step for heard in link.hears(frame.value) if (step := self._heard(t, link, heard)) is not None]
+        except Exception as error:
+            # Whoever looks on must not fall over what it sees; the bytes have gone on their way.
+            self.faults += 1
+            self.watch.taken_flags()
+            return [self._step(t, link, "command" if direction == ">" else "reply", about=f"tap failed: {error!r:.80}")]
+
+    def broken(self, t: float, number: int, direction: Literal[">", "<"], reason: str, raw: bytes) -> list[Step]:
+        """Bytes have passed that are not RESP; the connection cannot be followed any more."""
+        self.watch.now = t
+        link = self._link(number)
+        self.linter.broken(link, direction, reason, raw)
+        about = f"not followed any more: {reason}"
+        return [self._step(t, link, "broken", direction=direction, about=about, size=len(raw))]
+
+    def event(self, event: Event) -> list[Step]:
+        """An event of a transcript."""
+        side = event.direction
+        if event.kind == "open":
+            return [self.opened(event.t, event.connection)]
+        if event.kind == "close":
+            step = self.closed(event.t, event.connection, side)
+            return [step] if step is not None else []
+        if side == "":
+            return []
+        if event.kind == "broken":
+            return self.broken(event.t, event.connection, side, str(event.value), event.raw)
+        return [
+            step for frame in Decoder().feed(event.raw) for step in self.frame(event.t, event.connection, side, frame)
+        ]
+
+    def tick(self, t: float) -> list[Step]:
+        """Time has passed."""
+        self.watch.now = t
+        self.linter.tick(self.links)
+        return self._left_over(t)
+
+    def end(self, t: float, *, least: float = 1.0) -> list[Step]:
+        """Nothing more will pass."""
+        self.watch.now = max(t, self.watch.now)
+        self.linter.end(self.links, least=least)
+        return self._left_over(self.watch.now)
+
+    def summary(self, seconds: float) -> Summary:
+        """What passed in all."""
+        jobs = self.watch.jobs
+        return Summary(
+            seconds=round(seconds, 3),
+            connections=self.connections,
+            commands=self.commands,
+            bytes=self.bytes,
+            jobs_submitted=jobs.submitted,
+            jobs_taken=jobs.taken,
+            jobs_completed=jobs.completed,
+            jobs_collected=jobs.collected,
+            open_jobs=jobs.under_way,
+            forgotten=jobs.forgotten,
+            flags=dict(sorted(self.flags.items())),
+            faults=self.faults,
+            dialects=dict(sorted(self.watch.dialects.items())),
+        )
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def _left_over(self, t: float) -> list[Step]:
+        steps = []
+        for flag in self._flags():
+            link = self.links.get(flag.connection) or Tapped(flag.connection, role=flag.role)
+            steps.append(Step(t=t, kind="flag", connection=link.number, role=link.role, job=flag.job, flags=[flag]))
+        return steps
+
+    def _flags(self) -> list[Flag]:
+        flags = self.watch.taken_flags()
+        for flag in flags:
+            self.flags[flag.requirement] = self.flags.get(flag.requirement, 0) + 1
+        return flags
+
+    def _step(self, t: float, link: Tapped, kind: Any, **facts: Any) -> Step:
+        return Step(
+            t=t, kind=kind, connection=link.number, peer=link.peer, role=link.role, flags=self._flags(), **facts
+        )
+
+    def _command(self, t: float, link: Tapped, frame: Frame) -> Step:
+        value = frame.value
+        # What is no list of strings is none of jobwire's commands; Redis will say what it thinks of it.
+        words = tuple(word for word in value if isinstance(word, bytes)) if isinstance(value, list) else ()
+        sent = link.sends(words)
+        self.commands += 1
+        self.linter.command(link, sent, words)
+        facts = self._told(sent, words)
+        plain = sent.name in _ALWAYS_PLAIN or sent.name in _ANSWERED or (sent.name in _TAKING and link.announced)
+        link.announced = link.announced or sent.name in _TAKING
+        return self._step(
+            t, link, "command", direction=">", size=len(frame.raw), multi=sent.inside, plain=plain, **facts
+        )
+
+    def _told(self, sent: Sent, words: tuple[bytes, ...]) -> dict[str, Any]:
+        """What a step says of a command."""
+        name = sent.name
+        told: dict[str, Any] = {"command": _command_name(sent)}
+        if is_secret(words):
+            return told | {"about": "(not shown)"}
+        key = words[1] if len(words) > 1 else b""
+        if name in _TAKING:
+            told["keys"] = [shown(item) for item in (*popped_keys(name, words), *words[2:3] * ("PUSH" in name))]
+        elif name in {"EVAL", "EVALSHA"}:
+            told |= self._script_told(words)
+        elif key.startswith(JOB) and name not in {"DEL", "UNLINK"}:
+            told |= {"job": shown(key.removeprefix(JOB))}
+            if name in _HASH_WRITING:
+                told["fields"] = fields_read(rules.fields_of(words[2:]), values=self.values)
+            elif name in {"HMGET", "HGET"}:
+                told["about"] = " ".join(map(shown, words[2:8]))
+        elif name in {"DEL", "UNLINK"} and key.startswith(JOB):
+            told["job"] = shown(key.removeprefix(JOB))
+            told["keys"] = [shown(item) for item in words[2:10]]
+        elif name in {"LPUSH", "RPUSH", "PUBLISH", "LREM"} and len(words) > 2:
+            told["keys"] = [shown(key)]
+            told |= self._entry_told(words[-1])
+        else:
+            told["keys"] = [shown(key)] if key else []
+            if len(words) > 2:
+                told["about"] = f"{len(words) - 2} more argument{'s' if len(words) > 3 else ''}"
+        return told
+
+    def _entry_told(self, entry: bytes) -> dict[str, Any]:
+        """A queue entry or the payload of a message: an ID or an envelope; something else is not shown."""
+        envelope = rules.envelope_of(entry)
+        if envelope is not None and "id" in envelope:
+            job = str(envelope["id"]).encode("utf-8", "surrogatepass")
+            return {"job": shown(job), "fields": members_read(envelope, values=self.values)}
+        if self.watch.jobs.get(entry) is not None or self.watch.jobs.was_finished(entry):
+            return {"job": shown(entry)}
+        return {"about": shown(entry) if self.values else f"{len(entry)} bytes"}
+
+    def _script_told(self, words: tuple[bytes, ...]) -> dict[str, Any]:
+        name = script_name(words)
+        keys, given = script_words(words)
+        told: dict[str, Any] = {"keys": [shown(key) for key in keys], "about": f"script {name or 'of another program'}"}
+        if name in {"COMPLETE", "WRITE_RESULT"} and len(given) > 2:
+            told["job"] = shown(given[0])
+            pairs = rules.fields_of(given[4:])
+            if name == "COMPLETE":
+                pairs = dict[bytes, bytes](zip((b"result", b"_started", b"_processed"), given[2:], strict=False))
+            told["fields"] = fields_read(pairs, values=self.values)
+        elif name is not None and given and self.watch.jobs.get(given[0]) is not None:
+            told["job"] = shown(given[0])
+        return told
+
+    # --- replies and messages -----------------------------------------------------------------
+
+    def _heard(self, t: float, link: Tapped, heard: Answer | Pushed) -> Step | None:
+        if isinstance(heard, Pushed):
+            return self._message(t, link, heard)
+        self.linter.answer(link, heard)
+        sent, value = heard
+        facts: dict[str, Any] = {
+            "direction": "<",
+            "command": "" if sent is None else shown(sent.name.encode("latin-1")),
+        }
+        if sent is not None and is_secret(sent.words):
+            facts["command"] = sent.name if sent.name in _SECRET else "…"
+        if isinstance(value, RespError):
+            return self._step(t, link, "reply", error=error_text(value), plain=link.role in ("", "other"), **facts)
+        told = {} if sent is None else self._reply_told(sent, value)
+        plain = not told
+        if sent is not None and sent.words[1:2] and sent.words[1].startswith(JOB):
+            told.setdefault("job", shown(sent.words[1].removeprefix(JOB)))
+        return self._step(t, link, "reply", plain=plain, **facts, **told)
+
+    def _reply_told(self, sent: Sent, value: Any) -> dict[str, Any]:
+        """What a reply says that its command did not; nothing where it is as was to be expected."""
+        words, name = sent.words, sent.name
+        if name in _TAKING and value is not None:
+            queue = value[0] if isinstance(value, list) and value else words[1]
+            entry = value[-1] if isinstance(value, list) and value else value
+            return {"keys": [shown(queue)], **self._entry_told(entry)} if isinstance(entry, bytes) else {}
+        if name == "HGETALL" and words[1:2] and words[1].startswith(JOB):
+            fields = pairs_of(value)
+            about = "" if fields else "no such hash"
+            return {"fields": fields_read(fields, values=self.values), "about": about}
+        if name in {"HMGET", "HGET"} and len(words) > 2 and words[1].startswith(JOB):
+            return self._looked(words[2:], value if isinstance(value, list) else [value])
+        if name in {"LREM", "PUBLISH", "DEL", "UNLINK"} and value == 0:
+            zero = {"LREM": "nothing removed", "PUBLISH": "nobody listens"}.get(name, "nothing deleted")
+            job = words[-1] if name in {"LREM", "PUBLISH"} else words[-1].removeprefix(JOB)
+            return {"about": zero, "job": shown(job) if rules.envelope_of(job) is None else ""}
+        if name in {"EVAL", "EVALSHA"} and script_name(words) in {"COMPLETE", "WRITE_RESULT"} and value == 0:
+            return {"about": "nothing written: the job was given away", "job": shown(script_words(words)[1][0])}
+        return {}
+
+    def _looked(self, names: tuple[bytes, ...], values: list[Any]) -> dict[str, Any]:
+        fields: list[Field] = []
+        for name, value in zip(names, values, strict=False):
+            if isinstance(value, bytes):
+                read = result_read(value, values=self.values) if name == b"result" else None
+                fields.append(read or field_of(name, value, values=self.values))
+        return {"fields": fields} if fields else {"about": "nothing there"}
+
+    def _message(self, t: float, link: Tapped, pushed: Pushed) -> Step | None:
+        self.linter.pushed(link, pushed)
+        value = pushed.value
+        if pushed.kind == b"monitor":
+            return None
+        facts: dict[str, Any] = {"direction": "<", "command": shown(pushed.kind, 40)}
+        if len(value) > 1 and isinstance(value[1], bytes):
+            facts["keys"] = [shown(value[1])]
+        if pushed.kind == b"message" and len(value) == 3 and isinstance(value[2], bytes):
+            facts |= self._entry_told(value[2])
+            return self._step(t, link, "push", **facts)
+        return self._step(t, link, "push", plain=True, **facts)
+
+
+def _command_name(sent: Sent) -> str:
+    """The name of a command; of what only resembles one that holds a password, not even that."""
+    if is_secret(sent.words) and sent.name not in _SECRET | {"CONFIG"}:
+        return "…"
+    return shown(sent.name.encode("latin-1"))
