@@ -273,11 +273,9 @@ def outcome(fields: Mapping[bytes, bytes], dialect: str | None) -> Iterator[Brea
 def result(raw: bytes, dialect: str | None, accept: bytes | None = None) -> Iterator[Breach]:
     """A result. ``accept``: what the client reads besides ``T`` and ``J``; None where that is not known."""
     facts = facts_of(dialect)
-    if "untagged" in facts:
+    if "tagged" not in facts:
         if _PERL_REFERENCE.fullmatch(raw):
             yield Breach("DIA-8", "a reference in place of its JSON document", "JSON", "a Perl address", b"result", raw)
-        return
-    if "tagged" not in facts:
         return
     tag = raw[:1]
     if tag not in {b"T", b"J", b"E", b"V"}:

@@ -270,7 +270,7 @@ class Follower:
             return {"fields": fields_read(fields, values=self.values), "about": about}
         if name in {"HMGET", "HGET"} and len(words) > 2 and words[1].startswith(JOB):
             return self._looked(words[2:], value if isinstance(value, list) else [value])
-        if name in {"LREM", "PUBLISH", "DEL", "UNLINK"} and value == 0:
+        if words and name in {"LREM", "PUBLISH", "DEL", "UNLINK"} and value == 0:
             zero = {"LREM": "nothing removed", "PUBLISH": "nobody listens"}.get(name, "nothing deleted")
             job = words[-1] if name in {"LREM", "PUBLISH"} else words[-1].removeprefix(JOB)
             return {"about": zero, "job": shown(job) if rules.envelope_of(job) is None else ""}

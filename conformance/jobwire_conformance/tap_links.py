@@ -71,7 +71,7 @@ class Tapped:
 
     def sends(self, words: tuple[bytes, ...]) -> Sent:
         """A command has passed."""
-        name = words[0].decode("latin-1").upper()[:40] if words else ""
+        name = words[0][:40].upper().decode("latin-1") if words else ""
         kept = tuple(word[:_KEPT_BYTES] for word in words[:_KEPT_WORDS])
         sent = Sent(name, kept, _replies(name, words))
         if name == "MULTI":

@@ -215,9 +215,8 @@ class Linter:
 
     def _missed(self, due: Due, link: Tapped) -> None:
         job = due.job
-        waited = f"nothing for {self.watch.now - due.since:.1f} s" + (
-            ", and its connection closed" if link.ends else ""
-        )
+        closed = ", and its connection closed" if link.ends else ""
+        waited = f"nothing for {self.watch.now - due.since:.1f} s{closed}"
         key = JOB + job.id
         match due.step:
             case "hash":
@@ -257,8 +256,6 @@ def _role(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...]) -> Ro
         return certain
     if name in {"MONITOR", "PSUBSCRIBE"}:
         return "monitor"
-    if name == "LRANGE" and b"processing::" in key:
-        return link.role or "worker"  # its own list
     about_jobs = key.startswith(JOB) or watch.jobs.knows_queue(key)
     if name in _READING and (about_jobs or name in {"SCAN", "KEYS", "LLEN", "LRANGE"}):
         return link.role or "monitor"
@@ -268,19 +265,24 @@ def _role(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...]) -> Ro
 
 
 def _certain_role(watch: Watch, name: str, key: bytes, words: tuple[bytes, ...]) -> Role:
+    role: Role = ""
     if key.startswith(JOB):
-        return _role_by_hash(watch, name, key, words)
-    if name in {"SUBSCRIBE", "PUBLISH"} and any(word.startswith(CHANNEL) for word in words[1:2]):
-        return "client" if name == "SUBSCRIBE" else "worker"
-    if name in _POPPING and (watch.jobs.knows_queue(key) or key.endswith(b"pending") or _is_processing(words[-1])):
-        return "worker"
-    if name in {"EVAL", "EVALSHA"}:
+        role = _role_by_hash(watch, name, key, words)
+    elif name in {"SUBSCRIBE", "PUBLISH"} and key.startswith(CHANNEL):
+        role = "client" if name == "SUBSCRIBE" else "worker"
+    elif name in _POPPING:
+        queue = watch.jobs.knows_queue(key) or key.endswith(b"pending") or _is_processing(words[-1])
+        role = "worker" if queue else ""
+    elif name in {"EVAL", "EVALSHA"}:
         script = script_name(words)
-        return "" if script is None else "client" if script == "WITHDRAW" else "worker"
-    pushed = name == "LPUSH" and len(words) == 3
-    if pushed and ((job := watch.jobs.get(words[2])) is not None or words[2][:1] == b"{") and watch.is_queue(key, b""):
-        return "worker" if job is not None and job.submitted_on is None else "client"
-    return ""
+        role = "" if script is None else "client" if script == "WITHDRAW" else "worker"
+    elif name == "LRANGE" and b"processing::" in key:
+        role = "worker"  # what is left in its own list
+    elif name == "LPUSH" and len(words) == 3:
+        job = watch.jobs.get(words[2])
+        if (job is not None or words[2][:1] == b"{") and watch.is_queue(key, b""):
+            role = "worker" if job is not None and job.submitted_on is None else "client"
+    return role
 
 
 def _role_by_hash(watch: Watch, name: str, key: bytes, words: tuple[bytes, ...]) -> Role:

@@ -26,7 +26,7 @@ _STYLES = {
 }
 _ARROWS = {">": "▸", "<": "◂", "": " "}
 _COMMAND = 10
-_INDENT = 25
+_INDENT = 28
 _MOST_FIELDS = 12
 
 
@@ -58,7 +58,7 @@ class Teller:
         """Time, connection, role, as text and as columns."""
         at = clock(step.at) if step.at is not None else f"{step.t:12.3f}"
         who = f"c{step.connection}"
-        return f"{self._styled('dim', at)} {who:>4} {self._styled(step.role, f'{step.role or chr(183):<7}')}", 26
+        return f"{self._styled('dim', at)} {who:>4} {self._styled(step.role, f'{step.role or chr(183):<7}')}", 25
 
     def _head(self, step: Step) -> Iterator[str]:
         lead, columns = self._lead(step)
@@ -82,11 +82,12 @@ class Teller:
     def _facts(self, step: Step) -> Iterator[str]:
         if step.error:
             yield f"error: {step.error}"
-        if step.about.startswith("script"):
+        script = step.about.startswith("script ")
+        if step.about and script:
             yield step.about
         if step.keys:
-            yield " → ".join(short(key) for key in step.keys[:3])
-        if step.about and not step.about.startswith("script"):
+            yield " → ".join(short(key) for key in step.keys[: 1 if script else 3])
+        if step.about and not script:
             yield step.about
         if step.kind == "open" and step.peer:
             yield f"from {step.peer}"
@@ -94,15 +95,15 @@ class Teller:
             yield "in MULTI"
 
     def _flag(self, flag: Flag, *, alone: bool, step: Step) -> Iterator[str]:
-        lead, columns = self._lead(step) if alone else (" " * 26, 26)
+        lead, columns = self._lead(step) if alone else (" " * 25, 25)
         head = f"{flag.requirement}  {flag.what}"
         yield f"{lead} {self._styled('flag', '✗ ' + fitting(head, self._width - columns - 3))}"
         where = [f"key {short(flag.key)}" if flag.key else "", f"field {flag.field}" if flag.field else ""]
         job = f"job {short(flag.job)}" if flag.job and flag.job not in flag.key else ""
         saw = f"expected {flag.expected}; seen {flag.seen}" if flag.expected or flag.seen else ""
         detail = ", ".join(filter(None, [*where, job]))
-        for text in wrapped(": ".join(filter(None, [detail, saw])), self._width - 29):
-            yield " " * 29 + text
+        for text in wrapped(": ".join(filter(None, [detail, saw])), self._width - 27):
+            yield " " * 27 + text
 
     # --- the end ------------------------------------------------------------------------------
 
