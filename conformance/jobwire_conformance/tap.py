@@ -183,7 +183,7 @@ async def _live(options: argparse.Namespace) -> int:
         try:
             await relay.start(host, port)
         except OSError as error:
-            raise EnvironmentFault(f"cannot listen on {options.listen}: {error.strerror or error}") from None
+            raise EnvironmentFault(f"cannot listen on {options.listen}: {_reason(error)}") from None
         begin = _begin(options, follower, description, f"{_bracketed(host)}:{relay.port}", began)
         if options.json:
             printer.line(begin)

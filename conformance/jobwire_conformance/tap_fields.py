@@ -51,9 +51,16 @@ def _text(raw: bytes | str) -> str:
 
 
 def fields_read(fields: Mapping[bytes, bytes], *, values: bool) -> list[Field]:
-    """The fields of a job hash, parameters first (Perl writes them in any order)."""
-    ordered = sorted(fields.items(), key=lambda pair: (pair[0] == b"result", pair[0][:1] == b"_", pair[0]))
+    """The fields of a job hash, parameters first, and text among them (Perl writes them in any order)."""
+    ordered = sorted(fields.items(), key=lambda pair: (_rank(pair[0]), pair[0]))
     return [field_of(name, value, values=values) for name, value in ordered]
+
+
+def _rank(name: bytes) -> int:
+    """Short things first, what every job has last."""
+    if name.startswith(b"_"):
+        return 3
+    return 2 if name == b"result" else 0 if name.startswith(b"text_") else 1
 
 
 def field_of(name: bytes, value: bytes, *, values: bool) -> Field:

@@ -261,9 +261,7 @@ class Follower:
         """What a reply says that its command did not; nothing where it is as was to be expected."""
         words, name = sent.words, sent.name
         if name in _TAKING and value is not None:
-            queue = value[0] if isinstance(value, list) and value else words[1]
-            entry = value[-1] if isinstance(value, list) and value else value
-            return {"keys": [shown(queue)], **self._entry_told(entry)} if isinstance(entry, bytes) else {}
+            return self._popped_told(words, value)
         if name == "HGETALL" and words[1:2] and words[1].startswith(JOB):
             fields = pairs_of(value)
             about = "" if fields else "no such hash"
@@ -277,6 +275,14 @@ class Follower:
         if name in {"EVAL", "EVALSHA"} and script_name(words) in {"COMPLETE", "WRITE_RESULT"} and value == 0:
             return {"about": "nothing written: the job was given away", "job": shown(script_words(words)[1][0])}
         return {}
+
+    def _popped_told(self, words: tuple[bytes, ...], value: Any) -> dict[str, Any]:
+        queue, entry = (value[0], value[-1]) if isinstance(value, list) and value else (words[-1], value)
+        if len(words) > 1 and not isinstance(value, list):
+            queue = words[1]
+        if not (isinstance(queue, bytes) and isinstance(entry, bytes)):
+            return {}
+        return {"keys": [shown(queue)], **self._entry_told(entry)}
 
     def _looked(self, names: tuple[bytes, ...], values: list[Any]) -> dict[str, Any]:
         fields: list[Field] = []

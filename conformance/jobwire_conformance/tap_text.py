@@ -28,6 +28,7 @@ _ARROWS = {">": "▸", "<": "◂", "": " "}
 _COMMAND = 10
 _INDENT = 28
 _MOST_FIELDS = 12
+_OF_EVERY_JOB = frozenset({"_reply_to", "_queued", "_started", "_processed", "_accept", "_queue"})
 
 
 class Teller:
@@ -108,13 +109,14 @@ class Teller:
     # --- the end ------------------------------------------------------------------------------
 
     def _summary(self, said: Summary) -> Iterator[str]:
+        yield f"{said.seconds:.1f} s, {said.connections} connections, {said.commands} commands, {_size(said.bytes)}"
         yield (
-            f"{said.seconds:.1f} s, {said.connections} connections, {said.commands} commands, {_size(said.bytes)}; "
             f"jobs: {said.jobs_submitted} submitted, {said.jobs_taken} taken, {said.jobs_completed} completed, "
             f"{said.jobs_collected} collected, {said.open_jobs} open"
         )
         if said.dialects:
-            yield "shown: " + ", ".join(f"{name} × {count}" for name, count in said.dialects.items())
+            shown = ", ".join(f"{name} × {count}" for name, count in said.dialects.items())
+            yield from wrapped(f"shown: {shown}", self._width)
         if said.forgotten:
             yield f"{said.forgotten} open jobs were forgotten, to keep memory bounded: what they do later is not judged"
         if said.faults:
@@ -175,8 +177,7 @@ def wrapped(text: str, room: int) -> Iterator[str]:
 
 def _told(fields: list[Field]) -> list[Field]:
     """Parameters and results; meta fields only where they stand alone, or are none of every job's."""
-    own = {"_reply_to", "_queued", "_started", "_processed"}
-    kept = [field for field in fields if field.name not in own]
+    kept = [field for field in fields if field.name not in _OF_EVERY_JOB]
     return kept or fields
 
 

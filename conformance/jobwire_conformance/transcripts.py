@@ -210,7 +210,10 @@ def read_transcript(path: Path) -> Transcript:
     lines = path.read_bytes().splitlines()
     if not lines:
         raise ValueError(f"{path.name}: empty, not a transcript")
-    raw_header = json.loads(lines[0])
+    try:
+        raw_header = json.loads(lines[0])
+    except ValueError:
+        raw_header = None
     if not isinstance(raw_header, dict) or raw_header.get("kind") != "transcript":
         raise ValueError(f"{path.name}:1: not the header of a transcript")
     fmt = raw_header.get("format")

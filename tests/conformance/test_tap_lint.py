@@ -436,7 +436,7 @@ def test_the_script_that_completes_is_known() -> None:
     steps = traffic.send(WORKER, *COMPLETE.call(keys, *args), reply=b":1\r\n")
     assert steps[0].about == "script COMPLETE"
     assert steps[0].job == JOB.decode()
-    assert [field.name for field in steps[0].fields] == ["_processed", "_started", "result"]
+    assert [field.name for field in steps[0].fields] == ["result", "_processed", "_started"]
     traffic.collect()
     traffic.wait(60)
     assert traffic.end() == []

@@ -59,6 +59,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     [
         ("", "empty"),
         ('{"kind":"report"}\n', "not the header"),
+        ("no JSON at all\n", "not the header"),
         ('{"kind":"transcript","format":9}\n', "format 9"),
         ('{"kind":"transcript","format":2}\n{{{\n', ":2:"),
     ],
