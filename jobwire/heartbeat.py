@@ -63,6 +63,7 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
+        self._left = False
 
     async def start(self) -> None:
         """Take the ID. Raises ``ConfigError`` where another worker has it, ``ConnectError`` where there is no Redis."""
@@ -71,8 +72,9 @@ class Heartbeat:
         self._thread.start()
         await asyncio.wrap_future(started)
 
-    async def stop(self) -> None:
-        """Give the ID up, and end the thread."""
+    async def stop(self, *, left: bool = False) -> None:
+        """Give the ID up, and end the thread. ``left``: jobs were left behind, so that the ID has to stay known."""
+        self._left = left
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -123,7 +125,9 @@ class Heartbeat:
                 if not started.done():
                     started.set_result(None)
                 if await self._stopped_within(self._beat):
-                    await self._ask(connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce))
+                    await self._ask(
+                        connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=self._left)
+                    )
                     return
         finally:
             connection.abort()

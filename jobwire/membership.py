@@ -68,14 +68,14 @@ class Membership:
         await self._heartbeat.start()
         self._task = asyncio.create_task(self._care_for_ever())
 
-    async def stop(self) -> None:
-        """Give the ID up."""
+    async def stop(self, *, left: bool) -> None:
+        """Give the ID up; ``left``: what was in hand could not be brought to its end."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self._heartbeat.stop()
+        await self._heartbeat.stop(left=left)
 
     async def connected(self, connection: Connection) -> None:
         """To be called before the first pop on a new connection. Raises ``TransportError``."""

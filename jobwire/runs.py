@@ -62,6 +62,7 @@ class Runs:
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
         self._draining = asyncio.Event()
+        self.refused = False  # Redis would not take an end: something may have been left behind
 
     # -- life
 
@@ -292,13 +293,11 @@ class Runs:
         self._finish(run)
 
     def _complete_later(self, run: Run, error: ServerError) -> None:
-        delay = RETRY_AFTER
-        if error.code == "NOSCRIPT":
-            # The server was restarted, or its scripts were flushed.
-            self.send(self.mode.prepare(), ignore)
-            delay = 0.0
-        else:
+        delay = 0.0 if error.code == "NOSCRIPT" else RETRY_AFTER
+        if delay:
             self.log.error("cannot complete job %s: %s; trying again", printable(run.taken.entry), error)
+        else:  # the server was restarted, or its scripts were flushed
+            self.send(self.mode.prepare(), ignore)
         run.later = asyncio.get_running_loop().call_later(delay, self._complete_again, run)
 
     def _complete_again(self, run: Run) -> None:
@@ -350,10 +349,10 @@ class Runs:
         run.phase = "dropping"
         run.ending = commands
         run.count = count
-        if not commands:
+        if commands:
+            self._send_ending(run)
+        else:
             self._finish(run)
-            return
-        self._send_ending(run)
 
     def _send_ending(self, run: Run) -> None:
         run.sent = self._commands is not None
@@ -363,6 +362,7 @@ class Runs:
         for reply in replies:
             if isinstance(reply, ServerError):
                 self.log.error("job %s: %s", printable(run.taken.entry), reply)
+                self.refused = True
         if run.count == "rejected":
             self._upkeep.rejected(self.send)
         self._finish(run)

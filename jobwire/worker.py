@@ -264,7 +264,7 @@ class Worker(Handling):
         self._state = "closed"
         await self._supervisor.stop()
         if self._membership is not None:
-            await self._membership.stop()
+            await self._membership.stop(left=self._runs.refused or self.running > 0)
         self._runs.close()
         await self._transport.close()
         self._ended.set()

@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     minutes: float = 60.0
     rate: float = 250.0
     every: float = 5.0
-    warm_up: float = 10.0
+    warm_up: float = 15.0
     cuts: float = 60.0
     restarts: float = 150.0
     deaths: float = 45.0

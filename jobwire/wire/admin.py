@@ -170,15 +170,19 @@ def read_prefix(
 # -- putting right
 
 _REQUEUE_REJECTED = Script.of("""\
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
+redis.call('LREM', KEYS[1], 1, ARGV[1])
 return 1
 """)
+"""KEYS rejected, queue; ARGV record, entry → 1 back in the queue, 0 was not there."""
+
 _REQUEUE_DEAD = Script.of("""\
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
-redis.call('HDEL', KEYS[3], ARGV[1])
-if KEYS[4] then redis.call('HDEL', KEYS[4], unpack(ARGV, 2)) end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[1])
+redis.call('LREM', KEYS[1], 1, ARGV[1])
+redis.pcall('HDEL', KEYS[3], ARGV[1])
+if KEYS[4] then redis.pcall('HDEL', KEYS[4], unpack(ARGV, 2)) end
 return 1
 """)
 """KEYS dead, queue, attempts, job hash (not on a cluster); ARGV job ID, fields.
@@ -265,7 +269,9 @@ def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
         (b"HSET", keyspace.queue(b"queues"), _SAMPLE, queue),
         c.hash_delete(keyspace.queue(b"queues"), _SAMPLE),
         c.hash_get_all(keyspace.queue(b"queues")),
-        c.hash_increment(keyspace.attempts, _SAMPLE),
+        (b"HGET", keyspace.attempts, _SAMPLE),
+        (b"HSET", keyspace.attempts, _SAMPLE, b"1"),
+        c.hash_delete(keyspace.attempts, _SAMPLE),
         c.hash_get(job, m.RESULT),
         (b"HGET", job, m.RESULT),
         (b"HEXISTS", job, m.RESULT),

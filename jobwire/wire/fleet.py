@@ -58,13 +58,15 @@ return new == 1 and 2 or 3
 _RELEASE = Script.of("""\
 if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 0 end
 redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[5]) == 0 then
+if ARGV[3] == '0' and redis.call('EXISTS', KEYS[5]) == 0 then
   redis.call('SREM', KEYS[2], ARGV[1])
   redis.call('HDEL', KEYS[3], ARGV[1])
 end
 return 1
 """)
-"""KEYS heartbeat, workers, queues, gone, own list; ARGV worker ID, nonce. An ID that has left something stays known."""
+"""KEYS heartbeat, workers, queues, gone, own list; ARGV worker ID, nonce, 1 where it has left marks. An ID that has
+left something stays known.
+"""
 
 _STRIP = Script.of("""\
 if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return 0 end
@@ -89,19 +91,17 @@ local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[5] then return 0 end
 local id = redis.call('LINDEX', KEYS[2], 0)
 if not id then return 0 end
-local losses = redis.pcall('HINCRBY', KEYS[4], id, 1)
-if type(losses) == 'table' then
-  redis.call('HSET', KEYS[4], id, 1)
-  losses = 1
-end
+local had = redis.pcall('HGET', KEYS[4], id)
+local losses = tonumber(type(had) == 'string' and string.match(had, '^%d+$') or 0) + 1
 if losses >= tonumber(ARGV[1]) then
-  redis.call('HDEL', KEYS[4], id)
+  redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
+  redis.pcall('HDEL', KEYS[4], id)
   local job = ARGV[3] ~= '' and ARGV[3] .. id
   if job and redis.call('TYPE', job).ok == 'hash' then redis.call('HSET', job, ARGV[4], ARGV[2]) end
-  redis.call('LMOVE', KEYS[2], KEYS[5], 'LEFT', 'LEFT')
   return {id, 'dead'}
 end
 redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT')
+redis.pcall('HSET', KEYS[4], id, losses)
 return {id, 'returned'}
 """)
 """KEYS heartbeat, own list, pending queue, attempts, dead; ARGV losses allowed, reason, ``job::``, ``_error``, nonce.
@@ -115,20 +115,18 @@ local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[9] then return 0 end
 local has = redis.call('HMGET', KEYS[2], ARGV[2], ARGV[3], 'result')
 if has[1] ~= ARGV[4] or has[2] ~= KEYS[3] or has[3] then return 0 end
-local losses = redis.pcall('HINCRBY', KEYS[4], ARGV[1], 1)
-if type(losses) == 'table' then
-  redis.call('HSET', KEYS[4], ARGV[1], 1)
-  losses = 1
-end
+local had = redis.pcall('HGET', KEYS[4], ARGV[1])
+local losses = tonumber(type(had) == 'string' and string.match(had, '^%d+$') or 0) + 1
 if losses >= tonumber(ARGV[6]) then
-  redis.call('HDEL', KEYS[4], ARGV[1])
-  redis.call('HSET', KEYS[2], ARGV[8], ARGV[7])
   redis.call('LPUSH', KEYS[5], ARGV[1])
+  redis.pcall('HDEL', KEYS[4], ARGV[1])
+  redis.call('HSET', KEYS[2], ARGV[8], ARGV[7])
   redis.call('HDEL', KEYS[2], ARGV[2], ARGV[5])
   return 'dead'
 end
 redis.call('RPUSH', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[2], ARGV[5])
+redis.pcall('HSET', KEYS[4], ARGV[1], losses)
 return 'returned'
 """)
 """KEYS heartbeat, job hash, pending queue, attempts, dead; ARGV job ID, ``_worker``, ``_queue``, worker ID,
@@ -139,17 +137,15 @@ _RETURN_TO_LIST = Script.of("""\
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[3] then return 0 end
 if redis.call('LPOS', KEYS[2], ARGV[1], 'RANK', -1, 'MAXLEN', 1000) then return 0 end
-local losses = redis.pcall('HINCRBY', KEYS[3], ARGV[1], 1)
-if type(losses) == 'table' then
-  redis.call('HSET', KEYS[3], ARGV[1], 1)
-  losses = 1
-end
+local had = redis.pcall('HGET', KEYS[3], ARGV[1])
+local losses = tonumber(type(had) == 'string' and string.match(had, '^%d+$') or 0) + 1
 if losses >= tonumber(ARGV[2]) then
-  redis.call('HDEL', KEYS[3], ARGV[1])
   redis.call('LPUSH', KEYS[4], ARGV[1])
+  redis.pcall('HDEL', KEYS[3], ARGV[1])
   return 'dead'
 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.pcall('HSET', KEYS[3], ARGV[1], losses)
 return 'returned'
 """)
 """KEYS heartbeat, pending queue, attempts, dead; ARGV job ID, losses allowed, nonce. ``_RETURN_MARKED`` on a cluster:
@@ -209,9 +205,9 @@ def claim(keyspace: Keyspace, worker_id: bytes, nonce: bytes, *, ttl: float, hom
     return _CLAIM.call_whole(keys, worker_id, nonce, b"%d" % int(ttl * 1000), _home(home))
 
 
-def release(keyspace: Keyspace, worker_id: bytes, nonce: bytes) -> Command:
-    """Give the ID up."""
-    return _RELEASE.call_whole(_worker_keys(keyspace, worker_id), worker_id, nonce)
+def release(keyspace: Keyspace, worker_id: bytes, nonce: bytes, *, left: bool) -> Command:
+    """Give the ID up; ``left``: there are jobs that bear its mark, and that others are to look after."""
+    return _RELEASE.call_whole(_worker_keys(keyspace, worker_id), worker_id, nonce, b"1" if left else b"0")
 
 
 def strip(keyspace: Keyspace, worker_id: bytes, *, after: float) -> Command:

@@ -6,6 +6,7 @@ Source: Job::Async::Redis 0.004 (Redis.pm, "Operational modes"; Client/Redis.pm;
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,7 +20,17 @@ from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.mode import Mode, Notice, Submission, Taken, entry_of, pop_now, pop_waiting, popped, seconds
 from jobwire.wire.results import Result, decode_result, encode_outcome
-from jobwire.wire.scripts import BURY, COMPLETE, DELETE_GHOST, FORGET_DUPLICATE, GIVE_BACK, REJECT, WITHDRAW
+from jobwire.wire.scripts import (
+    BURY,
+    BURY_MARKED,
+    COMPLETE,
+    DELETE_GHOST,
+    FORGET_DUPLICATE,
+    GIVE_BACK,
+    GIVE_BACK_MARKED,
+    REJECT,
+    WITHDRAW,
+)
 from jobwire.wire.text import epoch
 
 __all__ = ["HashMode", "Recoverable", "Reliable"]
@@ -139,14 +150,9 @@ class HashMode(Mode):
         """Publish that the result is there, and drop the entry."""
         return (c.publish(channel(job.reply_to), taken.entry), *self.forget(taken))
 
+    @abstractmethod
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         """Move a job that will not be run again to the dead ones; its hash keeps everything and says why."""
-        return c.transaction(
-            (
-                c.hash_set(job_key(taken.entry), {m.ERROR: error_text(reason)}),
-                c.list_push(self.keyspace.dead, taken.entry),
-            )
-        )
 
     def adopt(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
         """Push a job that no queue holds any more on ``queue``, to be taken next."""
@@ -253,15 +259,11 @@ class Recoverable(HashMode):
         return (c.hash_set(job_key(taken.entry), fields),) if fields else ()
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
-        # Without the mark: with it, the job would be recovered when this worker dies, wherever it is by then.
-        return c.transaction((self._unmark(taken, m.STARTED), c.list_push_next(taken.queue, taken.entry)))
+        return (GIVE_BACK_MARKED.call_whole((job_key(taken.entry), taken.queue), taken.entry, m.WORKER, m.STARTED),)
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
-        *first, last = super().bury(taken, reason)
-        return (*first, self._unmark(taken), last)
-
-    def _unmark(self, taken: Taken, *more: bytes) -> Command:
-        return c.hash_delete(job_key(taken.entry), m.WORKER, *more)
+        keys = (job_key(taken.entry), self.keyspace.dead)
+        return (BURY_MARKED.call_whole(keys, taken.entry, m.WORKER, m.ERROR, error_text(reason)),)
 
     def forget(self, taken: Taken) -> tuple[Command, ...]:
         del taken

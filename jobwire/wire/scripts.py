@@ -15,11 +15,13 @@ from jobwire.wire.commands import Command
 
 __all__ = [
     "BURY",
+    "BURY_MARKED",
     "COMPLETE",
     "DELETE_GHOST",
     "EXPIRE_UNHEARD",
     "FORGET_DUPLICATE",
     "GIVE_BACK",
+    "GIVE_BACK_MARKED",
     "NOTE",
     "REJECT",
     "WITHDRAW",
@@ -74,6 +76,14 @@ return 1
 """)
 """KEYS processing list, pending queue; ARGV job ID → 1 taken next by whoever pops, 0 was not there."""
 
+GIVE_BACK_MARKED = Script.of("""\
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.pcall('HDEL', KEYS[1], unpack(ARGV, 2))
+return 1
+""")
+"""KEYS job hash, pending queue; ARGV job ID, the fields of the mark → 1 taken next by whoever pops. Without the mark:
+with it, the job would be recovered when this worker dies, wherever it is by then."""
+
 WITHDRAW = Script.of("""\
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[2])
@@ -89,6 +99,14 @@ redis.call('LREM', KEYS[1], 1, ARGV[1])
 return 1
 """)
 """KEYS processing list, job hash, dead list; ARGV job ID, field, value → 1 buried, 0 given away meanwhile."""
+
+BURY_MARKED = Script.of("""\
+redis.call('LPUSH', KEYS[2], ARGV[1])
+redis.pcall('HSET', KEYS[1], ARGV[3], ARGV[4])
+redis.pcall('HDEL', KEYS[1], ARGV[2])
+return 1
+""")
+"""KEYS job hash, dead list; ARGV job ID, ``_worker``, field, value → 1 buried, without its mark."""
 
 REJECT = Script.of("""\
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end

@@ -85,7 +85,8 @@ class SpreadRecoverable(_SpreadHashes, Recoverable):
         return (c.list_push_next(taken.queue, taken.entry),)
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
-        return (self._note(taken, reason), c.list_push(self.keyspace.dead, taken.entry), self._unmark(taken))
+        unmark = c.hash_delete(job_key(taken.entry), m.WORKER)
+        return (self._note(taken, reason), c.list_push(self.keyspace.dead, taken.entry), unmark)
 
 
 SPREAD_MODES: Mapping[str, type[Mode]] = MappingProxyType(

@@ -20,7 +20,7 @@ from jobwire.cli.doctor import cluster, eviction, perl_stack, version
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
 from jobwire.wire import Keyspace, encode_job, encode_result, fleet, scripts
-from jobwire.wire.admin import client_commands, script_commands, worker_commands
+from jobwire.wire.admin import client_commands, drop_dead, script_commands, worker_commands
 from jobwire.wire.rejected import encode_rejected
 from jobwire.wire.scripts import Script
 
@@ -328,6 +328,55 @@ def test_dead_requeue(run: Run, redis: redis_py.Redis, dead: None) -> None:
     assert not redis.exists("jobs::dead", "jobs::attempts")
     assert not {b"_worker", b"_started", b"_error"} & set(redis.hkeys("job::two"))
     assert run("dead", "requeue", "one") == (1, "one: not among the dead\n", "")
+
+
+@pytest.fixture
+def full(redis: redis_py.Redis) -> Iterator[None]:
+    """A server without memory for anything more."""
+    redis.config_set("maxmemory", "1")
+    yield
+    redis.config_set("maxmemory", "0")
+
+
+def unwritable(redis: redis_py.Redis, why: str, request: pytest.FixtureRequest) -> None:
+    if why == "no list":
+        redis.set("jobs::elsewhere", "no list")
+    else:
+        request.getfixturevalue("full")
+
+
+@pytest.mark.parametrize("why", ["no list", "out of memory"])
+def test_what_cannot_be_written_into_its_queue_stays_where_it_is(
+    run: Run, redis: redis_py.Redis, why: str, request: pytest.FixtureRequest
+) -> None:
+    put_job(redis, "one", "jobs::dead", _error=b"ValueError: x", _queue=b"jobs::elsewhere")
+    redis.hset("jobs::attempts", "one", 3)
+    record = encode_rejected(b"e", queue=b"jobs::elsewhere", worker="w", reason="no", at=1.0)
+    redis.lpush("jobs::rejected", record)
+    unwritable(redis, why, request)
+    assert run("dead", "requeue", "one").code != 0
+    assert run("rejected", "requeue", "0").code != 0
+    assert redis.lrange("jobs::dead", 0, -1) == [b"one"]
+    assert redis.hget("job::one", "_error") == b"ValueError: x"
+    assert redis.hget("jobs::attempts", "one") == b"3"
+    assert redis.lrange("jobs::rejected", 0, -1) == [record]
+
+
+def test_an_attempts_key_that_is_no_hash_does_not_keep_a_dead_job_from_its_queue(
+    run: Run, redis: redis_py.Redis, dead: None
+) -> None:
+    redis.set("jobs::attempts", "no hash")
+    assert run("dead", "requeue", "one").code == 0
+    assert redis.lrange("jobs::pending", 0, -1) == [b"one"]
+    assert redis.lrange("jobs::dead", 0, -1) == [b"two"]
+
+
+def test_a_drop_that_was_broken_off_can_be_done_again(run: Run, redis: redis_py.Redis, dead: None) -> None:
+    for command in drop_dead(Keyspace("jobs"), b"one")[:-1]:
+        redis.execute_command(*command)
+    assert redis.lrange("jobs::dead", 0, -1) == [b"two", b"one"]
+    assert run("dead", "drop", "one").code == 0
+    assert redis.lrange("jobs::dead", 0, -1) == [b"two"]
 
 
 def test_a_dead_job_is_run_again(run: Run, redis: redis_py.Redis, dead: None, worker: sync.Worker) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 from faces import Faces, entries, eventually, hashes, until, within
-from victims import FAST
+from victims import FAST, Victims
 
 from jobwire import Job, Limits, ResultDecodeError
 from jobwire.sereal import dumps
@@ -126,6 +126,23 @@ async def test_what_cannot_be_set_aside_stays_where_it_is(faces: Faces, raw: red
     assert entries(raw, "jobs::processing::w") + entries(raw, "jobs::pending") == [b"a"]
     raw.delete("jobs::rejected")
     await eventually(lambda: raw.llen("jobs::rejected") == 1)
+
+
+async def test_what_cannot_be_buried_keeps_its_mark(faces: Faces, raw: redis.Redis, victims: Victims) -> None:
+    """Mode recoverable: a job that stands in no list is found by its mark alone."""
+
+    def fail(job: Job) -> None:
+        raise ValueError("no")
+
+    raw.set("jobs::dead", "no list")
+    raw.hset("job::a", mapping={b"_reply_to": b"c"})
+    raw.lpush("jobs::pending", "a")
+    worker = await faces.worker(fail, id="w", mode="recoverable", **FAST)
+    await until(lambda: worker.counts["dead"] == 1)
+    await worker.stop()
+    assert raw.hget("job::a", "_worker") == b"w"
+    await faces.worker(value, id="other", mode="recoverable", **FAST)
+    await eventually(lambda: raw.hget("job::a", "result") == b"Tnone")
 
 
 async def test_what_cannot_be_buried_or_given_back_stays_where_it_is(faces: Faces, raw: redis.Redis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -298,6 +299,43 @@ async def test_a_key_of_another_type_is_told_and_left_alone(redis_url: str, brok
             await run(redis_url)
         assert raw.get(broken) == b"no hash"
         assert entries(raw, "jobs::pending") + entries(raw, "jobs::processing::a") == [b"one"]
+
+
+@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+@pytest.mark.parametrize("broken", ["jobs::pending", "jobs::dead"])
+async def test_a_place_that_cannot_be_written_to_costs_no_job_and_counts_no_loss(
+    redis_url: str, broken: str, mode: str
+) -> None:
+    losses = {"jobs::pending": 0, "jobs::dead": 4}[broken]
+    with raw_client(redis_url) as raw:
+        if mode == "reliable":
+            leave_behind(raw, "a", "one")
+        else:
+            mark(raw, "a", "one")
+        if losses:
+            raw.hset("jobs::attempts", "one", losses)
+        raw.set(broken, "no list")
+        for _ in range(10):
+            with contextlib.suppress(ServerError):
+                await run(redis_url, mode=mode)
+        assert int(raw.hget("jobs::attempts", "one") or 0) == losses  # type: ignore[arg-type]  # no awaitable
+        assert raw.hget("job::one", "_error") is None
+        if mode == "reliable":
+            assert entries(raw, "jobs::processing::a") == [b"one"]
+        else:
+            assert raw.hget("job::one", "_worker") == b"a"
+        raw.delete(broken)
+        await run(redis_url, mode=mode)
+        assert entries(raw, broken) == [b"one"]
+
+
+async def test_counts_that_cannot_be_kept_do_not_keep_jobs_from_their_queue(redis_url: str) -> None:
+    with raw_client(redis_url) as raw:
+        leave_behind(raw, "a", "one", "two")
+        raw.set("jobs::attempts", "no hash")
+        with pytest.raises(ServerError, match="WRONGTYPE"):  # said, once the jobs are back
+            await run(redis_url)
+        assert sorted(entries(raw, "jobs::pending")) == [b"one", b"two"]
 
 
 async def test_one_list_that_is_none_keeps_the_others_from_nothing(
