@@ -122,6 +122,7 @@ class Client:
             maximum_attempts=max_reconnects,
         )
         self._state: LinkState | None = None
+        self._give_up = self._cancel  # bound once
 
     # -- life
 
@@ -242,14 +243,14 @@ class Client:
         )
         handle: JobHandle[Any] = JobHandle(
             submission.id,
-            loop=collector.loop,
-            queue=self._default_key
+            collector.loop,
+            self._default_key
             if queue is None and self._route is None
             else self._queue_key(self._queue_for(parameters) if queue is None else queue),
-            timeout=wait,
-            result_type=result_type,
-            submission=submission,
-            give_up=self._cancel,
+            wait,
+            result_type,
+            submission,
+            self._give_up,
         )
         collector.submit(handle)
         return handle
@@ -305,12 +306,12 @@ class Client:
         if known is None:
             known = JobHandle(
                 raw,
-                loop=self._collector.loop,
-                queue=self._queue_key(self._queue if queue is None else queue),
-                timeout=self._wait(timeout),
-                result_type=None,
-                submission=None,
-                give_up=self._cancel,
+                self._collector.loop,
+                self._queue_key(self._queue if queue is None else queue),
+                self._wait(timeout),
+                None,
+                None,
+                self._give_up,
             )
             self._collector.attach(known)
         return known

@@ -38,10 +38,9 @@ class Pending:
         "value",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one for every job: keywords would double what it costs
         self,
         job_id: bytes,
-        *,
         loop: asyncio.AbstractEventLoop,
         queue: bytes,
         timeout: float | None,

@@ -114,7 +114,9 @@ class PipelinedIntake(Intake):
 
     def _popped(self, outcome: Replies | TransportError) -> None:
         self._in_flight -= 1
-        if self._read(outcome, self._queues) is not None:
+        found = self._read(outcome, self._queues)
+        # What was found has the slot of its pop: there is one for another only where more are free than pops may wait.
+        if found is not None and (not found or self._free() >= MAX_IN_FLIGHT):
             self.fill()
 
     async def stop(self) -> None:

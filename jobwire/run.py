@@ -41,39 +41,31 @@ class FailurePolicy(Protocol):
 class Run:
     """``phase`` says what is done again after a connection was lost in the middle of it."""
 
-    __slots__ = (
-        "count",
-        "ending",
-        "failure",
-        "job",
-        "key",
-        "later",
-        "phase",
-        "result",
-        "sent",
-        "start_said",
-        "started",
-        "taken",
-        "task",
-    )
+    # In the class, because most runs never change most of these.
+    phase: Phase = "loading"
+    job: Job | None = None
+    started = 0.0
+    start_said = False
+    """True once Redis was told that the handler has begun."""
+    task: asyncio.Task[None] | None = None
+    result: Result | None = None
+    failure: Failure | None = None
+    ending: tuple[Command, ...] = ()
+    """What ends it without a result, …"""
+    count = ""
+    """… and what that is counted as."""
+    sent = False
+    later: asyncio.TimerHandle | None = None
+    """The next attempt at what Redis refused."""
 
     def __init__(self, key: object, taken: Taken) -> None:
         self.key = key
         self.taken = taken
-        self.phase: Phase = "loading"
-        self.job: Job | None = None
-        self.started = 0.0
-        # True once Redis was told that the handler has begun.
-        self.start_said = False
-        self.task: asyncio.Task[None] | None = None
-        self.result: Result | None = None
-        self.failure: Failure | None = None
-        # What ends it without a result, and what that is counted as.
-        self.ending: tuple[Command, ...] = ()
-        self.count = ""
-        self.sent = False
-        # The next attempt at what Redis refused.
-        self.later: asyncio.TimerHandle | None = None
+
+    def try_no_more(self) -> None:
+        """Not what was to be tried again later."""
+        if self.later is not None:
+            self.later.cancel()
 
     @property
     def outcome(self) -> Literal["failed", "done"]:
@@ -89,9 +81,9 @@ class AfterFirstSteps:
         self._function = function
         self._added: list[Run] = []
 
-    def add(self, run: Run) -> None:
+    def add(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
         if not self._added:
-            asyncio.get_running_loop().call_soon(self._again)
+            loop.call_soon(self._again)
         self._added.append(run)
 
     def _again(self) -> None:

@@ -69,6 +69,7 @@ class Runs:
     def connected(self, commands: Connection) -> None:
         """Take up again what a lost connection interrupted."""
         self._commands = commands
+        self._loop = asyncio.get_running_loop()
         for run in list(self.active.values()):
             self._again(run)
 
@@ -106,14 +107,13 @@ class Runs:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _again(self, run: Run) -> None:
-        if run.later is not None:
-            run.later.cancel()
+        run.try_no_more()
         if run.phase == "loading":
             self._load(run)
         elif run.phase == "completing":
             self._look_before_completing(run)
         elif run.phase == "failing" and run.task is not None and run.task.done():
-            run.task = asyncio.get_running_loop().create_task(self._fail(run))
+            run.task = self._loop.create_task(self._fail(run))
         elif run.phase == "dropping":
             if run.sent and run.count == "returned" and self.hashes is None:
                 self._finish(run)  # at most once: it may stand in its queue already
@@ -178,7 +178,7 @@ class Runs:
                 self.reject(run, JobDecodeError(f"the key of job {printable(run.taken.entry)} holds no hash: {error}"))
             else:
                 self.log.error("cannot read job %s: %s; trying again", printable(run.taken.entry), error)
-                run.later = asyncio.get_running_loop().call_later(RETRY_AFTER, self._load, run)
+                run.later = self._loop.call_later(RETRY_AFTER, self._load, run)
             return
         except DecodeError as error:
             self.reject(run, error)
@@ -220,10 +220,10 @@ class Runs:
         run.phase = "running"
         run.started = time.time()
         # The task first: what a handler that does not wait gives back then leaves in the same write.
-        run.task = asyncio.get_running_loop().create_task(self._execute(run, job))
+        run.task = self._loop.create_task(self._execute(run, job))
         if self.mode.completion_says_start:
             # Where the handler is done by then, its completion says all.
-            self._later.add(run)
+            self._later.add(run, self._loop)
         else:
             self._say_start(run)
         if self._trace is not None:
@@ -298,7 +298,7 @@ class Runs:
             self.log.error("cannot complete job %s: %s; trying again", printable(run.taken.entry), error)
         else:  # the server was restarted, or its scripts were flushed
             self.send(self.mode.prepare(), ignore)
-        run.later = asyncio.get_running_loop().call_later(delay, self._complete_again, run)
+        run.later = self._loop.call_later(delay, self._complete_again, run)
 
     def _complete_again(self, run: Run) -> None:
         if run.result is not None and run.phase == "completing":
@@ -375,8 +375,7 @@ class Runs:
     def _leave(self, run: Run) -> None:
         del self.active[run.key]
         run.phase = "dropping"
-        if run.later is not None:
-            run.later.cancel()
+        run.try_no_more()
         if run.task is not None:
             run.task.cancel()
 

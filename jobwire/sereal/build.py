@@ -1,4 +1,4 @@
-"""Build the optional compiled code in place: ``python -m jobwire.sereal.build``.
+"""Build the optional compiled code of the codec in place: ``python -m jobwire.sereal.build``.
 
 Needs a C compiler and Python's headers, nothing else. ``--remove`` takes it away again.
 """
@@ -22,8 +22,8 @@ def target(directory: Path = HERE) -> Path:
     return directory / f"_speedups{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
-def build(directory: Path = HERE, extra: tuple[str, ...] = ()) -> Path:
-    """Compile ``_speedups.c`` into ``directory``; ``subprocess.CalledProcessError`` where that fails."""
+def build(directory: Path = HERE, extra: tuple[str, ...] = (), *, source: Path = HERE / "_speedups.c") -> Path:
+    """Compile ``source`` into ``directory``; ``subprocess.CalledProcessError`` where that fails."""
     linker = shlex.split(sysconfig.get_config_var("LDSHARED") or "cc -shared")
     flags = shlex.split(f"{sysconfig.get_config_var('CFLAGS') or ''} {sysconfig.get_config_var('CCSHARED') or '-fPIC'}")
     out = target(directory)
@@ -33,7 +33,7 @@ def build(directory: Path = HERE, extra: tuple[str, ...] = ()) -> Path:
         "-O3",
         *extra,
         f"-I{sysconfig.get_path('include')}",
-        str(HERE / "_speedups.c"),
+        str(source),
         "-o",
         str(out),
     ]

@@ -1,7 +1,7 @@
 """The data plane: one RESP2 connection as an ``asyncio.Protocol``.
 
 Every job passes here ten times over, so the two methods on its way, ``send`` and ``data_received``, do as little
-as they can: hiredis packs and parses, commands queued in one turn of the loop leave in one write, and replies
+as they can: compiled code packs and parses, commands queued in one turn of the loop leave in one write, and replies
 go to plain callbacks in the order of a FIFO. Everything else that a connection needs stands around them.
 """
 
@@ -17,6 +17,7 @@ from typing import cast
 import hiredis
 
 from jobwire.errors import ConnectionLost, ServerError, TransportError, printable
+from jobwire.transport.outbox import new_outbox
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error, reason_of
 from jobwire.wire.commands import Command, Reply
@@ -28,9 +29,6 @@ HIGH_WATER = 256 * 1024
 EARLY_WRITE = 64
 #: Seconds that ``close`` gives the other side to take what is still to be written.
 CLOSE_TIMEOUT = 5.0
-
-# hiredis' own annotation says "a tuple of one".
-_pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
 
 
 class RedisConnection(asyncio.Protocol):
@@ -50,7 +48,7 @@ class RedisConnection(asyncio.Protocol):
         self.on_gone: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(replyError=ServerError)
-        self._buffer: list[bytes] = []
+        self._outbox = new_outbox()
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
         self._end: ConnectionLost | None = None
@@ -84,18 +82,15 @@ class RedisConnection(asyncio.Protocol):
             if on_replies is not None:
                 self._loop.call_soon(self._deliver, on_replies, lost_error(self.description, self.reason))
             return
-        buffer = self._buffer
-        if not buffer:
-            self._loop.call_soon(self._flush)
-        count = len(commands)
-        if count == 1:
-            buffer.append(_pack(commands[0]))
-        else:
-            buffer += [_pack(command) for command in commands]  # all or, where one cannot be packed, none
+        outbox = self._outbox
+        waiting = len(outbox)
+        count = outbox.add(commands)
         if count:
             self._queue.append((count, on_replies))
-            if len(buffer) >= EARLY_WRITE:
+            if waiting + count >= EARLY_WRITE:
                 self._flush()
+            elif not waiting:
+                self._loop.call_soon(self._flush)
         elif on_replies is not None:
             self._loop.call_soon(self._deliver, on_replies, [])
 
@@ -117,10 +112,8 @@ class RedisConnection(asyncio.Protocol):
             raise lost_error(self.description, self.reason)
 
     def _flush(self) -> None:
-        buffer = self._buffer
-        if buffer and self._transport is not None:
-            self._buffer = []
-            self._transport.write(b"".join(buffer))
+        if self._outbox and self._transport is not None:
+            self._transport.write(self._outbox.take())
 
     # The way in
 
@@ -173,7 +166,7 @@ class RedisConnection(asyncio.Protocol):
     def fail(self, reason: str) -> None:
         """End the connection as lost; ``on_lost`` is told."""
         self._mark(reason)
-        self._buffer.clear()
+        self._outbox.clear()
         if self._transport is not None:
             self._transport.abort()
 
@@ -211,7 +204,7 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         end = self._mark(reason_of(exc))
-        self._buffer.clear()
+        self._outbox.clear()
         self.resume_writing()
         queue, self._queue = self._queue, deque()
         self._replies = []

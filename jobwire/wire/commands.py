@@ -19,6 +19,8 @@ Reply: TypeAlias = "bytes | int | list[Reply] | ServerError | None"
 MULTI: Command = (b"MULTI",)
 EXEC: Command = (b"EXEC",)
 
+_BYTES = frozenset({bytes})
+
 
 def hash_set(key: bytes, fields: Mapping[bytes, bytes]) -> Command:
     """HMSET, the form Perl uses on every server version; ``fields`` must not be empty."""
@@ -154,7 +156,7 @@ def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
 
     Raises ``ServerError`` as it came, ``DecodeError`` for a reply of another shape.
     """
-    if not isinstance(reply, list) or len(reply) % 2:
+    if not isinstance(reply, list) or len(reply) % 2 or not _BYTES.issuperset(map(type, reply)):
         if isinstance(reply, ServerError):
             raise reply
         raise DecodeError("HGETALL answered something that is not a hash; is this a Redis server?", key=key)

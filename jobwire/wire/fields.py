@@ -20,7 +20,7 @@ from jobwire.wire.meta import RESULT, STANDARD, check_parameter_name
 from jobwire.wire.plain import to_plain
 from jobwire.wire.text import Text, perl_number, readable, scalar_bytes, whole_number, wire_bytes
 
-__all__ = ["Nested", "decode_fields", "encode_parameters"]
+__all__ = ["Nested", "decode_fields", "encode_parameters", "plans", "text_field"]
 
 Nested: TypeAlias = Literal["sereal", "json"]
 """How references are written: ``sereal_`` (what Perl writes and reads) or ``json_`` (what Perl reads)."""
@@ -37,12 +37,12 @@ def encode_parameters(
     data: Mapping[Text, object], *, dialect: Dialect, nested: Nested = "sereal"
 ) -> dict[bytes, bytes]:
     """The parameters of a job as hash fields; raises ``EncodeError`` that names the parameter."""
-    if not _STR.issuperset(map(type, data)) and len({_text_field(key) for key in data}) != len(data):
+    if not _STR.issuperset(map(type, data)) and len({text_field(key) for key in data}) != len(data):
         raise EncodeError("two parameters, one named by str and one by bytes, have the same name on the wire")
     typed = dialect.typed_fields
     fields: dict[bytes, bytes] = {}
     for key, value in data.items():
-        field = _text_field(key)
+        field = text_field(key)
         write = _TEXT.get(type(value))
         try:
             if not typed:
@@ -57,7 +57,8 @@ def encode_parameters(
 
 
 @lru_cache(_CACHED)
-def _text_field(key: Text) -> bytes:
+def text_field(key: Text) -> bytes:
+    """The text field of a parameter; raises ``EncodeError`` for a name that it cannot have."""
     name = wire_bytes(key)
     check_parameter_name(name)
     return b"text_" + name
@@ -108,7 +109,7 @@ def decode_fields(
     """
     if len(fields) > limits.max_fields:
         raise JobDecodeError(f"{len(fields)} fields; the limit is {limits.max_fields}")
-    known = _plans(dialect.typed_fields, strings)
+    known = plans(dialect.typed_fields, strings)
     text = known.text
     longest = limits.max_bytes
     data: dict[Text, object] = {}
@@ -146,7 +147,7 @@ def _decode_nested(kind: _Kind, value: bytes, strings: StringPolicy, limits: Lim
 _Kind: TypeAlias = Literal["text", "sereal", "json", "meta", ""]
 
 
-class _Plans(dict[bytes, tuple[_Kind, Text]]):
+class Plans(dict[bytes, tuple[_Kind, Text]]):
     """By field: what it holds (empty: nothing that is read), and under which name. They are few, and come again with
     every job, so each is worked out once; those that are long, or too many, are not kept.
     """
@@ -182,5 +183,6 @@ class _Plans(dict[bytes, tuple[_Kind, Text]]):
 
 
 @lru_cache
-def _plans(typed: bool, strings: StringPolicy) -> _Plans:
-    return _Plans(typed=typed, strings=strings)
+def plans(typed: bool, strings: StringPolicy) -> Plans:
+    """What is known of the fields of jobs, for one kind of dialect and one string policy."""
+    return Plans(typed=typed, strings=strings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from jobwire.errors import EncodeError
+from jobwire.wire import accelerator
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = ["check_id", "new_id"]
@@ -16,26 +17,33 @@ __all__ = ["check_id", "new_id"]
 _FALSE_IN_PERL = frozenset({b"", b"0"})
 
 
-_VARIANT = {digit: "89ab"[number % 4] for number, digit in enumerate("0123456789abcdef")}
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _POOLED = 256
 
-_pool = memoryview(b"")
-"""Random bytes not yet used; asking the system for sixteen at a time would cost more than all the rest of an ID."""
+_pool, _used = b"", 0
+"""Random bytes, and how many of them are spent; asking the system for sixteen at a time would cost more than all the
+rest of an ID."""
 
 
 def new_id() -> str:
     """A fresh version 4 UUID, 36 characters, never equal to another one for practical purposes."""
-    global _pool  # noqa: PLW0603 - one pool a process
-    if not _pool:
-        _pool = memoryview(os.urandom(16 * _POOLED))
-    digits = _pool[:16].hex()
-    _pool = _pool[16:]
+    global _pool, _used  # noqa: PLW0603 - one pool a process
+    at = _used
+    if at == len(_pool):
+        _pool, at = os.urandom(16 * _POOLED), 0
+    _used = at + 16
+    return spell(_pool, at) if accelerator.compiled is None else accelerator.compiled.spell_id(_pool, at)
+
+
+def spell(pool: bytes, at: int) -> str:
+    """The sixteen bytes of ``pool`` from ``at`` on as a version 4 UUID."""
+    digits = pool[at : at + 16].hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 def _forget_pool() -> None:
-    global _pool  # noqa: PLW0603 - one pool a process
-    _pool = memoryview(b"")
+    global _pool, _used
+    _pool, _used = b"", 0
 
 
 if hasattr(os, "register_at_fork"):

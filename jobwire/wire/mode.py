@@ -137,7 +137,7 @@ class Mode(ABC):
     def submitted(self, replies: Sequence[Reply]) -> int:
         """The length of the queue after the push. Raises ``ServerError``."""
         length = self._apart(replies)[-1]
-        return length if isinstance(length, int) else 0
+        return length if type(length) is int else 0
 
     @abstractmethod
     def notice(self, payload: bytes) -> Notice:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 from jobwire.errors import MismatchError, ServerError, printable
+from jobwire.wire import accelerator
 from jobwire.wire import commands as c
 from jobwire.wire import meta as m
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.dialects import DEFAULT_DIALECT
+from jobwire.wire.fields import plans, text_field
 from jobwire.wire.inspection import ask_for_state
 from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.mode import Mode, Notice, Submission, Taken, entry_of, pop_now, pop_waiting, popped, seconds
-from jobwire.wire.results import Result, decode_result, encode_outcome
+from jobwire.wire.results import Result, Success, decode_result, encode_outcome
 from jobwire.wire.scripts import (
     BURY,
     BURY_MARKED,
@@ -31,7 +34,7 @@ from jobwire.wire.scripts import (
     REJECT,
     WITHDRAW,
 )
-from jobwire.wire.text import epoch
+from jobwire.wire.text import epoch, readable
 
 __all__ = ["HashMode", "Recoverable", "Reliable"]
 
@@ -46,16 +49,28 @@ class HashMode(Mode):
     # -- client
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
+        commands = (self._hash_of(submission), c.list_push(queue, submission.id))
+        return self._together(commands) if self.use_multi else commands
+
+    def _hash_of(self, submission: Submission) -> Command:
+        dialect = self.dialect or DEFAULT_DIALECT
+        key = job_key(submission.id)
+        if accelerator.compiled is not None and dialect.typed_fields and dialect.timing_fields:
+            head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
+            command: Command | None = accelerator.compiled.hash_fields(
+                head, submission.queued, submission.meta, submission.data, m.encode_meta, text_field, m.RESERVED
+            )
+            if command is not None:
+                return command
         fields = encode_job(
             submission.data,
             reply_to=submission.reply_to,
             queued=submission.queued,
-            dialect=self.dialect or DEFAULT_DIALECT,
+            dialect=dialect,
             meta=submission.meta,
             nested=self.nested,
         )
-        commands = (c.hash_set(job_key(submission.id), fields), c.list_push(queue, submission.id))
-        return self._together(commands) if self.use_multi else commands
+        return c.hash_set(key, fields)
 
     def notice(self, payload: bytes) -> Notice:
         return Notice(payload, None)
@@ -74,9 +89,14 @@ class HashMode(Mode):
         raw = reply[0] if isinstance(reply, list) and reply else None
         if not isinstance(raw, bytes):
             return None
+        dialect = self.dialect or DEFAULT_DIALECT
+        if accelerator.compiled is not None and dialect.tagged_results and self.strings == "auto":
+            scalar = accelerator.compiled.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
+            if scalar is not None:
+                return Success(scalar[0])
         return decode_result(
             raw,
-            dialect=self.dialect or DEFAULT_DIALECT,
+            dialect=dialect,
             strings=self.strings,
             limits=self.limits,
             key=job_key(job_id),
@@ -115,6 +135,32 @@ class HashMode(Mode):
         return (b"HGETALL", job_key(taken.entry))
 
     def read(self, taken: Taken, reply: Reply) -> Job | None:
+        return self._read_quickly(taken, reply) or self._read(taken, reply)
+
+    def _read_quickly(self, taken: Taken, reply: Reply) -> Job | None:
+        if accelerator.compiled is None or self.strings != "auto":
+            return None
+        dialect = self.dialect or DEFAULT_DIALECT
+        limits = self.limits
+        found = accelerator.compiled.job_fields(
+            reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes
+        )
+        if found is None or (self.dialect is None and found[3] is None):
+            return None
+        data, meta, reply_to, queued, started, processed, result = found
+        return Job(
+            id=readable(taken.entry),
+            data=data,
+            reply_to=reply_to,
+            queued=queued,
+            started=started,
+            processed=processed,
+            meta=meta,
+            result=result,
+            dialect=dialect,
+        )
+
+    def _read(self, taken: Taken, reply: Reply) -> Job | None:
         fields = c.hash_pairs(reply, key=job_key(taken.entry))
         if m.REPLY_TO not in fields and fields.keys() <= m.MARKS:
             self._check_entry(taken)
@@ -184,6 +230,8 @@ class Reliable(HashMode):
         return (b"RPOPLPUSH", queue, self.processing)
 
     def taken(self, reply: Reply, queues: Sequence[bytes]) -> Taken | None:
+        if isinstance(reply, bytes):
+            return Taken(queues[0], reply)
         if isinstance(reply, ServerError):
             raise reply
         return None if reply is None else Taken(queues[0], entry_of(reply, queues[0]))
@@ -196,19 +244,37 @@ class Reliable(HashMode):
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         if not self.own_list:
             return super().complete(job, taken, result, started=started, at=at)
-        raw = encode_outcome(result, dialect=job.dialect, accept=job.accept)
-        times = (epoch(started), epoch(at)) if job.dialect.timing_fields else ()
-        entry = taken.entry
-        keys = (self.processing, job_key(entry))
-        return (COMPLETE.call(keys, entry, channel(job.reply_to), raw, *times),)
+        dialect, entry = job.dialect, taken.entry
+        key, reply_to = job_key(entry), channel(job.reply_to)
+        if (
+            accelerator.compiled is not None
+            and type(result) is Success
+            and dialect.tagged_results
+            and dialect.timing_fields
+        ):
+            exact = type(result.value) is int and "V" in m.parse_accept(job.meta.get("_accept"))
+            command: Command | None = accelerator.compiled.completion(
+                self._completing, key, entry, reply_to, result.value, exact, started, at
+            )
+            if command is not None:
+                return (command,)
+        raw = encode_outcome(result, dialect=dialect, accept=job.accept)
+        times = (epoch(started), epoch(at)) if dialect.timing_fields else ()
+        return (COMPLETE.call((self.processing, key), entry, reply_to, raw, *times),)
+
+    @cached_property
+    def _completing(self) -> Command:
+        return (*COMPLETE.opening(2), self.processing)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         if not self.own_list:
             return super().completed(replies)
         reply = replies[0]
+        if reply == 1:
+            return True
         if isinstance(reply, ServerError):
             raise reply
-        return reply == 1
+        return False
 
     def prepare(self) -> tuple[Command, ...]:
         return (COMPLETE.load(),) if self.own_list else ()

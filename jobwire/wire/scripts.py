@@ -45,9 +45,13 @@ class Script(msgspec.Struct, frozen=True):
     def load(self) -> Command:
         return (b"SCRIPT", b"LOAD", self.source)
 
+    def opening(self, keys: int) -> Command:
+        """What a call by SHA-1 begins with, before its keys."""
+        return (b"EVALSHA", self.sha, _COUNTS[keys])
+
     def call(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
         """By its SHA-1; answers the error ``NOSCRIPT`` on a server that does not know it (yet, or any more)."""
-        return (b"EVALSHA", self.sha, _COUNTS[len(keys)], *keys, *args)
+        return (*self.opening(len(keys)), *keys, *args)
 
     def call_whole(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
         """With its source: for rare calls, where loading first is not worth it."""

@@ -15,6 +15,8 @@ from jobwire.testing.scripted import encode_reply
 from jobwire.transport import connection as connection_module
 from jobwire.transport.connection import RedisConnection
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 if TYPE_CHECKING:
     from conftest import Complaints, FakeSocket
 

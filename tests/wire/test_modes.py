@@ -45,6 +45,8 @@ from jobwire.wire.commands import (
 from jobwire.wire.mode import popped, refuse_queues
 from jobwire.wire.scripts import COMPLETE, DELETE_GHOST, GIVE_BACK
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 JOBS = Keyspace("jobs")
 SUBMISSION = Submission(id=b"j", data={"op": "echo", "n": 2}, reply_to=b"c", queued=1795434940.837412)
 TAKEN = Taken(b"jobs::pending", b"j")

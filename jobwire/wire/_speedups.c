@@ -1,0 +1,635 @@
+/* What every job passes, in C: optional, built by `python -m jobwire.build`.
+ *
+ * The plain Python code is the reference. This code knows what most jobs are made of (parameters and results that are
+ * text, bytes, whole numbers); whatever else it meets (nested values, other types, names never seen before, text that
+ * cannot be encoded, a limit crossed) it gives up and answers None, and the Python code does the whole thing from its
+ * start. So there is one place that decides what is an error, and this file decides nothing but speed.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <string.h>
+
+#define LONGEST_NUMBER 32
+
+static int
+is_name(PyObject *field, const char *name, Py_ssize_t length)
+{
+    return PyBytes_GET_SIZE(field) == length && memcmp(PyBytes_AS_STRING(field), name, length) == 0;
+}
+#define IS(field, name) is_name(field, name, sizeof(name) - 1)
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+/* `tag` (0: none) and the printed form of a scalar. NULL without an error set: not one for this code. */
+static PyObject *
+printed(PyObject *value, char tag)
+{
+    PyObject *encoded = NULL;
+    const char *text;
+    char digits[LONGEST_NUMBER];
+    Py_ssize_t length;
+
+    if (PyUnicode_CheckExact(value) && PyUnicode_IS_ASCII(value)) {
+        text = (const char *)PyUnicode_DATA(value);
+        length = PyUnicode_GET_LENGTH(value);
+    } else if (PyUnicode_CheckExact(value) || PyBytes_CheckExact(value)) {
+        encoded = PyBytes_CheckExact(value) ? Py_NewRef(value) : PyUnicode_AsUTF8String(value);
+        if (encoded == NULL) {
+            PyErr_Clear(); /* a lone surrogate */
+            return NULL;
+        }
+        if (tag == 0)
+            return encoded;
+        text = PyBytes_AS_STRING(encoded);
+        length = PyBytes_GET_SIZE(encoded);
+    } else if (PyLong_CheckExact(value)) {
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow)
+            return NULL;
+        text = digits;
+        length = snprintf(digits, sizeof digits, "%lld", number);
+    } else {
+        return NULL;
+    }
+    PyObject *made = PyBytes_FromStringAndSize(NULL, length + (tag != 0));
+    if (made != NULL) {
+        char *out = PyBytes_AS_STRING(made);
+        if (tag != 0)
+            *out++ = tag;
+        memcpy(out, text, length);
+    }
+    Py_XDECREF(encoded);
+    return made;
+}
+
+/* Epoch seconds with 15 significant digits: for our times ten before the point and five behind it. */
+static PyObject *
+epoch(double seconds)
+{
+    if (seconds >= 1e9 && seconds < 8e9) {
+        char digits[16];
+        double whole = floor(seconds);
+        /* Exact: of 53 bits at least 29 are taken by the whole seconds, and the factor has 17. */
+        long long number = (long long)whole * 100000 + (long long)nearbyint((seconds - whole) * 100000.0);
+        for (int i = 15; i >= 0; i--) {
+            if (i == 10) {
+                digits[i] = '.';
+                continue;
+            }
+            digits[i] = (char)('0' + number % 10);
+            number /= 10;
+        }
+        int length = 16;
+        while (digits[length - 1] == '0')
+            length--;
+        return PyBytes_FromStringAndSize(digits, digits[length - 1] == '.' ? length - 1 : length);
+    }
+    char *text = PyOS_double_to_string(seconds, 'g', 15, 0, NULL);
+    if (text == NULL)
+        return NULL;
+    PyObject *made = PyBytes_FromString(text);
+    PyMem_Free(text);
+    return made;
+}
+
+/* None, or NULL where there is an error that the Python code would not meet again. */
+static PyObject *
+give_up(PyObject *half_made)
+{
+    Py_XDECREF(half_made);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return NULL;
+        PyErr_Clear(); /* a name that the wire cannot say */
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- submitting ---------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(hash_fields_doc,
+"hash_fields(head, queued, meta, data, encode_meta, text_field, reserved) -> tuple | None\n\n"
+"`head`, `_queued` and the moment, the meta fields, and all parameters as text fields: one command.");
+
+static PyObject *
+hash_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 7 || !PyTuple_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "hash_fields takes seven arguments, the first of them a tuple");
+        return NULL;
+    }
+    PyObject *head = args[0], *queued = args[1], *meta = args[2], *data = args[3];
+    PyObject *encode_meta = args[4], *text_field = args[5], *reserved = args[6];
+    if (!PyDict_CheckExact(meta) || !PyDict_CheckExact(data) || !PyFloat_CheckExact(queued))
+        Py_RETURN_NONE;
+
+    Py_ssize_t before = PyTuple_GET_SIZE(head), at = before;
+    PyObject *command = PyTuple_New(before + 2 + 2 * (PyDict_GET_SIZE(meta) + PyDict_GET_SIZE(data)));
+    if (command == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < before; i++)
+        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
+    PyObject *made = PyBytes_FromStringAndSize("_queued", 7);
+    if (made == NULL)
+        return give_up(command);
+    PyTuple_SET_ITEM(command, at++, made);
+    if ((made = epoch(PyFloat_AS_DOUBLE(queued))) == NULL)
+        return give_up(command);
+    PyTuple_SET_ITEM(command, at++, made);
+
+    PyObject *name, *value;
+    Py_ssize_t place = 0, end = PyTuple_GET_SIZE(command);
+    /* What is called may be anybody's code in the end: the dicts are looked at again after each call. */
+    while (PyDict_Next(meta, &place, &name, &value)) {
+        PyObject *words[] = {name, value};
+        PyObject *pair = PyObject_Vectorcall(encode_meta, words, 2, NULL);
+        if (pair == NULL)
+            return give_up(command);
+        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2 || at + 2 > end) {
+            Py_DECREF(pair);
+            return give_up(command);
+        }
+        PyTuple_SET_ITEM(command, at++, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
+        PyTuple_SET_ITEM(command, at++, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
+        int known = PySet_Contains(reserved, PyTuple_GET_ITEM(pair, 0));
+        Py_DECREF(pair);
+        if (known != 1) /* a parameter may have that name */
+            return give_up(command);
+    }
+    place = 0;
+    while (PyDict_Next(data, &place, &name, &value)) {
+        if (!PyUnicode_CheckExact(name) || at + 2 > end)
+            return give_up(command);
+        Py_INCREF(value);
+        PyObject *field = PyObject_CallOneArg(text_field, name);
+        PyObject *text = field == NULL ? NULL : printed(value, 0);
+        Py_DECREF(value);
+        if (text == NULL || !PyBytes_CheckExact(field)) {
+            Py_XDECREF(field);
+            Py_XDECREF(text);
+            return give_up(command);
+        }
+        PyTuple_SET_ITEM(command, at++, field);
+        PyTuple_SET_ITEM(command, at++, text);
+    }
+    if (at != end)
+        return give_up(command);
+    return command;
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* A moment as `parse_epoch` reads it: None where there is none, or none that is a finite number. */
+static PyObject *
+moment(PyObject *raw)
+{
+    if (raw == NULL)
+        Py_RETURN_NONE;
+    PyObject *seconds = PyFloat_FromString(raw);
+    if (seconds == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return NULL;
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    if (!isfinite(PyFloat_AS_DOUBLE(seconds))) {
+        Py_DECREF(seconds);
+        Py_RETURN_NONE;
+    }
+    return seconds;
+}
+
+/* The string policy `auto`. */
+static PyObject *
+readable(PyObject *raw)
+{
+    PyObject *text = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), NULL);
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+        return Py_NewRef(raw);
+    }
+    return text;
+}
+
+PyDoc_STRVAR(job_fields_doc,
+"job_fields(reply, plans, max_fields, max_bytes) -> (data, meta, reply_to, queued, started, processed, result) | None\n\n"
+"What HGETALL answered for a job of text parameters, by the string policy `auto`.");
+
+static PyObject *
+job_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 4 || !PyDict_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "job_fields takes four arguments, the second of them a dict");
+        return NULL;
+    }
+    PyObject *reply = args[0], *plans = args[1];
+    Py_ssize_t max_fields = PyLong_AsSsize_t(args[2]), max_bytes = PyLong_AsSsize_t(args[3]);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return NULL;
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    if (!PyList_CheckExact(reply) || PyList_GET_SIZE(reply) % 2 || PyList_GET_SIZE(reply) / 2 > max_fields)
+        Py_RETURN_NONE;
+
+    PyObject *reply_to = NULL, *queued = NULL, *started = NULL, *processed = NULL, *result = NULL;
+    PyObject *data = PyDict_New(), *meta = PyDict_New(), *all = NULL;
+    if (data == NULL || meta == NULL)
+        goto out;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(reply); i += 2) {
+        PyObject *field = PyList_GET_ITEM(reply, i), *value = PyList_GET_ITEM(reply, i + 1);
+        if (!PyBytes_CheckExact(field) || !PyBytes_CheckExact(value))
+            goto out;
+        PyObject *plan = PyDict_GetItemWithError(plans, field); /* a field never met before: no plan yet */
+        if (plan == NULL || !PyTuple_CheckExact(plan) || PyTuple_GET_SIZE(plan) != 2)
+            goto out;
+        PyObject *kind = PyTuple_GET_ITEM(plan, 0), *name = PyTuple_GET_ITEM(plan, 1), *into;
+        if (!PyUnicode_Check(kind))
+            goto out;
+        if (PyUnicode_GET_LENGTH(kind) == 0) {
+            if (IS(field, "_reply_to"))
+                reply_to = value;
+            else if (IS(field, "_queued"))
+                queued = value;
+            else if (IS(field, "_started"))
+                started = value;
+            else if (IS(field, "_processed"))
+                processed = value;
+            else if (IS(field, "result"))
+                result = value;
+            continue;
+        }
+        if (PyUnicode_CompareWithASCIIString(kind, "text") == 0) {
+            into = data;
+            if (PyBytes_GET_SIZE(value) > max_bytes)
+                goto out;
+        } else if (PyUnicode_CompareWithASCIIString(kind, "meta") == 0) {
+            into = meta;
+        } else {
+            goto out; /* nested */
+        }
+        Py_ssize_t size = PyDict_GET_SIZE(into);
+        PyObject *text = readable(value);
+        if (text == NULL || PyDict_SetItem(into, name, text) < 0) {
+            Py_XDECREF(text);
+            goto out;
+        }
+        Py_DECREF(text);
+        if (PyDict_GET_SIZE(into) == size && into == data)
+            goto out; /* the same parameter twice */
+    }
+    if (reply_to == NULL)
+        goto out; /* perhaps no job at all */
+    PyObject *client = readable(reply_to), *was_queued = moment(queued), *was_started = moment(started);
+    PyObject *was_processed = moment(processed);
+    if (client != NULL && was_queued != NULL && was_started != NULL && was_processed != NULL)
+        all = PyTuple_Pack(7, data, meta, client, was_queued, was_started, was_processed,
+                           result == NULL ? Py_None : result);
+    Py_XDECREF(client);
+    Py_XDECREF(was_queued);
+    Py_XDECREF(was_started);
+    Py_XDECREF(was_processed);
+out:
+    Py_XDECREF(data);
+    Py_XDECREF(meta);
+    return all == NULL ? give_up(NULL) : all;
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(scalar_result_doc,
+"scalar_result(raw) -> (value,) | None\n\n"
+"A result of the tag T by the string policy `auto`, or of the tag V that is a whole number.");
+
+static PyObject *
+scalar_result(PyObject *module, PyObject *raw)
+{
+    if (!PyBytes_CheckExact(raw) || PyBytes_GET_SIZE(raw) == 0)
+        Py_RETURN_NONE;
+    const char *text = PyBytes_AS_STRING(raw) + 1;
+    Py_ssize_t length = PyBytes_GET_SIZE(raw) - 1;
+    PyObject *value;
+    if (text[-1] == 'T') {
+        value = PyUnicode_DecodeUTF8(text, length, NULL);
+        if (value == NULL)
+            return give_up(NULL);
+    } else if (text[-1] == 'V') {
+        int negative = length > 0 && text[0] == '-';
+        Py_ssize_t digits = length - negative;
+        /* As JSON has them: no sign but minus, no leading zeros, and small enough for the machine. */
+        if (digits < 1 || digits > 18 || (digits > 1 && text[negative] == '0') || (negative && text[1] == '0'))
+            Py_RETURN_NONE;
+        long long number = 0;
+        for (Py_ssize_t i = negative; i < length; i++) {
+            if (text[i] < '0' || text[i] > '9')
+                Py_RETURN_NONE;
+            number = 10 * number + (text[i] - '0');
+        }
+        value = PyLong_FromLongLong(negative ? -number : number);
+    } else {
+        Py_RETURN_NONE;
+    }
+    if (value == NULL)
+        return NULL;
+    PyObject *one = PyTuple_New(1);
+    if (one == NULL) {
+        Py_DECREF(value);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(one, 0, value);
+    return one;
+}
+
+PyDoc_STRVAR(spell_id_doc, "spell_id(pool, at) -> str\n\nSixteen random bytes of `pool` as a version 4 UUID.");
+
+static PyObject *
+spell_id(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    static const char digit[] = "0123456789abcdef";
+    Py_ssize_t at;
+    if (count != 2 || !PyBytes_CheckExact(args[0]) || ((at = PyLong_AsSsize_t(args[1])) == -1 && PyErr_Occurred())) {
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "spell_id takes bytes and a number");
+        return NULL;
+    }
+    if (at < 0 || at > PyBytes_GET_SIZE(args[0]) - 16) {
+        PyErr_SetString(PyExc_ValueError, "there are no sixteen bytes there");
+        return NULL;
+    }
+    const unsigned char *random = (const unsigned char *)PyBytes_AS_STRING(args[0]) + at;
+    PyObject *made = PyUnicode_New(36, 127);
+    if (made == NULL)
+        return NULL;
+    char *out = (char *)PyUnicode_1BYTE_DATA(made);
+    for (int i = 0; i < 16; i++) {
+        unsigned char byte = random[i];
+        if (i == 6)
+            byte = (byte & 0x0f) | 0x40;
+        else if (i == 8)
+            byte = (byte & 0x3f) | 0x80;
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *out++ = '-';
+        *out++ = digit[byte >> 4];
+        *out++ = digit[byte & 15];
+    }
+    return made;
+}
+
+/* ---- completing ---------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(completion_doc,
+"completion(head, key, entry, channel, value, exact, started, processed) -> tuple | None\n\n"
+"The call of a script that completes a job in a tagged dialect with timing fields: `head`, then these. `exact`: the\n"
+"submitter reads the tag V.");
+
+static PyObject *
+completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 8 || !PyTuple_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "completion takes eight arguments, the first of them a tuple");
+        return NULL;
+    }
+    PyObject *head = args[0], *value = args[4];
+    if (!PyFloat_CheckExact(args[6]) || !PyFloat_CheckExact(args[7]))
+        Py_RETURN_NONE;
+    PyObject *result = printed(value, PyLong_CheckExact(value) && args[5] == Py_True ? 'V' : 'T');
+    if (result == NULL)
+        return give_up(NULL);
+    PyObject *started = epoch(PyFloat_AS_DOUBLE(args[6])), *processed = epoch(PyFloat_AS_DOUBLE(args[7]));
+    Py_ssize_t before = PyTuple_GET_SIZE(head);
+    PyObject *command = started == NULL || processed == NULL ? NULL : PyTuple_New(before + 6);
+    if (command == NULL) {
+        Py_DECREF(result);
+        Py_XDECREF(started);
+        Py_XDECREF(processed);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < before; i++)
+        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
+    for (Py_ssize_t i = 0; i < 3; i++)
+        PyTuple_SET_ITEM(command, before + i, Py_NewRef(args[1 + i]));
+    PyTuple_SET_ITEM(command, before + 3, result);
+    PyTuple_SET_ITEM(command, before + 4, started);
+    PyTuple_SET_ITEM(command, before + 5, processed);
+    return command;
+}
+
+/* ---- commands as bytes --------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *bytes; /* being filled; NULL when there is nothing */
+    Py_ssize_t used, commands;
+} Outbox;
+
+#define FIRST_SIZE 8192
+
+static Py_ssize_t
+digits_of(Py_ssize_t number)
+{
+    Py_ssize_t digits = 1;
+    while (number >= 10) {
+        number /= 10;
+        digits++;
+    }
+    return digits;
+}
+
+static char *
+put_number(char *out, char mark, Py_ssize_t number)
+{
+    Py_ssize_t digits = digits_of(number);
+    *out = mark;
+    for (Py_ssize_t i = digits; i > 0; i--) {
+        out[i] = (char)('0' + number % 10);
+        number /= 10;
+    }
+    out[digits + 1] = '\r';
+    out[digits + 2] = '\n';
+    return out + digits + 3;
+}
+
+/* The size of a command in RESP; -1 with an error for what is none. */
+static Py_ssize_t
+packed_size(PyObject *command)
+{
+    if (!PyTuple_CheckExact(command) || PyTuple_GET_SIZE(command) == 0) {
+        PyErr_SetString(PyExc_TypeError, "a command is a tuple of bytes, the name first");
+        return -1;
+    }
+    Py_ssize_t count = PyTuple_GET_SIZE(command), size = digits_of(count) + 3;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *word = PyTuple_GET_ITEM(command, i);
+        if (!PyBytes_Check(word)) {
+            PyErr_Format(PyExc_TypeError, "a command is a tuple of bytes; word %zd is a %s", i, Py_TYPE(word)->tp_name);
+            return -1;
+        }
+        Py_ssize_t length = PyBytes_GET_SIZE(word);
+        size += digits_of(length) + 5 + length;
+    }
+    return size;
+}
+
+static int
+reserve(Outbox *self, Py_ssize_t more)
+{
+    Py_ssize_t wanted = self->used + more;
+    if (self->bytes == NULL) {
+        self->bytes = PyBytes_FromStringAndSize(NULL, wanted > FIRST_SIZE ? wanted : FIRST_SIZE);
+        return self->bytes == NULL ? -1 : 0;
+    }
+    Py_ssize_t size = PyBytes_GET_SIZE(self->bytes);
+    if (wanted <= size)
+        return 0;
+    int failed = _PyBytes_Resize(&self->bytes, wanted > 2 * size ? wanted : 2 * size);
+    if (failed) /* the old bytes are gone with it */
+        self->used = self->commands = 0;
+    return failed;
+}
+
+PyDoc_STRVAR(outbox_add_doc,
+"add(commands) -> int\n\nPack commands behind what is there: all of them, or where one is none (TypeError), nothing.\n"
+"Answers how many these were.");
+
+static PyObject *
+outbox_add(Outbox *self, PyObject *commands)
+{
+    PyObject *all = PySequence_Fast(commands, "commands are a sequence");
+    if (all == NULL)
+        return NULL;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(all), size = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t one = packed_size(PySequence_Fast_GET_ITEM(all, i));
+        if (one < 0) {
+            Py_DECREF(all);
+            return NULL;
+        }
+        size += one;
+    }
+    if (count && reserve(self, size) < 0) {
+        Py_DECREF(all);
+        return NULL;
+    }
+    char *out = count ? PyBytes_AS_STRING(self->bytes) + self->used : NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *command = PySequence_Fast_GET_ITEM(all, i);
+        Py_ssize_t words = PyTuple_GET_SIZE(command);
+        out = put_number(out, '*', words);
+        for (Py_ssize_t j = 0; j < words; j++) {
+            PyObject *word = PyTuple_GET_ITEM(command, j);
+            Py_ssize_t length = PyBytes_GET_SIZE(word);
+            out = put_number(out, '$', length);
+            memcpy(out, PyBytes_AS_STRING(word), length);
+            out += length;
+            *out++ = '\r';
+            *out++ = '\n';
+        }
+    }
+    self->used += size;
+    self->commands += count;
+    Py_DECREF(all);
+    return PyLong_FromSsize_t(count);
+}
+
+PyDoc_STRVAR(outbox_take_doc, "take() -> bytes\n\nAll that was added, and nothing is there any more.");
+
+static PyObject *
+outbox_take(Outbox *self, PyObject *nothing)
+{
+    PyObject *all = self->bytes;
+    Py_ssize_t used = self->used;
+    self->bytes = NULL;
+    self->used = self->commands = 0;
+    if (all == NULL)
+        return PyBytes_FromStringAndSize(NULL, 0);
+    if (_PyBytes_Resize(&all, used) < 0)
+        return NULL;
+    return all;
+}
+
+PyDoc_STRVAR(outbox_clear_doc, "clear()\n\nForget all that was added.");
+
+static PyObject *
+outbox_clear(Outbox *self, PyObject *nothing)
+{
+    Py_CLEAR(self->bytes);
+    self->used = self->commands = 0;
+    Py_RETURN_NONE;
+}
+
+static Py_ssize_t
+outbox_length(Outbox *self)
+{
+    return self->commands;
+}
+
+static void
+outbox_dealloc(Outbox *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(self->bytes);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef outbox_methods[] = {
+    {"add", (PyCFunction)outbox_add, METH_O, outbox_add_doc},
+    {"take", (PyCFunction)outbox_take, METH_NOARGS, outbox_take_doc},
+    {"clear", (PyCFunction)outbox_clear, METH_NOARGS, outbox_clear_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot outbox_slots[] = {
+    {Py_tp_doc, "Commands as RESP, ready to be written in one piece; its length is how many there are."},
+    {Py_tp_methods, outbox_methods},
+    {Py_tp_dealloc, outbox_dealloc},
+    {Py_sq_length, outbox_length},
+    {0, NULL},
+};
+
+static PyType_Spec outbox_spec = {
+    .name = "jobwire.wire._speedups.Outbox",
+    .basicsize = sizeof(Outbox),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = outbox_slots,
+};
+
+/* ---- the module ---------------------------------------------------------------------------- */
+
+static PyMethodDef functions[] = {
+    {"hash_fields", (PyCFunction)(void (*)(void))hash_fields, METH_FASTCALL, hash_fields_doc},
+    {"job_fields", (PyCFunction)(void (*)(void))job_fields, METH_FASTCALL, job_fields_doc},
+    {"scalar_result", scalar_result, METH_O, scalar_result_doc},
+    {"spell_id", (PyCFunction)(void (*)(void))spell_id, METH_FASTCALL, spell_id_doc},
+    {"completion", (PyCFunction)(void (*)(void))completion, METH_FASTCALL, completion_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+fill(PyObject *module)
+{
+    PyObject *type = PyType_FromSpec(&outbox_spec);
+    if (type == NULL)
+        return -1;
+    int failed = PyModule_AddType(module, (PyTypeObject *)type);
+    Py_DECREF(type);
+    return failed;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_speedups",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__speedups(void)
+{
+    return PyModuleDef_Init(&definition);
+}

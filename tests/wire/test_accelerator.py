@@ -1,0 +1,191 @@
+"""The compiled code says what the plain Python code says, or nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hiredis
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobwire.errors import JobwireError, ServerError
+from jobwire.limits import Limits
+from jobwire.transport.outbox import new_outbox
+from jobwire.wire import DIALECTS, Failure, Keyspace, Reliable, Result, Submission, Success, Taken, accelerator
+from jobwire.wire import ids as id_module
+from jobwire.wire.commands import Command
+
+pytestmark = pytest.mark.skipif(
+    not accelerator.available(), reason="the compiled code is not built: python -m jobwire.build"
+)
+
+TAKEN = Taken(b"jobs::pending", b"j\xff")
+MOMENTS = (
+    st.floats(allow_nan=True, allow_infinity=True) | st.floats(1e9, 9e9) | st.integers(10**9, 9 * 10**9).map(float)
+)
+
+
+@pytest.fixture(autouse=True)
+def _left_on() -> Iterator[None]:
+    yield
+    accelerator.turn_on()
+
+
+def both(function: Callable[[], Any]) -> tuple[Any, Any]:
+    """What the plain and the compiled code answer, or raise."""
+    answers = []
+    for turn in (accelerator.turn_off, accelerator.turn_on):
+        turn()
+        try:
+            answers.append(function())
+        except (JobwireError, ServerError) as error:
+            answers.append((type(error), str(error)))
+    return answers[0], answers[1]
+
+
+def mode(dialect: str | None = "0.004", **options: Any) -> Reliable:
+    known = None if dialect is None else DIALECTS[dialect]
+    return Reliable(Keyspace("jobs"), dialect=known, own_list=True, processing=b"own", **options)
+
+
+NAMES = st.text(max_size=6) | st.sampled_from(["_reply_to", "_accept", "a\n", "op", "_x", "result"])
+SCALARS = st.text() | st.binary() | st.integers() | st.floats() | st.booleans() | st.none()
+VALUES = SCALARS | st.lists(st.integers(), max_size=2) | st.just("\ud800")
+METAS = st.dictionaries(NAMES | st.sampled_from(["_accept", "_expires", "x"]), st.text(max_size=5), max_size=3)
+
+
+@given(
+    data=st.dictionaries(NAMES | st.binary(max_size=4), VALUES, max_size=4),
+    meta=METAS,
+    queued=MOMENTS,
+    dialect=st.sampled_from([*DIALECTS]),
+    nested=st.sampled_from(["sereal", "json"]),
+)
+@example(data={"a": 2**63, "b": -(2**63), "c": 2**64, "d": 0}, meta={}, queued=1e9, dialect="0.004", nested="json")
+@example(data={"_x": 1, "x": 2}, meta={"_x": "y"}, queued=8e9, dialect="0.004", nested="json")
+@example(data={"\ud800": "x"}, meta={"_accept": "E,V"}, queued=1.5, dialect="0.004", nested="sereal")
+def test_submissions(data: Any, meta: Any, queued: float, dialect: str, nested: Any) -> None:
+    submission = Submission(id=b"j", data=data, reply_to=b"c", queued=queued, meta=meta)
+    plain, compiled = both(lambda: mode(dialect, nested=nested).submit(submission, b"q"))
+    assert plain == compiled
+
+
+_PLAIN = b"text_a text_b json_a sereal_a _reply_to _queued _started _processed _accept _x result Other text_ x_a"
+FIELDS = st.sampled_from([*_PLAIN.split(), b"", b"\xff", b"text_a\n", b"text_\xff", b"_\xff"])
+CONTENTS = (
+    st.binary(max_size=8) | st.text(max_size=8).map(str.encode) | st.sampled_from([b"1795434940.5", b"nan", b"[1]"])
+)
+
+
+@given(
+    fields=st.dictionaries(FIELDS, CONTENTS, max_size=7),
+    dialect=st.sampled_from([None, *DIALECTS]),
+    strings=st.sampled_from(["auto", "exact", "bytes", "utf-8"]),
+    limits=st.sampled_from([Limits(), Limits(max_bytes=3), Limits(max_fields=2), Limits(max_bytes=2**70)]),
+)
+@example(fields={b"_reply_to": b"c", b"text_a": b"1"}, dialect=None, strings="auto", limits=Limits())
+@example(fields={b"_reply_to": b"c", b"_queued": b"x", b"a": b"1"}, dialect=None, strings="auto", limits=Limits())
+@example(
+    fields={b"_reply_to": b"c", b"text_a": b"1", b"json_a": b"[]"}, dialect="0.004", strings="auto", limits=Limits()
+)
+def test_jobs(fields: dict[bytes, bytes], dialect: str | None, strings: Any, limits: Limits) -> None:
+    reply = [item for pair in fields.items() for item in pair]
+    plain, compiled = both(lambda: mode(dialect, strings=strings, limits=limits).read(TAKEN, reply))
+    assert plain == compiled
+    # And again, when the fields are known.
+    assert both(lambda: mode(dialect, strings=strings, limits=limits).read(TAKEN, reply)) == (plain, plain)
+
+
+@given(reply=st.none() | st.integers() | st.binary() | st.lists(st.none() | st.integers() | st.binary(), max_size=5))
+def test_replies_that_are_no_hash(reply: Any) -> None:
+    plain, compiled = both(lambda: mode().read(TAKEN, reply))
+    assert plain == compiled
+
+
+@given(value=VALUES, accept=st.sampled_from([None, "E", "V", "E,V", "x"]), started=MOMENTS, at=MOMENTS)
+@example(value=True, accept="V", started=1e9, at=1e9 + 0.5)
+@example(value=7, accept="V", started=1e9 - 1e-7, at=7_999_999_999.999_999)
+@example(value="\ud800", accept=None, started=math.inf, at=math.nan)
+def test_completions(value: Any, accept: str | None, started: float, at: float) -> None:
+    fields = [b"_reply_to", b"c", b"_queued", b"1.5", *([] if accept is None else [b"_accept", accept.encode()])]
+
+    def complete(dialect: str) -> Any:
+        speaking = mode(dialect)
+        job = speaking.read(TAKEN, fields)
+        assert job is not None
+        outcomes: list[Result] = [Success(value), Failure("Oops", "no")]
+        return [speaking.complete(job, TAKEN, outcomes[0], started=started, at=at)]
+
+    for dialect in DIALECTS:
+        plain, compiled = both(lambda dialect=dialect: complete(dialect))
+        assert plain == compiled
+
+
+@given(raw=st.binary(max_size=24) | st.from_regex(rb"[TV](-?[0-9]{0,22}|null|true)", fullmatch=True))
+@example(raw=b"V-0")
+@example(raw=b"V007")
+@example(raw=b"V999999999999999999")
+@example(raw=b"V9999999999999999999")
+@example(raw=b"T\xff")
+@example(raw=b"V-")
+def test_results(raw: bytes) -> None:
+    for strings in ("auto", "bytes"):
+        for limits in (Limits(), Limits(max_bytes=2)):
+            plain, compiled = both(lambda s=strings, n=limits: mode(strings=s, limits=n).collected(b"j", [raw]))
+            assert plain == compiled
+            assert isinstance(plain, tuple) or type(plain.value) is type(compiled.value)
+
+
+@given(pool=st.binary(min_size=16, max_size=64), data=st.data())
+def test_ids(pool: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(pool) - 16))
+    assert accelerator.compiled.spell_id(pool, at) == id_module.spell(pool, at)
+    for beyond in (-1, len(pool) - 15):
+        with pytest.raises(ValueError, match="sixteen"):
+            accelerator.compiled.spell_id(pool, beyond)
+
+
+COMMANDS = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=12).map(tuple), max_size=8)
+
+
+@given(batches=st.lists(COMMANDS, max_size=5), big=st.integers(0, 40_000))
+def test_packing(batches: list[list[Command]], big: int) -> None:
+    pack: Any = hiredis.pack_command
+    batches = [*batches, [(b"SET", b"x" * big)]]
+    for turn in (accelerator.turn_off, accelerator.turn_on):
+        turn()
+        outbox = new_outbox()
+        for batch in batches:
+            assert outbox.add(batch) == len(batch)
+            assert outbox.add(tuple(batch)) == len(batch)
+        assert len(outbox) == 2 * sum(map(len, batches))
+        assert outbox.take() == b"".join(pack(command) for batch in batches for command in (*batch, *batch))
+        assert (len(outbox), outbox.take()) == (0, b"")
+        outbox.add([(b"PING",)])
+        outbox.clear()
+        assert (len(outbox), outbox.take()) == (0, b"")
+
+
+@pytest.mark.parametrize("bad", [[(b"A",), "B"], [(b"A", "text")], [(b"A", None)], [()], [[b"A"]]])
+def test_what_is_no_command_adds_nothing(bad: Any) -> None:
+    outbox = new_outbox()
+    outbox.add([(b"PING",)])
+    with pytest.raises(TypeError, match="tuple of bytes"):
+        outbox.add(bad)
+    assert outbox.take() == b"*1\r\n$4\r\nPING\r\n"
+
+
+def test_turned_off_there_is_nothing() -> None:
+    accelerator.turn_off()
+    assert accelerator.compiled is None
+    accelerator.turn_on()
+    assert accelerator.compiled is not None
+
+
+@pytest.mark.parametrize("function", ["hash_fields", "job_fields", "completion", "spell_id"])
+def test_wrong_calls_are_errors(function: str) -> None:
+    with pytest.raises(TypeError, match="takes"):
+        getattr(accelerator.compiled, function)(1)
