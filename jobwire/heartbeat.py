@@ -62,7 +62,8 @@ class Heartbeat:
         self.has_predecessor = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._woken: asyncio.Event | None = None
+        self._stopping = self._renewing = False
         self._left = False
 
     async def start(self) -> None:
@@ -78,11 +79,23 @@ class Heartbeat:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        loop, stopping = self._loop, self._stopping
-        if loop is not None and stopping is not None:
-            with contextlib.suppress(RuntimeError):  # the thread has ended by itself
-                loop.call_soon_threadsafe(stopping.set)
+        self._stopping = True
+        self._wake()
         await asyncio.to_thread(thread.join)
+
+    def renew(self) -> None:
+        """Beat on another connection: where the worker is connected now, the sign of life is not to be seen.
+
+        After a failover the old connection may lead to a server that was the master once.
+        """
+        self._renewing = True
+        self._wake()
+
+    def _wake(self) -> None:
+        loop, woken = self._loop, self._woken
+        if loop is not None and woken is not None:
+            with contextlib.suppress(RuntimeError):  # the thread has ended by itself
+                loop.call_soon_threadsafe(woken.set)
 
     def _main(self, started: Future[None]) -> None:
         try:
@@ -95,7 +108,7 @@ class Heartbeat:
     async def _run(self, started: Future[None]) -> None:
         """The thread: connect, beat, and do both again for as long as it takes."""
         self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()
         backoff = Backoff(min(0.2, self._ttl / 20), min(2.0, self._ttl / 10))
         while True:
             try:
@@ -129,6 +142,9 @@ class Heartbeat:
                         connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=self._left)
                     )
                     return
+                if self._renewing:
+                    self._renewing = False
+                    raise ConnectionLost("it is not where the worker is connected; connecting again")
         finally:
             connection.abort()
             await connection.close()
@@ -161,9 +177,9 @@ class Heartbeat:
             raise ConnectionLost("Redis does not answer to the heartbeat") from None
 
     async def _stopped_within(self, seconds: float) -> bool:
-        assert self._stopping is not None  # noqa: S101 - set before anything waits
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        """Wait that long, or until there is something else to do; True where that is to stop."""
+        assert self._woken is not None  # noqa: S101 - set before anything waits
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
+        return self._stopping

@@ -100,9 +100,15 @@ class Membership:
         while True:
             await asyncio.sleep(self._beat * random.uniform(1.4, 1.6))  # noqa: S311 - jitter, so that a fleet takes turns
             recovery = self._recovery
-            if recovery is None or not self._settled():
+            if recovery is None:
                 continue
             try:
+                if not await recovery.is_alive(self._worker_id):
+                    # Who looks dead to itself cannot tell who else is.
+                    self._heartbeat.renew()
+                    self._since = time.monotonic()
+                if not self._settled():
+                    continue
                 asked = time.monotonic()
                 dead = await recovery.dead_workers()
                 # A server that hung has let heartbeats run out that were on their way.

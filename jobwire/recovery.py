@@ -66,6 +66,10 @@ class Recovery:
 
     # -- dead workers
 
+    async def is_alive(self, worker: bytes) -> bool:
+        """Is there a heartbeat of this worker?"""
+        return await self._connection.execute(fleet.is_alive(self._keyspace, worker)) != 0
+
     async def dead_workers(self) -> list[bytes]:
         """The workers that are known and have no heartbeat."""
         known = _strings(await self._connection.execute(fleet.known_workers(self._keyspace)))

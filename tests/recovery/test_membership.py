@@ -14,6 +14,7 @@ from victims import BEAT, FAST, TTL, Victims, recovery_at
 
 from jobwire import ConfigError, Job, Worker
 from jobwire.testing.server import RedisServer
+from jobwire.transport import Connection, DirectTransport, open_transport
 from jobwire_conformance.proxy import Proxy, Recorder, Rule, Upstream
 
 
@@ -155,6 +156,46 @@ async def test_a_heartbeat_that_is_cut_is_made_again(faces: Faces, raw: redis.Re
             await asyncio.sleep(TTL / 4)
             assert await recovery.run() == []
             assert raw.exists("jobs::worker::w")
+
+
+async def test_a_heartbeat_that_went_to_another_server_comes_back_and_its_worker_is_not_taken_for_dead(
+    redis_url: str, raw: redis.Redis
+) -> None:
+    """After a failover: the heartbeat is on what was the master once, where nobody looks for it."""
+
+    class Split(DirectTransport):
+        astray = False
+
+        async def connect(self, *, name: str = "", **options: Any) -> Connection:
+            if name.startswith("jobwire-heartbeat") and self.astray:
+                return await other.connect(name=name, **options)
+            return await super().connect(name=name, **options)
+
+    with RedisServer() as once:
+        address = open_transport(redis_url)._address  # type: ignore[attr-defined]  # a DirectTransport
+        other, transport = open_transport(once.url), Split(address)
+        async with faces_for(redis_url) as faces:
+            handled: list[Any] = []
+
+            async def handle(job: Job) -> str:
+                handled.append(job.id)
+                await asyncio.sleep(3 * TTL)
+                return "done"
+
+            worker = await faces.worker(handle, id="w", transport=transport, **FAST)
+            client = await faces.client(timeout=30)
+            job = client.submit({"value": "x"})
+            await until(lambda: worker.running == 1)
+            transport.astray = True
+            kill(raw, "jobwire-heartbeat-w")
+            with raw_client(once.url) as elsewhere:
+                await eventually(lambda: elsewhere.get("jobs::worker::w"))
+            await eventually(lambda: raw.get("jobs::worker::w") is None)
+            transport.astray = False
+            await eventually(lambda: raw.get("jobs::worker::w"))
+            assert await within(job, 20) == "done"
+            assert (len(handled), worker.counts) == (1, {"done": 1})
+        await other.close()
 
 
 async def test_a_heartbeat_that_hears_nothing_is_made_again(redis_url: str, raw: redis.Redis) -> None:
