@@ -19,7 +19,7 @@ from .cases import Case
 from .driver import HelloAnswer, Mode
 from .facts import FACTS, misunderstanding
 
-__all__ = ["Instance", "PeerSpec", "Profile", "expand", "lacks"]
+__all__ = ["Instance", "PeerSpec", "Profile", "expand"]
 
 Profile = Literal["smoke", "ci", "full"]
 MAIN_DIALECT = "0.004"
@@ -76,17 +76,6 @@ class Instance:
     def facts(self) -> frozenset[str]:
         """What both sides' dialects have."""
         return FACTS[self.client_dialect] & FACTS[self.worker_dialect]
-
-
-def lacks(case: Case, client: PeerSpec | None, worker: PeerSpec | None) -> str | None:
-    """What a peer of this instance does not claim, though the case needs it; None where nothing lacks."""
-    for spec, needs, role in ((client, case.needs.client, "client"), (worker, case.needs.worker, "worker")):
-        if spec is None:
-            continue
-        missing = [behaviour for behaviour in needs if behaviour not in spec.hello.behaviours]
-        if missing:
-            return f"the {role} does not claim {', '.join(missing)}"
-    return None
 
 
 def _applies(case: Case, client: PeerSpec | None, worker: PeerSpec | None, mode: Mode) -> bool:

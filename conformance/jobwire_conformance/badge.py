@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from xml.sax.saxutils import escape
 
+from .conclusion import judgement
 from .report import Report
 from .verdicts import GOOD
 
@@ -16,8 +17,7 @@ _LABEL = "Job::Async wire"
 def _message(report: Report) -> tuple[str, str]:
     good = sum(1 for line in report.verdicts if line.verdict in GOOD)
     tried = sum(1 for line in report.verdicts if line.verdict != "unsupported")
-    words = "conformant" if report.footer.conformant else "not conformant"
-    return f"{words} {good}/{tried}", "#2da44e" if report.footer.conformant else "#cf222e"
+    return f"{judgement(report)} {good}/{tried}", "#2da44e" if report.footer.conformant else "#cf222e"
 
 
 def render_json(report: Report) -> str:

@@ -114,13 +114,15 @@ class WireRule(_Base, kw_only=True, frozen=True):
 
 
 class Needs(_Base, kw_only=True, frozen=True):
-    """What a pair must have for the case to be tried: behaviours of the peers, facts of both dialects,
-    and ``own-server`` where the server itself is broken."""
+    """What a pair must have for the case to be tried: behaviours of the peers, facts of both dialects, and
+    ``server`` where the server itself is broken. ``documents``: a parameter travels as a document, a reference
+    or a scalar that text cannot say, so both real sides must know the codec of the instance."""
 
     client: list[str] = []
     worker: list[str] = []
     facts: list[str] = []
     server: bool = False
+    documents: bool = False
     client_language: list[str] = []
     worker_language: list[str] = []
 

@@ -1,4 +1,4 @@
-"""``jobwire-conformance``: run, list, render, merge, doctor, mutants, chaos."""
+"""``jobwire-conformance``: hello, run, show, list, render, merge, doctor, mutants, chaos, soak."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import chaos, doctor, soak, tap, tap_options, terminal
+from . import chaos, doctor, greeting, show, soak, tap, tap_options, terminal
 from .axes import Profile
 from .cases import CaseError, load_cases
+from .claims import doubts
 from .conclusion import merge
 from .expected import Expectations, ExpectedError, default_lists, load_expected
 from .mutation import render_table, run_mutants
@@ -44,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 conformant, 1 not conformant, 2 usage, 3 environment, 4 stale list of expectations.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    greeting.configure(
+        commands.add_parser("hello", help="shake hands with a peer: what does it claim?", **_long(greeting))
+    )
     run = commands.add_parser("run", help="run cases between peers and report")
     _add_selection(run)
     run.add_argument("--redis", help="URL, docker[:IMAGE], local, embedded, or the path of a server binary")
@@ -51,12 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-x", dest="max_fail", action="store_const", const=1, help="stop after the first failure")
     run.add_argument("--max-fail", type=int, default=0, metavar="N", help="stop after N failures")
     run.add_argument("--timeout-factor", type=float, default=1.0, metavar="F", help="multiply every time-out (1.0)")
-    run.add_argument("--expected", type=Path, action="append", metavar="FILE", help="a list instead of the suite's own")
+    run.add_argument("--expected", type=Path, action="append", metavar="FILE",
+                     help="what your peer is known to do (TOML), besides the suite's own lists")  # fmt: skip
     run.add_argument("--record", type=Path, metavar="FOLDER", help="keep the traffic of golden cases that pass there")
     run.add_argument("--resume", type=Path, metavar="REPORT", help="keep the report there while it is written; where "
                      "an interrupted run of the same words has left one, go on with it")  # fmt: skip
     run.add_argument("--list", action="store_true", help="print the instances instead of running them")
     _add_output(run)
+    show.configure(commands.add_parser("show", help="the evidence of one verdict", **_long(show)), last_report())
     listing = commands.add_parser("list", help="print the instances of a run")
     _add_selection(listing)
     render = commands.add_parser("render", help="make a rendering of a report (JSON lines)")
@@ -97,7 +103,7 @@ def _tap(options: argparse.Namespace, _words: list[str]) -> int:
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer", action="append", metavar="PEER", help="client and worker: python[:DIALECT|:*], perl, "
-                        "golden, cmd:PROGRAM; repeat for several")  # fmt: skip
+                        "golden, [NAME=]cmd:PROGRAM; repeat for several")  # fmt: skip
     parser.add_argument("--client", action="append", metavar="PEER", help="client only")
     parser.add_argument("--worker", action="append", metavar="PEER", help="worker only")
     parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci")
@@ -188,7 +194,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         return _list(options, words)
     _check_outputs(options)
     environment = make_factory(options.redis)
-    expectations = load_expected(options.expected or default_lists())
+    expectations = _expectations(options, request)
     place: Path = options.resume or last_report().with_name(f"conformance-{os.getpid()}.part")
     for path in (place, last_report()):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,6 +210,14 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     return report.footer.status
 
 
+def _expectations(options: argparse.Namespace, request: Request) -> Expectations:
+    """The suite's own lists, which speak of its own cases, and those that were given."""
+    own = load_expected([] if options.cases else default_lists())
+    given = load_expected(options.expected or [])
+    foreign = any(name.startswith("cmd") or "=cmd" in name for name in [*request.clients, *request.workers])
+    return Expectations([*own.entries, *given.entries], borrowed=len(own.entries) if foreign else 0)
+
+
 async def _whole_run(request: Request, environment: Environment, expectations: Expectations, place: Path) -> Report:
     # A run that is told to end ends its peers and servers too.
     if (this := asyncio.current_task()) is not None:
@@ -211,6 +225,8 @@ async def _whole_run(request: Request, environment: Environment, expectations: E
     peers = await meet_peers(request)
     for name, why in peers.missing.items():
         sys.stderr.write(f"missing: {name}: {why}\n")
+    for spec in peers.specs.values():
+        sys.stderr.writelines(f"note: {spec.name}: {doubt}\n" for doubt in doubts(spec.hello))
     await _add_replays(request, peers)
     plan = make_plan(request, peers)
     begun = take_up(place, request, peers, plan)
@@ -308,11 +324,13 @@ def _mutants(options: argparse.Namespace, _words: list[str]) -> int:
 _COMMANDS = {
     "chaos": _chaos,
     "doctor": _doctor,
+    "hello": lambda options, _words: greeting.main(options),
     "list": _list,
     "merge": _merge,
     "mutants": _mutants,
     "render": _render,
     "run": _run,
+    "show": lambda options, _words: show.main(options),
     "soak": _soak,
     "tap": _tap,
 }

@@ -12,10 +12,11 @@ from collections import Counter
 
 import msgspec
 
+from .claims import not_tried, what_is_claimed
 from .report import Footer, Header, PeerFacts, Report, ReportError, VerdictLine
 from .verdicts import Exit, exit_status
 
-__all__ = ["conclude", "merge", "now"]
+__all__ = ["conclude", "judgement", "merge", "now"]
 
 _QUIET = frozenset({"pass", "lenient", "known-failing", "flaky"})
 
@@ -33,13 +34,18 @@ def conclude(
     # Only a run of everything can say that an entry matches nothing.
     stale = unused if header.whole and not header.shard and not missing else []
     status = exit_status([(line.verdict, line.required) for line in verdicts], missing=bool(missing), stale=bool(stale))
+    # What a peer does not claim is left out of its judgement; the footer says what that was.
+    left_out = not_tried(header.peers, verdicts)
     lacking = list(lacking or [])
     if header.instances > len(verdicts):
         lacking.append(f"{header.instances - len(verdicts)} instances were not tried")
     if lacking and status in {Exit.CONFORMANT, Exit.STALE}:
         status = Exit.NOT_CONFORMANT
     counts = Counter(str(line.verdict) for line in verdicts)
-    why = [f"{count} {verdict}" for verdict, count in counts.items() if verdict not in _QUIET]
+    unclaimed = sum(1 for line in verdicts if line.lacks)
+    bad = counts - Counter({"unsupported": unclaimed})
+    why = [f"{count} {verdict}" for verdict, count in bad.items() if verdict not in _QUIET]
+    why += [] if set(counts) - {"unsupported"} else ["nothing was tried"]
     why += [f"required peer missing: {name}: {reason}" for name, reason in missing.items()]
     why += lacking
     why += [f"stale: {entry}" for entry in stale]
@@ -50,9 +56,20 @@ def conclude(
         status=int(status),
         conformant=status is Exit.CONFORMANT,
         why=why if status is not Exit.CONFORMANT else [],
+        claimed={peer.name: what_is_claimed(peer) for peer in header.peers if peer.name in left_out},
+        not_tried=left_out,
         stale=stale,
         unused=unused,
     )
+
+
+def judgement(report: Report) -> str:
+    """The result in words: what was left out of a run is never called conformant without saying so."""
+    if not report.footer.conformant:
+        return "not conformant"
+    if not report.header.whole:
+        return "conformant as far as selected"
+    return "conformant in what is claimed" if report.footer.not_tried else "conformant"
 
 
 def merge(reports: list[Report]) -> Report:

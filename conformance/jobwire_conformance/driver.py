@@ -35,6 +35,7 @@ import msgspec
 
 __all__ = [
     "ANSWERS",
+    "BEHAVIOURS",
     "DRIVER_VERSION",
     "OPERATIONS",
     "REQUESTS",
@@ -140,12 +141,9 @@ class Bye(msgspec.Struct, tag="bye", tag_field="type", kw_only=True, frozen=True
 class HelloAnswer(msgspec.Struct, tag="hello", tag_field="type", kw_only=True, frozen=True):
     """Who the peer is. ``name``, ``language`` and so on are for people, the lists are for the runner.
 
-    ``behaviours`` known to the cases: ``cancel`` (a client can give up), ``submit-queue``,
-    ``submit-id``, ``client-timeout`` (``timeout`` of a client is honoured), ``worker-timeout``,
-    ``failure-result`` (a failed job reaches the client), ``reconnect`` (both roles survive a lost
-    connection), ``stop-drains``, ``diagnoses-mismatch``, ``rejects`` (unreadable entries are set
-    aside in ``<prefix>::rejected``), ``recovers`` (a dead worker's jobs return to pending),
-    ``undef`` (can submit a top-level null), ``chars`` (tells decoded text from bytes).
+    A peer is judged by what it claims here. ``codecs`` is how its client writes references (``sereal``,
+    ``json``) and whether its worker reads Sereal; every worker reads JSON. ``behaviours`` are names of
+    :data:`BEHAVIOURS`.
     """
 
     driver: int
@@ -245,6 +243,26 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     Error,
 )
 
+#: What a peer can claim besides roles, modes, dialects and codecs; cases that need it are not tried where it is not.
+BEHAVIOURS: dict[str, str] = {
+    "auto-dialect": "a worker told dialect `auto` answers each job in the dialect that the job shows",
+    "cancel": "a client can give up a job that it has submitted (message `cancel`)",
+    "chars": "a client tells decoded text from bytes (tag `$chars`; Perl)",
+    "client-timeout": "a client honours `timeout`, and says at the deadline where the job stands",
+    "diagnoses-mismatch": "what belongs to another mode or dialect is reported as such",
+    "failure-result": "a failed job reaches the client: `_accept`, the tags `E` and `V`, `_expires`, the list `dead`",
+    "own-list": "a worker can have a processing queue of its own, and completes from it by one script",
+    "queue-names": "in `reliable` a worker can take from a queue with another name than `pending`",
+    "reconnect": "client and worker survive a lost connection",
+    "recovers": "the jobs of a dead worker go back to pending",
+    "rejects": "a worker sets what it cannot read aside, in the list `rejected`",
+    "stop-drains": "a worker that is told to stop, or gets SIGTERM, finishes what it runs and takes nothing new",
+    "submit-id": "a client takes the job ID from the runner (`submit` with `id`)",
+    "submit-queue": "a client takes the queue from the runner (`submit` with `queue`)",
+    "undef": "a client can submit null as a parameter",
+    "worker-timeout": "a worker honours `timeout`: a job that runs longer has failed",
+}
+
 #: What a job makes a worker do: ``op`` -> (parameters, meaning). The same table in every language.
 #: A job without ``op`` but with ``name`` and ``params`` is one of the public websocket backend: the
 #: result is the JSON text ``{"result": {"name": <name>, "params": <decoded params>}}``. A job with
@@ -283,9 +301,16 @@ _answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 _encoder = msgspec.json.Encoder()
 
 
+# Line ends of Unicode stand only inside JSON's strings, where they can be escaped: many readers of lines split at them.
+_LINE_ENDS = {sign.encode(): f"\\u{ord(sign):04x}".encode() for sign in "\x85\u2028\u2029"}
+
+
 def encode(message: Request | Answer) -> bytes:
     """One line of the protocol, newline included."""
-    return _encoder.encode(message) + b"\n"
+    line = _encoder.encode(message)
+    for sign, escape in _LINE_ENDS.items():
+        line = line.replace(sign, escape)
+    return line + b"\n"
 
 
 def decode_request(line: bytes) -> Request:

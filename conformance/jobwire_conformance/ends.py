@@ -14,7 +14,7 @@ from .scenario import CaseFailed, JobRun, Scenario
 from .templates import JsonText, make_value
 from .values import decode_value, printed, same
 
-__all__ = ["check_end"]
+__all__ = ["check_end", "reports_of"]
 
 
 def check_end(scenario: Scenario, run: JobRun) -> None:
@@ -94,9 +94,14 @@ def _check_text(run: JobRun, kind: type[driver.Failed | driver.Timeout], pattern
         raise CaseFailed(f"job {run.name} says something else", expected=pattern, actual=said)
 
 
-def _check_saw(scenario: Scenario, run: JobRun, wanted: Any) -> None:
+def reports_of(scenario: Scenario, run: JobRun) -> list[driver.Job]:
+    """What workers have said of a job that they took."""
     workers = [peer for peer in scenario.peers.values() if peer.role == "worker"]
-    reports = [job for peer in workers for job in peer.jobs if _is(job.id, run.id)]
+    return [job for peer in workers for job in peer.jobs if _is(job.id, run.id)]
+
+
+def _check_saw(scenario: Scenario, run: JobRun, wanted: Any) -> None:
+    reports = reports_of(scenario, run)
     if not reports:
         raise CaseFailed(f"no worker reported job {run.name}", expected=wanted, actual="nothing")
     found = decode_value(reports[0].data)

@@ -85,9 +85,11 @@ def _any(patterns: str | list[str], text: str) -> bool:
 
 @dataclass
 class Expectations:
-    """All entries, and which of them have matched."""
+    """All entries. The first ``borrowed`` of them come with the suite and speak of its own peers: between other peers
+    they may match nothing."""
 
     entries: list[tuple[Kind, Entry]] = field(default_factory=list)
+    borrowed: int = 0
 
     def find(self, instance: Instance, kind: Kind, reason: str = "") -> Entry | None:
         """The first entry of ``kind`` for ``instance``, and for ``reason`` where something is to be explained."""
@@ -105,7 +107,7 @@ class Expectations:
         tried = list(instances)
         return [
             f"[[{kind}]] {entry.case} {entry.client} {entry.worker}"
-            for kind, entry in self.entries
+            for kind, entry in self.entries[self.borrowed :]
             if entry.concerns(clients, workers) and not any(entry.matches(instance) for instance in tried)
         ]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from .conclusion import judgement
 from .report import Report, VerdictLine
 
 __all__ = ["render"]
@@ -73,18 +74,18 @@ def render(report: Report) -> str:
     data = {
         "header": plain(report.header),
         "footer": plain(report.footer),
+        "judgement": judgement(report),
         "cases": _cases(report),
         "block": _BLOCK,
         "fields": _FIELDS,
         "verdicts": [plain(_summary(line)) for line in report.verdicts],
     }
-    words = "conformant" if report.footer.conformant else "not conformant"
     # The suite's own parts first: what comes from peers may hold anything, these signs too.
     return (
         _asset("report.html")
         .replace("/*STYLE*/", _asset("report.css"))
         .replace("/*SCRIPT*/", _asset("report.js"))
-        .replace("<!--TITLE-->", html.escape(f"jobwire conformance: {words}"))
+        .replace("<!--TITLE-->", html.escape(f"jobwire conformance: {judgement(report)}"))
         .replace("<!--EVIDENCE-->", "\n".join(_packed(report)))
         .replace("/*DATA*/null", _safe(data))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from .conclusion import judgement
 from .report import Report, VerdictLine
 from .verdicts import GOOD, SIGN, Verdict
 
@@ -56,7 +57,7 @@ def _grouped(report: Report) -> list[str]:
 def render(report: Report) -> str:
     """The whole report."""
     header, footer = report.header, report.footer
-    verdict = "**conformant**" if footer.conformant else "**not conformant**"
+    verdict = f"**{judgement(report)}**"
     size = f"{header.cases} cases, {header.instances} instances"
     where = f"profile {header.profile}, {header.redis.get('version', '')}, suite {header.suite}"
     lines = [
@@ -64,7 +65,9 @@ def render(report: Report) -> str:
         "",
         f"{verdict}: {size} in {footer.seconds:.0f} s, {where}, {header.began}.",
         "",
-        *[f"* {why}" for why in footer.why],
+        *[f"* {_cell(why)}" for why in footer.why],
+        *[f"* `{name}` claims: {_cell(text)}" for name, text in footer.claimed.items()],
+        *[f"* not tried with `{name}`: {_cell(text)}" for name, text in footer.not_tried.items()],
         "",
         *_matrix(report),
         "",

@@ -31,6 +31,7 @@ from .values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
 __all__ = ["Peer", "main"]
 
 BEHAVIOURS = [
+    "auto-dialect",
     "cancel",
     "client-timeout",
     "chars",

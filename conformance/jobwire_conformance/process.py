@@ -246,7 +246,7 @@ class PeerProcess:
             async with asyncio.timeout(seconds):
                 answer = await self._waiting.get()
         except TimeoutError:
-            raise PeerFault(f"no answer within {seconds:g} s") from None
+            raise PeerFault(f"no answer within {seconds:g} s (does it flush each line that it writes?)") from None
         if isinstance(answer, PeerFault):
             raise answer
         return answer

@@ -2,12 +2,14 @@
 
 ``python:0.002`` is one dialect, ``perl:*`` every dialect that is here, ``perl`` the main one (0.004).
 ``perl@docker:0.003`` is the Perl peer in a container.
-``cmd:node peer.js`` is any program that speaks the driver protocol; ``cmd@0.003:…`` gives it a dialect.
+``cmd:node peer.js`` is any program that speaks the driver protocol; ``cmd@0.003:…`` gives it a dialect, and
+``mine=cmd:node peer.js`` a name for reports and lists.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,6 +26,7 @@ from .process import PeerCommand
 __all__ = ["MissingPeer", "UsageFault", "perl_root", "resolve"]
 
 MAIN = "0.004"
+_NAMED = re.compile(r"(?P<name>[A-Za-z][\w.-]*)=(?=cmd)")
 PERL_PEER = SUITE.parent / "perl_fixtures" / "bin" / "peer.pl"
 
 
@@ -40,12 +43,13 @@ def resolve(name: str) -> list[PeerCommand]:
 
     Raises :class:`UsageFault` for a name that means nothing, :class:`MissingPeer` for one whose programs are not here.
     """
-    if name.startswith("cmd"):
+    if name.startswith("cmd") or _NAMED.match(name):
         return [_foreign(name)]
     kind, _, dialect = name.partition(":")
     if kind not in _MAKERS:
         raise UsageFault(
-            f"no peer is named {name!r}: python, perl, perl@docker, golden (each with :dialect or :*), or cmd:<program>"
+            f"no peer is named {name!r}: python, perl, perl@docker, golden (each with :dialect or :*), "
+            "cmd:<program> or <name>=cmd:<program>"
         )
     if kind == "mutant":
         return [_mutant(dialect)]
@@ -145,12 +149,15 @@ def _golden(dialect: str) -> PeerCommand:
 
 
 def _foreign(name: str) -> PeerCommand:
-    head, _, program = name.partition(":")
+    given = _NAMED.match(name)
+    head, _, program = name[given.end() :].partition(":") if given else name.partition(":")
     _, _, dialect = head.partition("@")
     dialect = dialect or MAIN
     if not program.strip() or dialect not in DIALECTS or head.partition("@")[0] != "cmd":
-        raise UsageFault(f"{name!r} is not of the form cmd:<program> or cmd@<dialect>:<program>")
-    return PeerCommand(name=name, dialect=dialect, argv=tuple(shlex.split(program)), kind="cmd")
+        raise UsageFault(f"{name!r} is not of the form [<name>=]cmd:<program> or [<name>=]cmd@<dialect>:<program>")
+    return PeerCommand(
+        name=given["name"] if given else name, dialect=dialect, argv=tuple(shlex.split(program)), kind="cmd"
+    )
 
 
 _MAKERS: dict[str, Callable[[str], PeerCommand]] = {

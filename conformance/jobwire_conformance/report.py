@@ -49,6 +49,7 @@ class PeerFacts(msgspec.Struct, kw_only=True, frozen=True):
     libraries: dict[str, str] = {}
     roles: list[str] = []
     modes: list[str] = []
+    codecs: list[str] = []
     behaviours: list[str] = []
     missing: str | None = None
 
@@ -100,6 +101,8 @@ class VerdictLine(msgspec.Struct, tag="verdict", tag_field="line", kw_only=True,
     axes: dict[str, str] = {}
     verdict: Verdict
     required: bool = True
+    lacks: dict[str, list[str]] = {}
+    """Role -> what its peer does not claim, though the case needs it: then nothing was started."""
     reason: str = ""
     link: str = ""
     expected: str = ""
@@ -130,6 +133,10 @@ class Footer(msgspec.Struct, tag="footer", tag_field="line", kw_only=True, froze
     status: int
     conformant: bool
     why: list[str] = []
+    claimed: dict[str, str] = {}
+    """Peer -> what it claims, for peers that do not claim everything."""
+    not_tried: dict[str, str] = {}
+    """Peer -> what was not tried with it because it does not claim it (in brackets: how many cases)."""
     stale: list[str] = []
     unused: list[str] = []
     """Entries of the lists that speak of peers of this run and matched no instance: stale, where the run was whole."""

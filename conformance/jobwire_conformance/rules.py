@@ -118,7 +118,14 @@ def time_of(name: bytes, value: bytes | None, requirement: str = "FLD-14") -> It
         yield Breach(requirement, f"{name.decode()} is missing", "epoch seconds", "no such field", name)
     elif _TIME.fullmatch(value) is None:
         seen = "digits, too many or too few" if value.isdigit() else f"{len(value)} bytes, not a decimal number"
-        yield Breach("FLD-14", f"{name.decode()} is not a time in seconds", "epoch seconds", seen, name, value)
+        yield Breach(
+            "FLD-14",
+            f"{name.decode()} is not a time in seconds",
+            "epoch seconds, at most 6 decimals",
+            seen,
+            name,
+            value,
+        )
 
 
 def submission(fields: Mapping[bytes, bytes], dialect: str | None) -> Iterator[Breach]:

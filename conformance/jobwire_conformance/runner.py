@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from . import driver
-from .axes import Instance, PeerSpec, lacks
+from .axes import Instance, PeerSpec
 from .cases import StartPeer
 from .checks import check_left, check_wire, readable, snapshot
+from .claims import in_words, lacking, spoken_codec
 from .evidence import shorten, wire_log
 from .expected import Expectations
 from .grammar import check_grammar
@@ -83,18 +84,18 @@ async def probe(command: PeerCommand, *, seconds: float = 20.0) -> driver.HelloA
 async def run_instance(planned: Planned, server: Server, options: RunOptions) -> VerdictLine:
     """Try one instance once; never raises."""
     instance = planned.instance
-    lacking = lacks(instance.case, planned.client, planned.worker)
-    if lacking is not None:
-        return _line(instance, _Outcome(Verdict.UNSUPPORTED, lacking), None, 0.0)
+    sides = {role: spec for role, spec in (("client", planned.client), ("worker", planned.worker)) if spec is not None}
+    hellos = [spec.hello if spec else None for spec in (planned.client, planned.worker)]
+    missing = lacking(instance.case, instance.mode, instance.codec, *hellos)
+    if missing:
+        line = _line(instance, _Outcome(Verdict.UNSUPPORTED, in_words(missing)), None, 0.0)
+        return msgspec.structs.replace(line, lacks=missing, required=False)
     if instance.case.needs.server and not server.breakable:
         return _line(instance, _Outcome(Verdict.UNSUPPORTED, "needs a server that can be broken"), None, 0.0)
-    commands = {
-        role: options.commands[spec.name]
-        for role, spec in (("client", planned.client), ("worker", planned.worker))
-        if spec is not None
-    }
+    commands = {role: options.commands[spec.name] for role, spec in sides.items()}
+    codecs = {role: spoken_codec(instance.codec, spec.hello) for role, spec in sides.items()}
     began = time.monotonic()
-    scenario = Scenario(instance, server, commands, timeout_factor=options.timeout_factor)
+    scenario = Scenario(instance, server, commands, codecs=codecs, timeout_factor=options.timeout_factor)
     try:
         outcome = await _attempt(scenario)
     finally:

@@ -77,12 +77,14 @@ class Scenario:
         server: Server,
         commands: dict[str, PeerCommand],
         *,
+        codecs: dict[str, str],
         timeout_factor: float = 1.0,
     ) -> None:
         self.instance = instance
         self.case = instance.case
         self.server = server
         self.commands = commands
+        self.codecs = codecs
         self.factor = timeout_factor
         self.recorder = Recorder()
         self.link: RedisLink = server.link()
@@ -149,7 +151,7 @@ class Scenario:
         }
         if role == "client":
             # How references travel is the client's to choose; a worker reads all of them.
-            fields["codec"] = instance.codec
+            fields["codec"] = self.codecs[role]
             fields["timeout"] = CLIENT_TIMEOUT
         else:
             fields["max_concurrent_jobs"] = instance.concurrency

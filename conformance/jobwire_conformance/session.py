@@ -76,6 +76,7 @@ class Peers:
                 libraries=spec.hello.libraries,
                 roles=list(spec.hello.roles),
                 modes=list(spec.hello.modes),
+                codecs=list(spec.hello.codecs),
                 behaviours=list(spec.hello.behaviours),
             )
             for name, spec in self.specs.items()

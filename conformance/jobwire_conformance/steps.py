@@ -33,7 +33,7 @@ from .cases import (
     Took,
     Wait,
 )
-from .ends import check_end
+from .ends import check_end, reports_of
 from .faults import break_something
 from .redis_link import RedisReplyError
 from .resp import RespError
@@ -83,6 +83,9 @@ async def _finish(scenario: Scenario, runs: list[JobRun], seconds: float) -> Non
     silent = [run for run in runs if run.job.silent is not None]
     loud = [run for run in runs if run.job.silent is None and not run.job.any]
     await scenario.until(lambda: all(run.end is not None or run.refused is not None for run in loud), seconds)
+    # The client's result may be here before the worker's report, though it was said later.
+    told = [run for run in loud if run.job.saw is not msgspec.UNSET and isinstance(run.end, driver.Result)]
+    await scenario.until(lambda: all(reports_of(scenario, run) for run in told), 3.0)
     for run in loud:
         check_end(scenario, run)
         run.checked = True

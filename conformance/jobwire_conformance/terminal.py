@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TextIO
 
+from .conclusion import judgement
 from .report import Report, VerdictLine
 from .verdicts import GOOD, SIGN, Verdict
 
@@ -123,13 +124,20 @@ def render(report: Report, *, colour: bool = False) -> str:
     lines.append("")
     lines += _matrix(report)
     bad = [line for line in report.verdicts if line.verdict not in GOOD]
-    for title, wanted in (("What went wrong", False), ("Unsupported", True)):
-        chosen = [line for line in bad if (line.verdict is Verdict.UNSUPPORTED) is wanted]
+    wrong = [line for line in bad if line.verdict is not Verdict.UNSUPPORTED]
+    declined = [line for line in bad if line.verdict is Verdict.UNSUPPORTED and not line.lacks and not line.link]
+    for title, chosen in (("What went wrong", wrong), ("Declined, though claimed", declined)):
         if chosen:
             lines += ["", f"{title} ({len(chosen)}):"]
             lines += [_failure(line, colour=colour) for line in chosen[:200]]
     lines += ["", "  ".join(f"{SIGN[Verdict(name)]} {name} {count}" for name, count in sorted(footer.counts.items()))]
-    lines.append(f"{footer.seconds:.1f} s; {'conformant' if footer.conformant else 'NOT conformant'} ({footer.status})")
+    for name, what in footer.claimed.items():
+        lines += [f"  {name} claims: {what}", f"    not tried: {footer.not_tried[name]}"]
+    if wrong:
+        lines.append(f"  evidence: jobwire-conformance show {wrong[0].case}    again: the same run with --last-failed")
+    if declined:
+        lines.append("  what is declined: claim less in hello, or give the reason in a list (--expected)")
+    lines.append(f"{footer.seconds:.1f} s; {judgement(report).replace('not', 'NOT', 1)} ({footer.status})")
     lines += [f"  {why}" for why in footer.why]
     return "\n".join(lines) + "\n"
 

@@ -57,7 +57,7 @@ def exit_status(verdicts: Iterable[tuple[Verdict, bool]], *, missing: bool, stal
     tried = False
     passed_unexpectedly = False
     for verdict, required in verdicts:
-        tried = True
+        tried = tried or verdict is not Verdict.UNSUPPORTED
         if verdict is Verdict.UNEXPECTED_PASS:
             passed_unexpectedly = True
         elif verdict is Verdict.UNSUPPORTED:

@@ -1,21 +1,21 @@
-// A client or a worker for the Redis queues of Perl's Job::Async (mode `reliable`, dialect 0.004), driven by JSON lines
-// on stdin and stdout. The wire holds bytes: a string of it has one character, 0 to 255, for each byte. An array or an
-// object is a Doc, its JSON as it stands on the wire, because JavaScript's numbers would round integers beyond 2^53.
+// A client or a worker for the Redis queues of Perl's Job::Async (mode `reliable`, dialect 0.004). The wire is bytes:
+// a string of it has one character for each. An array or object is a Doc, its JSON: numbers would round beyond 2^53.
 import { createHash, randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-const HELLO = { // claim what is there and no more: what is not claimed is not asked for
-  driver: 1, name: 'example-node', version: '1', language: 'JavaScript', runtime: `node ${process.version}`,
-  roles: ['client', 'worker'], modes: ['reliable'], dialects: ['0.004'], codecs: ['json'], behaviours: ['stop-drains']};
+const HELLO = { driver: 1, // claim what is there and no more: what is not claimed is not asked for
+  name: 'example-node', version: '1', language: 'JavaScript', runtime: `node ${process.version}`, codecs: ['json'],
+  roles: ['client', 'worker'], modes: ['reliable'], dialects: ['0.004'], behaviours: ['queue-names', 'stop-drains'] };
 class Unsupported extends Error {} // "I cannot do that" is an answer of its own; whatever else is thrown is an error
 const say = (type, fields) => process.stdout.write(`${JSON.stringify({ ...fields, type })}\n`);
 const now = () => (Date.now() / 1000).toFixed(3);
 const under = (prefix, queue) => bytes(prefix === '' ? queue : `${prefix}::${queue}`); // job hashes have no prefix
 function parse(input, at = 0) { // one RESP2 reply and where the next begins; undefined while bytes are missing
   const end = input.indexOf('\r\n', at), kind = input[at], line = input.slice(at + 1, end), next = end + 2;
-  if (end < 0 || (kind === '$' && input.length < next + +line + 2 && +line >= 0)) return undefined;
-  if (kind === '$') return line === '-1' ? [null, next] : [input.slice(next, next + +line), next + +line + 2];
+  if (end < 0 || (kind === '$' && input.length < next + +line + 2 && line !== '-1')) return undefined;
+  if (line === '-1') return [null, next]; // `$-1`, and `*-1`, which ends a pop that found nothing
+  if (kind === '$') return [input.slice(next, next + +line), next + +line + 2];
   if (kind !== '*') return [kind === '-' ? new Error(line) : line, next];
   for (let items = [], item = [null, next]; ; items.push(item[0])) {
     if (items.length === +line) return [items, item[1]];
@@ -44,10 +44,11 @@ function redis(url, onMessage, input = '') { // a connection: (multi, ...command
 class Doc { constructor(json) { this.json = json; } }
 const bytes = (text) => Buffer.from(text).toString('latin1');
 const text = (data, found = Buffer.from(data, 'latin1').toString()) => (bytes(found) === data ? found : undefined);
-function doc(data) {
-  const json = text(data)?.replace(/^\uFEFF/, '');
-  if (/^\s*[[{]/.test(json) && JSON.parse(json)) return new Doc(bytes(json));
-  throw new Error('not the JSON of an array or object');
+function doc(data, json = text(data)?.replace(/^\uFEFF/, '') ?? '', names = 1) {
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"\s*:?/g)) names += token.endsWith(':'); // as written
+  JSON.parse(json, function forget(_, value) { names -= !Array.isArray(this); return value; }); // as understood
+  if (/^\s*[[{]/.test(json) && names === 0) return new Doc(bytes(json));
+  throw new Error('not the JSON of an array or object, or a name stands in it twice');
 }
 function numeral(digits) { // as Perl prints numbers: integers exactly, others by %.15g
   if (/^-?\d+$/.test(digits) || !Number.isFinite(+digits)) return `${digits}`.replace('inity', '');
@@ -93,7 +94,6 @@ async function client({ redis: url, use_multi: multi, prefix, queue, id: wanted 
   await redis(url, collect)(false, ['SUBSCRIBE', `client::${me}`]); // before anything is submitted: results are quick
   return { client_id: tag(me), submit };
 }
-
 function worker({ redis: url, use_multi: multi, prefix, queues, max_concurrent_jobs: slots, ...start }) {
   if (queues.length > 1) throw new Error('Only a single queue is supported in reliable mode');
   if (slots < 1 || start.job_poll_interval < 0) throw new Error('max_concurrent_jobs or job_poll_interval too small');
@@ -135,7 +135,7 @@ const OPERATIONS = { // what the parameter `op` makes a worker do; a job without
   sha256: (d) => createHash('sha256').update(d.value, 'latin1').digest('hex'), get: (d) => d[d.name],
   keys: (d) => doc(JSON.stringify(Object.keys(d).filter((name) => name !== 'op' && name[0] !== '_').sort())),
   nest: (d) => doc(`${'['.repeat(d.depth)}"end"${']'.repeat(d.depth)}`), wide: () => bytes('☺'), latin1: () => '\xe9',
-  fail: (d) => { throw new Error(d.message); }, die: (d) => OPERATIONS.fail(d), exit: (d) => process.exit(d.code | 0),
+  fail: (d) => { throw new Error(d.message); }, die: (d) => OPERATIONS.fail(d), exit: (d) => process.exit(d.code ?? 3),
   rpc: (d) => `{"result":{"name":${JSON.stringify(d.name)},"params":${d.params}}}` }; // of the public websocket backend
 const ON = { // the driver protocol
   hello: () => say('hello', HELLO), submit: (message) => ON.role.submit(message), bye: () => process.exit(0),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from jobwire_conformance.axes import PeerSpec, expand, lacks
+from jobwire_conformance.axes import PeerSpec, expand
 from jobwire_conformance.cases import Axes, Case, Job, Needs
 from jobwire_conformance.driver import HelloAnswer
-from jobwire_conformance.facts import DIALECTS, FACTS, misunderstanding
+from jobwire_conformance.facts import DIALECTS, misunderstanding
 
 
 def peer(
@@ -99,22 +99,3 @@ def test_modes_and_roles_that_a_peer_does_not_claim() -> None:
     assert expand([case(modes=("simple",))], [one], [one], "full") == []
     mute = PeerSpec("m", "0.004", msgspec.structs.replace(one.hello, roles=["client"]))
     assert expand([case()], [one], [mute], "full") == []
-
-
-def test_behaviours_that_lack() -> None:
-    wanted = case(needs=Needs(client=["cancel"], worker=["rejects"]))
-    able = peer("one", "0.004", behaviours=["cancel", "rejects"])
-    assert lacks(wanted, able, able) is None
-    assert lacks(wanted, peer("two", "0.004"), able) == "the client does not claim cancel"
-    assert lacks(wanted, able, peer("two", "0.004")) == "the worker does not claim rejects"
-
-
-def test_a_replay_is_asked_for_what_was_recorded() -> None:
-    golden = peer("golden", "0.004", language="Replay", behaviours=["recorded:a/b:0"])
-    plan = expand([case("a/b"), case("a/c")], [golden], [peer("one", "0.004")], "ci")
-    assert {i.case.id for i, _, _ in plan} == {"a/b"}
-
-
-def test_facts_are_told_for_every_dialect() -> None:
-    assert set(FACTS) == set(DIALECTS)
-    assert all(misunderstanding(one, one) is None for one in DIALECTS)

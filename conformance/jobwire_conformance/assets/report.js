@@ -43,7 +43,7 @@ const setTheme = dark => {
 setTheme(location.search.includes("theme=") ? location.search.includes("theme=dark") : matchMedia("(prefers-color-scheme: dark)").matches);
 $("theme").onclick = () => setTheme(!root.classList.contains("dark"));
 
-$("state").innerHTML = footer.conformant ? pill("pass", "conformant") : pill("fail", `not conformant (${footer.status})`);
+$("state").innerHTML = footer.conformant ? pill("pass", data.judgement) : pill("fail", `not conformant (${footer.status})`);
 $("foot").innerHTML = [`Suite ${header.suite}`, `driver protocol ${header.driver}`, `profile ${header.profile}${header.shard ? `, shard ${header.shard}` : ""}`, header.redis.version, ...Object.values(header.machine), `began ${header.began}`, `${footer.seconds.toFixed(0)} s`].filter(Boolean).map(esc).join(" · ") + `<br>${KEYS}`;
 
 // --- filters; the address holds them, so that a view can be shared
@@ -68,6 +68,7 @@ function overview() {
   $("main").innerHTML = `
     <div class="chips" id="chips">${ORDER.filter(k => counts[k]).map(chip).join("")}</div>
     ${wrong()}
+    ${leftOut()}
     <p class="soft">${plural(header.cases, "case")}, ${plural(header.instances, "instance")}. A row is the peer that submits, a column the peer that works; (runner) is the suite itself in the place of one side. A cell says how many instances passed, ✗ how many did not, × how many failed as a list says, – how many a peer does not support. Choose a cell to see them.</p>
     <div id="matrices">${uniq(verdicts.map(v => v.mode)).map(matrix).join("")}</div>
     <h2 id="list" tabindex="-1">Verdicts</h2>
@@ -114,6 +115,13 @@ function wrong() {
   const where = v => `<a href="#v${v.n}"><strong>${esc(v.case)}</strong></a> <span class="soft">${esc(v.client)} → ${esc(v.worker)}, ${esc(v.mode)}</span>`;
   const line = list => `<li>${pill(list[0].verdict, list.length > 1 ? `${list[0].verdict} ${list.length}` : "")} ${esc(list[0].reason.split("\n")[0])}: ${list.slice(0, 3).map(where).join("; ")}${list.length > 3 ? ` <button type="button" class="chip known" data-reason="${esc(list[0].reason.split("\n")[0])}" data-of="${list[0].verdict}">all ${list.length}</button>` : ""}</li>`;
   return `<section class="panel wrong" id="wrong"><h2>Why it is not conformant</h2><ul>${why.map(w => `<li>${esc(w)}</li>`).join("")}${[...groups.values()].slice(0, 20).map(line).join("")}</ul>${groups.size > 20 ? `<p class="soft">and ${plural(groups.size - 20, "reason")} more, in the list below</p>` : ""}</section>`;
+}
+
+// What a peer does not claim is not asked for, and the judgement does not speak of it.
+function leftOut() {
+  const names = Object.keys(footer.not_tried);
+  if (!names.length) return "";
+  return `<section class="panel" id="left-out"><h2>What is not claimed was not tried</h2><ul>${names.map(name => `<li><strong>${esc(name)}</strong> claims ${esc(footer.claimed[name])}. Not tried: ${esc(footer.not_tried[name])}.</li>`).join("")}</ul></section>`;
 }
 
 // Expected deviations: a row a reason.

@@ -1,0 +1,82 @@
+"""``hello PEER``: shake hands with a peer and say what it claims, what that means, and what no case knows.
+
+The first thing to try with a new peer: a nonsense command (the answer must be ``unsupported``), then ``hello``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import get_args
+
+from .axes import PeerSpec, expand
+from .cases import load_cases
+from .claims import doubts, lacking
+from .driver import BEHAVIOURS, HelloAnswer, Mode
+from .process import PeerCommand, PeerFault
+from .registry import MissingPeer, resolve
+from .runner import probe
+from .verdicts import Exit
+
+__all__ = ["configure", "describe", "main"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("peer", metavar="PEER", help='for example "cmd:node peer.mjs"')
+
+
+def main(options: argparse.Namespace) -> int:
+    """0: the peer answered as it must; 1: it did not, and this is why."""
+    good = True
+    try:
+        commands = resolve(options.peer)
+    except MissingPeer as missing:
+        sys.stdout.write(f"{options.peer}: {missing}\n")
+        return Exit.NOT_CONFORMANT
+    for command in commands:
+        try:
+            sys.stdout.write(describe(command, asyncio.run(probe(command))))
+        except PeerFault as fault:
+            sys.stdout.write(f"{command.name}: no handshake: {fault}\n")
+            good = False
+    return Exit.CONFORMANT if good else Exit.NOT_CONFORMANT
+
+
+def describe(command: PeerCommand, hello: HelloAnswer) -> str:
+    """What it says of itself, line by line."""
+    dark = sorted(set(BEHAVIOURS) - set(hello.behaviours))
+    rows = [
+        f"{command.name}: {hello.name} {hello.version}, {hello.language}, {hello.runtime}",
+        f"  roles:      {_names(hello.roles, ('client', 'worker'))}",
+        f"  modes:      {_names(hello.modes, get_args(Mode))}",
+        f"  dialects:   {', '.join(hello.dialects) or 'none'}",
+        f"  codecs:     {_names(hello.codecs, ('sereal', 'json'))}",
+        f"  behaviours: {', '.join(hello.behaviours) or 'none'}",
+        *(f"    not claimed: {name}: {BEHAVIOURS[name]}" for name in dark),
+        f"  with itself: {_plan(PeerSpec(command.name, command.dialect, hello))}",
+        *(f"  note: {doubt}" for doubt in doubts(hello)),
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _names(claimed: Sequence[str], known: tuple[str, ...]) -> str:
+    rest = [name for name in known if name not in claimed]
+    return (", ".join(claimed) or "none") + (f" (not claimed: {', '.join(rest)})" if rest else "")
+
+
+def _plan(spec: PeerSpec) -> str:
+    """How many cases a run would try."""
+    plan = expand(load_cases(), [spec], [spec], "ci")
+    tried = [
+        item
+        for item, client, worker in plan
+        if not lacking(
+            item.case, item.mode, item.codec, client.hello if client else None, worker.hello if worker else None
+        )
+    ]
+    cases = {item.case.id for item in tried}
+    rest = {item.case.id for item, _, _ in plan} - cases
+    return f"{len(cases)} cases, {len(tried)} instances; {len(rest)} cases need what is not claimed"
