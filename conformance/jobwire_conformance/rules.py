@@ -118,6 +118,8 @@ def time_of(name: bytes, value: bytes | None, requirement: str = "FLD-14") -> It
         yield Breach(requirement, f"{name.decode()} is missing", "epoch seconds", "no such field", name)
     elif _TIME.fullmatch(value) is None:
         seen = "digits, too many or too few" if value.isdigit() else f"{len(value)} bytes, not a decimal number"
+        if re.fullmatch(rb"\d+\.\d+", value):
+            seen = "digits before or decimals behind the point, too many or too few"
         yield Breach(
             "FLD-14",
             f"{name.decode()} is not a time in seconds",
