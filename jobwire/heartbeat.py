@@ -127,6 +127,7 @@ class Heartbeat:
             else:
                 return
             if await self._stopped_within(backoff.next()):
+                await self._give_up_anew()
                 return
 
     async def _hold(self, started: Future[None]) -> None:
@@ -138,9 +139,7 @@ class Heartbeat:
                 if not started.done():
                     started.set_result(None)
                 if await self._stopped_within(self._beat):
-                    await self._ask(
-                        connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=self._left)
-                    )
+                    await self._give_up(connection)
                     return
                 if self._renewing:
                     self._renewing = False
@@ -148,6 +147,23 @@ class Heartbeat:
         finally:
             connection.abort()
             await connection.close()
+
+    async def _give_up(self, connection: Connection) -> None:
+        await self._ask(connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=self._left))
+
+    async def _give_up_anew(self) -> None:
+        """On a connection of its own: the one that beat has gone, and the ID is still held."""
+        try:
+            async with asyncio.timeout(5.0):
+                connection = await self._transport.connect(name=f"jobwire-heartbeat-{self._worker_id!s}")
+                try:
+                    await self._give_up(connection)
+                finally:
+                    connection.abort()
+                    await connection.close()
+        except (TransportError, TimeoutError) as error:
+            who = printable(self._worker_id)
+            _log.warning("worker %s could not give its ID up and counts as dead in %g s: %s", who, self._ttl, error)
 
     async def _claim(self, connection: Connection, *, again: bool) -> None:
         worker_id = wire_bytes(self._worker_id)

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from jobwire.wire import envelopes, rejected
+
 from . import cases, driver, report, tap_steps, transcripts
 
 __all__ = ["DIRECTORY", "main", "schemas", "stale"]
@@ -32,6 +34,9 @@ def schemas() -> dict[str, dict[str, Any]]:
         "driver-v1-answer.json": _schema("jobwire driver protocol v1: what a peer answers", driver.Answer),
         "cases.json": _schema("jobwire conformance: a file of cases", cases.CaseFile),
         "report-line.json": _schema("jobwire conformance: one line of a report", report.Line),
+        "envelope-job.json": _schema("mode simple: a whole job", envelopes.JobEnvelope),
+        "envelope-reply.json": _schema("mode simple: a whole reply", envelopes.ReplyEnvelope),
+        "rejected.json": _schema("an entry of the list <prefix>::rejected", rejected.Rejected),
         "transcript-header.json": _schema("jobwire conformance: the first line of a transcript", transcripts.Header),
         "tap-line.json": _schema("jobwire tap --json: one line", tap_steps.Line),
         "transcript-event.json": _schema("jobwire conformance: the other lines", transcripts.EventLine),

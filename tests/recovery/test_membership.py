@@ -198,6 +198,17 @@ async def test_a_heartbeat_that_went_to_another_server_comes_back_and_its_worker
         await other.close()
 
 
+@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+async def test_a_worker_whose_heartbeat_was_cut_gives_its_id_back_all_the_same(
+    faces: Faces, raw: redis.Redis, mode: str
+) -> None:
+    """The cut is noticed by the next beat only: a worker that stops before it must still leave nothing behind."""
+    worker = await faces.worker(id="w", mode=mode, heartbeat=10, heartbeat_ttl=30)
+    kill(raw, "jobwire-heartbeat")
+    await worker.stop()
+    assert raw.keys("*") == []
+
+
 async def test_a_heartbeat_that_hears_nothing_is_made_again(redis_url: str, raw: redis.Redis) -> None:
     """A path that swallows everything: without a limit of time the worker would look dead, and work on."""
     port = int(redis_url.rpartition(":")[2].partition("/")[0])
