@@ -100,7 +100,8 @@ def _follower(options: argparse.Namespace, header: Header | None = None) -> Foll
     if header is not None and dialect is None:
         dialect = header.dialect or None
     jobs = JobTable(patience=options.patience)
-    return Follower(Watch(mode=mode, dialect=dialect, prefix=options.prefix, values=values, jobs=jobs), values=values)
+    watch = Watch(mode=mode, dialect=dialect, prefix=options.prefix, values=values, jobs=jobs)
+    return Follower(watch, values=values, plain=options.all or options.json)
 
 
 def _begin(options: argparse.Namespace, follower: Follower, source: str, listen: str, at: float | None) -> Begin:

@@ -19,6 +19,8 @@ __all__ = ["field_of", "fields_read", "members_read", "plain", "result_read", "s
 
 #: Values of more bytes are said to be there, and not decoded, whatever was asked for.
 _MAX_VALUE = 1024 * 1024
+#: Of a hash with more fields, the first are told.
+_MAX_FIELDS = 1000
 _TIMES = {"_queued", "_started", "_processed"}
 
 
@@ -52,7 +54,7 @@ def _text(raw: bytes | str) -> str:
 
 def fields_read(fields: Mapping[bytes, bytes], *, values: bool) -> list[Field]:
     """The fields of a job hash, parameters first, and text among them (Perl writes them in any order)."""
-    ordered = sorted(fields.items(), key=lambda pair: (_rank(pair[0]), pair[0]))
+    ordered = sorted(fields.items(), key=lambda pair: (_rank(pair[0]), pair[0]))[:_MAX_FIELDS]
     return [field_of(name, value, values=values) for name, value in ordered]
 
 

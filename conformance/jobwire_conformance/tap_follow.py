@@ -22,6 +22,7 @@ _SECRET = frozenset({"AUTH", "HELLO", "ACL", "MIGRATE"})
 _ALWAYS_PLAIN = rules.SETUP | {"MULTI", "EXEC", "DISCARD", "SCRIPT", "READONLY", "RESET", "ASKING", ""}
 #: Their replies say all that they do. Of the pops of a connection the first is told, and then what they bring.
 _ANSWERED = frozenset({"HGETALL", "HMGET", "HGET", "EXISTS"})
+_MOVING = frozenset({"BRPOPLPUSH", "RPOPLPUSH", "BLMOVE", "LMOVE"})
 _TAKING = rules.POPS | {"RPOPLPUSH", "LMOVE", "RPOP", "LPOP"}
 
 
@@ -36,15 +37,18 @@ def is_secret(words: tuple[bytes, ...] | list[bytes]) -> bool:
 
 
 class Follower:
-    """One per tap or per transcript. ``values``: whether steps may hold the values of jobs."""
+    """One per tap or per transcript. ``values``: whether steps may hold the values of jobs; ``plain``: whether those
+    are made too that nobody would miss, unless they are flagged.
+    """
 
-    def __init__(self, watch: Watch, *, values: bool) -> None:
+    def __init__(self, watch: Watch, *, values: bool, plain: bool = True) -> None:
         self.watch = watch
         self.linter = Linter(watch)
         self.links: dict[int, Tapped] = {}
         self.commands = self.bytes = self.connections = self.faults = 0
         self.flags: dict[str, int] = {}
         self.values = values
+        self._plain = plain
         self._gone: list[int] = []
 
     # --- connections --------------------------------------------------------------------------
@@ -86,7 +90,8 @@ class Follower:
         link = self._link(number)
         try:
             if direction == ">":
-                return [self._command(t, link, frame)]
+                step = self._command(t, link, frame)
+                return [] if step is None else [step]
             return [step for heard in link.hears(frame.value) if (step := self._heard(t, link, heard)) is not None]
         except Exception as error:
             # Whoever looks on must not fall over what it sees; the bytes have gone on their way.
@@ -169,19 +174,25 @@ class Follower:
             t=t, kind=kind, connection=link.number, peer=link.peer, role=link.role, flags=self._flags(), **facts
         )
 
-    def _command(self, t: float, link: Tapped, frame: Frame) -> Step:
+    def _command(self, t: float, link: Tapped, frame: Frame) -> Step | None:
         value = frame.value
         # What is no list of strings is none of jobwire's commands; Redis will say what it thinks of it.
         words = tuple(word for word in value if isinstance(word, bytes)) if isinstance(value, list) else ()
         sent = link.sends(words)
         self.commands += 1
         self.linter.command(link, sent, words)
-        facts = self._told(sent, words)
         plain = sent.name in _ALWAYS_PLAIN or sent.name in _ANSWERED or (sent.name in _TAKING and link.announced)
         link.announced = link.announced or sent.name in _TAKING
+        if plain and self._nobody_asks():
+            return None
+        facts = self._told(sent, words)
         return self._step(
             t, link, "command", direction=">", size=len(frame.raw), multi=sent.inside, plain=plain, **facts
         )
+
+    def _nobody_asks(self) -> bool:
+        """Whether a plain step need not be made."""
+        return not self._plain and not self.watch.has_flags
 
     def _told(self, sent: Sent, words: tuple[bytes, ...]) -> dict[str, Any]:
         """What a step says of a command."""
@@ -191,7 +202,7 @@ class Follower:
             return told | {"about": "(not shown)"}
         key = words[1] if len(words) > 1 else b""
         if name in _TAKING:
-            told["keys"] = [shown(item) for item in (*popped_keys(name, words), *words[2:3] * ("PUSH" in name))]
+            told["keys"] = [shown(item) for item in (*popped_keys(name, words), *words[2:3] * (name in _MOVING))]
         elif name in {"EVAL", "EVALSHA"}:
             told |= self._script_told(words)
         elif key.startswith(JOB) and name not in {"DEL", "UNLINK"}:
@@ -243,16 +254,13 @@ class Follower:
             return self._message(t, link, heard)
         self.linter.answer(link, heard)
         sent, value = heard
-        facts: dict[str, Any] = {
-            "direction": "<",
-            "command": "" if sent is None else shown(sent.name.encode("latin-1")),
-        }
-        if sent is not None and is_secret(sent.words):
-            facts["command"] = sent.name if sent.name in _SECRET else "…"
+        told = {} if sent is None or isinstance(value, RespError) else self._reply_told(sent, value)
+        plain = not told
+        if plain and self._nobody_asks() and not isinstance(value, RespError):
+            return None
+        facts: dict[str, Any] = {"direction": "<", "command": "" if sent is None else _command_name(sent)}
         if isinstance(value, RespError):
             return self._step(t, link, "reply", error=error_text(value), plain=link.role in ("", "other"), **facts)
-        told = {} if sent is None else self._reply_told(sent, value)
-        plain = not told
         if sent is not None and sent.words[1:2] and sent.words[1].startswith(JOB):
             told.setdefault("job", shown(sent.words[1].removeprefix(JOB)))
         return self._step(t, link, "reply", plain=plain, **facts, **told)
@@ -261,7 +269,7 @@ class Follower:
         """What a reply says that its command did not; nothing where it is as was to be expected."""
         words, name = sent.words, sent.name
         if name in _TAKING and value is not None:
-            return self._popped_told(words, value)
+            return self._popped_told(name, words, value)
         if name == "HGETALL" and words[1:2] and words[1].startswith(JOB):
             fields = pairs_of(value)
             about = "" if fields else "no such hash"
@@ -276,13 +284,15 @@ class Follower:
             return {"about": "nothing written: the job was given away", "job": shown(script_words(words)[1][0])}
         return {}
 
-    def _popped_told(self, words: tuple[bytes, ...], value: Any) -> dict[str, Any]:
+    def _popped_told(self, name: str, words: tuple[bytes, ...], value: Any) -> dict[str, Any]:
         queue, entry = (value[0], value[-1]) if isinstance(value, list) and value else (words[-1], value)
         if len(words) > 1 and not isinstance(value, list):
             queue = words[1]
         if not (isinstance(queue, bytes) and isinstance(entry, bytes)):
             return {}
-        return {"keys": [shown(queue)], **self._entry_told(entry)}
+        # Where it went, of pops that move.
+        moved = words[2:3] if name in _MOVING else ()
+        return {"keys": [shown(key) for key in (queue, *moved)], **self._entry_told(entry)}
 
     def _looked(self, names: tuple[bytes, ...], values: list[Any]) -> dict[str, Any]:
         fields: list[Field] = []

@@ -12,7 +12,7 @@ from .tap_fields import shown_value
 from .tap_steps import Begin, Field, Flag, Gap, Line, Step, Summary
 from .values import decode_value
 
-__all__ = ["Teller"]
+__all__ = ["ARROWS", "Teller", "begin_text", "fitting", "short"]
 
 _STYLES = {
     "client": "36",
@@ -24,7 +24,7 @@ _STYLES = {
     "dim": "2",
     "good": "32",
 }
-_ARROWS = {">": "▸", "<": "◂", "": " "}
+ARROWS = {">": "▸", "<": "◂", "": " "}
 _COMMAND = 10
 _INDENT = 28
 _MOST_FIELDS = 12
@@ -65,7 +65,7 @@ class Teller:
         lead, columns = self._lead(step)
         command = step.command if step.kind in ("command", "reply", "push") else step.kind
         job = short(step.job)
-        start = f"{lead} {_ARROWS[step.direction]} {command:<{_COMMAND}} "
+        start = f"{lead} {ARROWS[step.direction]} {command:<{_COMMAND}} "
         columns += max(len(command), _COMMAND) + 4
         room = self._width - columns
         rest = "  ".join(part for part in (f"{job:<9}" if job else "", *self._facts(step)) if part)

@@ -42,9 +42,9 @@ def script_name(words: tuple[bytes, ...]) -> str | None:
 
 def shown(word: bytes, at_most: int = 120) -> str:
     """A key, an ID or a name as one line of text."""
-    text = "".join(
-        char if char.isprintable() else ascii(char)[1:-1] for char in word[:at_most].decode("utf-8", "backslashreplace")
-    )
+    text = word[:at_most].decode("utf-8", "backslashreplace")
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(word) <= at_most else f"{text}… ({len(word)} bytes)"
 
 
@@ -92,6 +92,11 @@ class Watch:
                 role=link.role,
             )
         )
+
+    @property
+    def has_flags(self) -> bool:
+        """Whether there is something for :meth:`taken_flags`."""
+        return bool(self._flags)
 
     def taken_flags(self) -> list[Flag]:
         """The flags since the last call."""

@@ -106,7 +106,7 @@ def test_an_exchange_on_the_screen(redis_url: str, number: signal.Signals) -> No
     for pattern in (
         r"^\d\d:\d\d:\d\d\.\d{3} +c\d+ client  ▸ HMSET +[0-9a-f]{8}…  value=‹6 B›$",
         r" client  ▸ LPUSH +[0-9a-f]{8}…  jobs::pending$",
-        r" worker  ◂ BRPOPLPUSH +[0-9a-f]{8}…  jobs::pending$",
+        r" worker  ◂ BRPOPLPUSH +[0-9a-f]{8}…  jobs::pending → jobs::processing::[0-9a-f]{8}…$",
         r" worker  ▸ EVALSHA .* script COMPLETE  jobs::processing::[0-9a-f]{8}…",
         r"result=T ‹7 B›$",
         r" client  ◂ message +[0-9a-f]{8}…  client::[0-9a-f]{8}…$",
