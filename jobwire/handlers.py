@@ -18,10 +18,13 @@ import msgspec
 from jobwire.bytes_fields import bytes_restorer
 from jobwire.errors import ConfigError, JobDecodeError
 from jobwire.wire import Job
+from jobwire.wire.expansion import too_large
 
 __all__ = ["AnyHandler", "Handler", "current", "current_job", "make_handler"]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
+
+_FLAT = frozenset({str, bytes, int, float, bool, type(None)})
 
 current: ContextVar[Job] = ContextVar("jobwire.current_job")
 """Set at the beginning of each job's task, which has a context of its own."""
@@ -111,7 +114,11 @@ def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
     kinds = (bytes,)
 
     def prepare(job: Job) -> Any:
-        data = job.data if restore is None else restore(job.data)
+        data = job.data
+        if not _FLAT.issuperset(map(type, data.values())) and (reason := too_large(data)) is not None:
+            raise JobDecodeError(f"the parameters do not fit {kind}: {reason}", key=job.id)
+        if restore is not None:
+            data = restore(data)
         try:
             return convert(data, wanted, strict=False, builtin_types=kinds, str_keys=True)
         except msgspec.ValidationError as error:

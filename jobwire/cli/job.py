@@ -29,6 +29,7 @@ from jobwire.errors import DecodeError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
 from jobwire.wire.commands import hash_get_all, hash_pairs, list_position
+from jobwire.wire.expansion import too_large
 from jobwire.wire.ids import check_id
 from jobwire.wire.inspection import JobState, ask_for_state, read_state
 from jobwire.wire.meta import WORKER
@@ -87,7 +88,10 @@ async def look(connection: Connection, job_id: bytes, keyspace: Keyspace, queue:
 
 def _decode(report: Report, job_id: bytes, fields: dict[bytes, bytes]) -> None:
     try:
-        report.job = decode_job(job_id, fields, dialect=None)
+        job = decode_job(job_id, fields, dialect=None)
+        if (reason := too_large(job.data)) is not None:
+            raise DecodeError(reason)
+        report.job = job
         if report.job.result is not None:
             result = decode_result(report.job.result, dialect=report.job.dialect)
             if isinstance(result, Failure):

@@ -95,8 +95,11 @@ def encode_job_envelope(
     queued: float | None = None,
     expires: float | None = None,
     traceparent: Text | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """A submission as one JSON object; raises ``EncodeError`` for bytes anywhere in it."""
+    """A submission as one JSON object; raises ``EncodeError`` for bytes anywhere in it, and for what is larger than
+    ``limits`` once what is shared in it is written out.
+    """
     parameters: dict[str, Any] = {}
     for key, value in parameters_of(data).items():
         name = _json_text(key, "data")
@@ -108,7 +111,8 @@ def encode_job_envelope(
     parent = None if traceparent is None else _json_text(traceparent, "_traceparent")
     extras = {"_queued": _fifteen_digits(queued), "_expires": _fifteen_digits(expires), "_traceparent": parent}
     return encode_json(
-        {**envelope, **{name: value for name, value in extras.items() if value is not None}, "data": parameters}
+        {**envelope, **{name: value for name, value in extras.items() if value is not None}, "data": parameters},
+        limits=limits,
     )
 
 
@@ -147,15 +151,18 @@ def encode_reply_envelope(
     failure: Failure | None = None,
     started: float | None = None,
     processed: float | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """A reply as one JSON object: ``failure`` where given, else ``value``; raises ``EncodeError`` for bytes in it."""
+    """A reply as one JSON object: ``failure`` where given, else ``value``; raises ``EncodeError`` for bytes in it, and
+    for what is larger than ``limits`` once what is shared in it is written out.
+    """
     body: dict[str, Any] = {"id": _json_text(job_id, "id")}
     if failure is None:
         body["result"] = _plain_without_bytes(value, "result")
     else:
         body["error"] = msgspec.to_builtins(printable_failure(failure))
     times = {"_started": _fifteen_digits(started), "_processed": _fifteen_digits(processed)}
-    return encode_json({**body, **{name: value for name, value in times.items() if value is not None}})
+    return encode_json({**body, **{name: value for name, value in times.items() if value is not None}}, limits=limits)
 
 
 def decode_reply_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Text | None = None) -> ReplyEnvelope:

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 import msgspec
 
 from jobwire.errors import DecodeError, EncodeError
-from jobwire.limits import Limits
+from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.wire.expansion import check_expanded
 from jobwire.wire.text import Text, brief
 
 __all__ = ["MAX_DEPTH", "check_depth", "check_size", "decode_json", "decode_json_strictly", "encode_json"]
@@ -35,14 +36,15 @@ _CONTAINERS = frozenset({dict, list})
 _PERL = (PerlObject, PerlRegexp, ScalarRef)
 
 
-def encode_json(value: object, *, field: Text | None = None) -> bytes:
+def encode_json(value: object, *, field: Text | None = None, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """``value`` as JSON in UTF-8.
 
     bytes become the string of their Latin-1 characters, NaN and infinities ``null``, Structs, dataclasses, dates and
     the other types that msgspec knows their JSON form; keys that are numbers, booleans or None become the JSON text
-    of these. Raises ``EncodeError`` for anything else (Perl's objects too, as Perl refuses them), for lone surrogates
-    and for more than 512 levels.
+    of these. Raises ``EncodeError`` for anything else (Perl's objects too, as Perl refuses them), for lone surrogates,
+    for more than 512 levels, and for what is larger than ``limits`` once it is written out.
     """
+    check_expanded(value, limits=limits, field=field)
     raw = _encode_quickly(value)
     if raw is not None:
         return raw

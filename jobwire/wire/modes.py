@@ -183,7 +183,7 @@ class HashMode(Mode):
 
     def _outcome(self, job: Job, result: Result, at: float) -> dict[bytes, bytes]:
         fields = {m.PROCESSED: epoch(at)} if job.dialect.timing_fields else {}
-        fields[m.RESULT] = encode_outcome(result, dialect=job.dialect, accept=job.accept)
+        fields[m.RESULT] = encode_outcome(result, dialect=job.dialect, accept=job.accept, limits=self.limits)
         return fields
 
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
@@ -258,7 +258,7 @@ class Reliable(HashMode):
             )
             if command is not None:
                 return (command,)
-        raw = encode_outcome(result, dialect=dialect, accept=job.accept)
+        raw = encode_outcome(result, dialect=dialect, accept=job.accept, limits=self.limits)
         times = (epoch(started), epoch(at)) if dialect.timing_fields else ()
         return (COMPLETE.call((self.processing, key), entry, reply_to, raw, *times),)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from jobwire.errors import EncodeError
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.wire.expansion import check_expanded
 
 __all__ = ["parameters_of", "to_plain"]
 
@@ -25,6 +26,7 @@ def to_plain(value: object) -> Any:
     """
     if _is_plain(value):
         return value
+    check_expanded(value)
     try:
         return _converted(value)
     except RecursionError:

@@ -54,13 +54,18 @@ _NOTHING: frozenset[str] = frozenset()
 
 
 def encode_result(
-    value: object, *, dialect: str | Dialect = DEFAULT_DIALECT, accept: frozenset[str] = _NOTHING
+    value: object,
+    *,
+    dialect: str | Dialect = DEFAULT_DIALECT,
+    accept: frozenset[str] = _NOTHING,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
     """The bytes of ``result`` for a job that was done.
 
     Tagged dialects: ``J`` and JSON for a container, ``T`` and the printed form for a scalar, exactly as Perl tells
     them apart; ``V`` and JSON for None, booleans and numbers where ``accept`` has ``V``. Untagged dialects: the
-    printed form, or JSON text for a container. Raises ``EncodeError``.
+    printed form, or JSON text for a container. Raises ``EncodeError``, also for a container that is larger than
+    ``limits`` once what is shared in it is written out.
     """
     known = dialect if isinstance(dialect, Dialect) else dialect_named(dialect)
     text = scalar_bytes(value)
@@ -68,7 +73,7 @@ def encode_result(
         value = value if isinstance(value, dict | list | tuple) else to_plain(value)
         text = scalar_bytes(value)
         if text is None:
-            return (b"J" if known.tagged_results else b"") + encode_json(value, field="result")
+            return (b"J" if known.tagged_results else b"") + encode_json(value, field="result", limits=limits)
     if not known.tagged_results:
         return text
     # What is text anyway, and numbers that JSON has not, stay text.
@@ -102,14 +107,16 @@ def _escaped(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def encode_outcome(result: Result, *, dialect: str | Dialect, accept: frozenset[str]) -> bytes:
+def encode_outcome(
+    result: Result, *, dialect: str | Dialect, accept: frozenset[str], limits: Limits = DEFAULT_LIMITS
+) -> bytes:
     """The bytes of ``result`` for either outcome.
 
     Raises ``EncodeError`` for a failure whose submitter does not accept ``E``: ``T`` and ``J`` cannot say it; nor
     can a dialect without tags.
     """
     if isinstance(result, Success):
-        return encode_result(result.value, dialect=dialect, accept=accept)
+        return encode_result(result.value, dialect=dialect, accept=accept, limits=limits)
     if "E" not in accept or not dialect_named(dialect).tagged_results:
         raise EncodeError("the submitter of this job does not read failures (tag E)", field="result")
     return encode_failure(result)

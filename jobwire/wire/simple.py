@@ -49,6 +49,7 @@ class Simple(Mode):
             queued=submission.queued,
             expires=parse_epoch(extensions.get(m.EXPIRES)),
             traceparent=extensions.get(m.TRACEPARENT),
+            limits=self.limits,
         )
         return self._together((c.list_push(queue, envelope),))
 
@@ -94,7 +95,9 @@ class Simple(Mode):
         del taken
         failure = result if isinstance(result, Failure) else None
         value = None if isinstance(result, Failure) else result.value
-        envelope = encode_reply_envelope(job.id, value=value, failure=failure, started=started, processed=at)
+        envelope = encode_reply_envelope(
+            job.id, value=value, failure=failure, started=started, processed=at, limits=self.limits
+        )
         return self._together((c.publish(channel(wire_bytes(job.reply_to)), envelope),))
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:

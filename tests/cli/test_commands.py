@@ -14,7 +14,7 @@ import pytest
 import redis as redis_py
 
 import jobwire
-from jobwire import cli, sync
+from jobwire import cli, sereal, sync
 from jobwire.cli import common
 from jobwire.cli.doctor import cluster, eviction, perl_stack, version
 from jobwire.limits import DEFAULT_LIMITS
@@ -248,6 +248,15 @@ def test_job_that_cannot_be_read(run: Run, redis: redis_py.Redis) -> None:
     assert "sereal_x" in text
     assert "\x1b" not in text
     assert json.loads(run("job", "bad", "--json").out)["fields"]["b'sereal_x'"] == {"$bytes": "anVuawAb"}
+
+
+def test_job_that_would_be_too_large_on_the_screen(run: Run, redis: redis_py.Redis) -> None:
+    value: object = ["lol"]
+    for _ in range(60):
+        value = [value, value]
+    redis.hset("job::one", mapping={b"_reply_to": b"c", b"sereal_value": sereal.dumps(value)})
+    assert "max_items" in run("job", "one").out
+    assert "max_items" in json.loads(run("job", "one", "--json").out)["unreadable"]
 
 
 def test_job_that_is_not_there(run: Run) -> None:

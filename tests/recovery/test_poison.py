@@ -11,7 +11,7 @@ import redis
 from faces import Faces, entries, eventually, hashes, until, within
 from victims import FAST, Victims
 
-from jobwire import Job, Limits, ResultDecodeError
+from jobwire import Job, JobFailed, Limits, ResultDecodeError
 from jobwire.sereal import dumps
 from jobwire.wire.rejected import decode_rejected
 
@@ -159,6 +159,32 @@ async def test_what_cannot_be_buried_or_given_back_stays_where_it_is(faces: Face
     raw.delete("jobs::dead")
     await eventually(lambda: entries(raw, "jobs::dead") == [b"a"])
     await worker.stop()
+
+
+@pytest.mark.parametrize("mode", ["reliable", "recoverable", "simple"])
+async def test_a_document_that_would_grow_without_bound_fails_and_the_worker_goes_on(
+    faces: Faces, raw: redis.Redis, mode: str
+) -> None:
+    """A few hundred bytes of Sereal, in which every array stands twice in the next one; echoed as JSON."""
+
+    async def echo(job: Job) -> Any:
+        value: Any = job.data["value"]
+        for _ in range(60 if mode == "simple" else 0):  # JSON cannot share, so there it is the handler that does
+            value = [value, value]
+        return value
+
+    value: Any = ["lol"]
+    for _ in range(0 if mode == "simple" else 60):
+        value = [value, value]
+    worker = await faces.worker(echo, mode=mode, limits=Limits(max_items=100_000), **FAST)
+    client = await faces.client(mode=mode)
+    with pytest.raises(JobFailed, match=r"cannot be sent: more than 100000 items \(max_items\)") as caught:
+        await within(client.submit({"value": value}))
+    assert caught.value.type == "EncodeError"
+    if mode != "simple":
+        assert await within(client.submit({"value": [["lol"]]})) == [["lol"]]
+    assert worker.counts["failed"] == 1
+    await eventually(lambda: hashes(raw) == [])
 
 
 @pytest.mark.parametrize("job_id", [b"a\r\nDEL x", b"\x00\x01", b"\xff\xfe", b"a b", b"x" * 5000, b"0", "ü☺".encode()])
