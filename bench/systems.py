@@ -84,14 +84,28 @@ def _floor(role: str, program: Path) -> Command:
     return command
 
 
+# As many jobs at a time as suit each: jobwire and the floor gain by more than 64, the other queues do not.
+_SLOTS = ("--slots", "256")
+
+
 def ours() -> Iterable[System]:
     """jobwire, and the floor in Python, on both event loops."""
     for loop in ("uvloop", "asyncio"):
         told = ("--loop", loop)
         yield System(f"floor, Python, {loop}", _python("floor", "worker", *told), _python("floor", "client", *told))
-        yield System(f"jobwire, {loop}", _python("jobwire", "worker", *told), _python("jobwire", "client", *told))
+        worker, client = _python("jobwire", "worker", *_SLOTS, *told), _python("jobwire", "client", *told)
+        yield System(f"jobwire, {loop}", worker, client)
+    plain = {"JOBWIRE_WIRE_PURE": "1", "JOBWIRE_SEREAL_PURE": "1"}
     yield System(
-        "jobwire, uvloop, Perl's shared list", _python("jobwire", "worker", "--shared"), _python("jobwire", "client")
+        "jobwire without compiled code, uvloop",
+        _python("jobwire", "worker", *_SLOTS),
+        _python("jobwire", "client"),
+        plain,
+    )
+    yield System(
+        "jobwire, uvloop, Perl's shared list",
+        _python("jobwire", "worker", *_SLOTS, "--shared"),
+        _python("jobwire", "client"),
     )
 
 
@@ -113,7 +127,7 @@ def perl() -> Iterable[System]:
         return
     yield System("Perl, client and worker", _perl("worker"), _perl("client"))
     # Perl's worker takes from the shared list; jobwire's takes into one of its own, which Perl's client cannot tell.
-    yield System("Perl client, jobwire worker", _python("jobwire", "worker"), _perl("client"))
+    yield System("Perl client, jobwire worker", _python("jobwire", "worker", *_SLOTS), _perl("client"))
     yield System("jobwire client, Perl worker", _perl("worker"), _python("jobwire", "client"))
 
 

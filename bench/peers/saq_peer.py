@@ -23,7 +23,9 @@ async def work(told: Any) -> None:
 
 
 async def submit(told: Any) -> None:
-    queue = Queue.from_url(f"redis://127.0.0.1:{told.port}", max_concurrent_ops=told.concurrency)
+    # Without the number of connections a client with more than a hundred jobs outstanding dies.
+    url = f"redis://127.0.0.1:{told.port}?max_connections={told.concurrency + 100}"
+    queue = Queue.from_url(url, max_concurrent_ops=told.concurrency)
     await queue.connect()
 
     async def call(number: int) -> None:
