@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     client: str | list[str] = "*"
     worker: str | list[str] = "*"
     mode: str = "*"
-    use_multi: str = "*"
+    use_multi: str | list[str] = "*"
     shown_by: str | list[str] = "*"
 
     def explains(self, reason: str) -> bool:

@@ -93,8 +93,8 @@ def _play(transcript: Transcript, submission: Command) -> Play:
 
 
 def load_recordings(dialect: str, directory: Path = GOLDEN) -> list[Recording]:
-    """All recordings of a dialect."""
-    return [_of(read_transcript(path)) for path in sorted((directory / dialect).glob("*.jsonl"))]
+    """All recordings of a dialect in the mode that the replay speaks."""
+    return [_of(read_transcript(path)) for path in sorted((directory / dialect).glob("reliable-*.jsonl"))]
 
 
 class _Line:

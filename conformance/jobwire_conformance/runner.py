@@ -221,9 +221,15 @@ def _line(instance: Instance, outcome: _Outcome, scenario: Scenario | None, seco
 
 
 def _record(folder: Path, planned: Planned, scenario: Scenario, server: Server) -> None:
-    """Keep the traffic of a passing instance as a golden file (same dialect on both sides)."""
+    """Keep the traffic of a passing instance as a golden file.
+
+    Of two peers of one dialect, in the mode that Perl itself implements, with and without ``use_multi``, the other
+    axes at their defaults: that is what the replays play.
+    """
     instance = planned.instance
     if planned.client is None or planned.worker is None or instance.client_dialect != instance.worker_dialect:
+        return
+    if instance.mode != "reliable" or instance.axes().keys() - {"mode", "client", "worker", "multi"}:
         return
     multi = "1" if instance.use_multi == "both" else "0"
     if instance.use_multi not in {"none", "both"}:
