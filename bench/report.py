@@ -48,7 +48,7 @@ _FONT = 'font-family="sans-serif" font-size="13"'
 
 def bars(title: str, values: dict[str, float], unit: str = "jobs/s") -> str:
     """A bar chart as SVG; readable on light and dark pages."""
-    wide, row, left = 760, 24, 250
+    wide, row, left = 780, 24, 260
     ordered = sorted(values.items(), key=lambda item: -item[1])
     most = max(values.values(), default=1.0) or 1.0
     height = row * len(ordered) + 50

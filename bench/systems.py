@@ -97,7 +97,7 @@ def ours() -> Iterable[System]:
         yield System(f"jobwire, {loop}", worker, client)
     plain = {"JOBWIRE_WIRE_PURE": "1", "JOBWIRE_SEREAL_PURE": "1"}
     yield System(
-        "jobwire without compiled code, uvloop",
+        "jobwire, uvloop, plain Python",
         _python("jobwire", "worker", *_SLOTS),
         _python("jobwire", "client"),
         plain,
