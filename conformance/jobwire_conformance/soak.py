@@ -132,7 +132,7 @@ class _Run:
                 t=self.t,
                 processes={name: one for name, one in measured.items() if one is not None},
                 used_memory=self._raw.info("memory")["used_memory"],
-                keys=self._raw.dbsize(),
+                keys=self._raw.dbsize() - self._told_the_dying(),
                 lists=self._lists(),
                 latency={name: one.latency for name, one in reports.items() if one.latency is not None},
                 submitted=sum(one.submitted for one in (*reports.values(), *fleet.past)),

@@ -29,7 +29,7 @@ PREFIXES = {"reliable": "soak", "recoverable": "soak-recoverable", "simple": "so
 MORTAL, RESTARTED = "client that dies", "worker that is restarted"
 _WORKER: dict[str, Any] = {
     "max_concurrent_jobs": 16,
-    "timeout": 1.0,
+    "timeout": 5.0,
     "on_failure": "retry",
     "max_attempts": 2,
     "retry_delay": 0.1,
@@ -198,8 +198,9 @@ class Fleet:
         self.died_with = 0
         self.past: list[Report] = []
         self.workers = [
-            self._worker("worker reliable", "reliable"),
-            self._worker(RESTARTED, "reliable"),
+            # Without a limit: a Perl client, whose jobs these run, is not told of failures.
+            self._worker("worker reliable", "reliable", timeout=None),
+            self._worker(RESTARTED, "reliable", timeout=None),
             self._worker("worker of failures", "reliable", queue="python"),
             self._worker("worker recoverable", "recoverable"),
             self._worker("worker simple", "simple"),
@@ -213,13 +214,14 @@ class Fleet:
         self.perl_client = None if perl is None else PerlClient(perl, url, rate * _SHARES["client perl"])
         self.perl_worker = None if perl is None else PeerProcess(perl)
 
-    def _worker(self, name: str, mode: str, queue: str = "pending") -> Process:
+    def _worker(self, name: str, mode: str, queue: str = "pending", **more: Any) -> Process:
         options = {
             **_WORKER,
             "expire_results": self._expire,
             "mode": mode,
             "prefix": PREFIXES[mode],
             "pending_queues": [queue],
+            **more,
         }
         return Process(name, self._settings(role="worker", options=options), self._folder)
 

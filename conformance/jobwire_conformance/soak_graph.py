@@ -113,9 +113,13 @@ def _panels(soak: Soak, step: float) -> list[_Panel]:
             low=0.1,
             high=_most(times),
             logarithmic=True,
-            show="{:,.3g}".format,
+            show=_milliseconds,
         ),
     ]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _of(samples: Iterable[Sample], name: str) -> Points:
@@ -211,8 +215,7 @@ def _labels(wanted: Mapping[str, float], top: float, bottom: float) -> dict[str,
     at = top - step
     for name, height in sorted(wanted.items(), key=lambda item: item[1]):
         at = found[name] = max(height, at + step)
-    over = at - bottom - 6
-    limit = math.inf
+    limit = bottom + 6 + step
     for name in reversed(list(found)):
-        found[name] = limit = min(found[name] - max(0.0, over) if over > 0 else found[name], limit - step)
+        found[name] = limit = min(found[name], limit - step)
     return found

@@ -131,9 +131,9 @@ class _Submitter:
             outcome = "result" if await handle == job.value else "wrong result"
         except JobwireError as error:
             outcome = type(error).__name__
-            if outcome != job.kind.outcome:
+            if outcome not in (job.kind.outcome, job.kind.also):
                 logging.warning("%s: %s", job.kind.name, error)
-        if outcome == job.kind.outcome:
+        if outcome in (job.kind.outcome, job.kind.also):
             self._ended[job.kind.name] += 1
         else:
             self._unexpected[f"{job.kind.name}: {outcome}"] += 1

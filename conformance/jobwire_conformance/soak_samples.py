@@ -37,7 +37,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag="header"):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, tag="sample"):
-    """``t`` seconds since the beginning; ``latency`` p50, p99, longest in milliseconds, by client."""
+    """``t`` seconds since the beginning; ``latency`` p50, p99, longest in milliseconds, by client. ``keys`` without the
+    results that were told to a client which was killed before it had fetched them: nobody can know of those.
+    """
 
     t: float
     processes: dict[str, Measured]
