@@ -101,7 +101,9 @@ def _follower(options: argparse.Namespace, header: Header | None = None) -> Foll
         dialect = header.dialect or None
     jobs = JobTable(patience=options.patience)
     watch = Watch(mode=mode, dialect=dialect, prefix=options.prefix, values=values, jobs=jobs)
-    return Follower(watch, values=values, plain=options.all or options.json)
+    if options.quiet:
+        return Follower(watch, values=values, steps="flagged")
+    return Follower(watch, values=values, steps="all" if options.all or options.json else "telling")
 
 
 def _begin(options: argparse.Namespace, follower: Follower, source: str, listen: str, at: float | None) -> Begin:

@@ -37,18 +37,18 @@ def is_secret(words: tuple[bytes, ...] | list[bytes]) -> bool:
 
 
 class Follower:
-    """One per tap or per transcript. ``values``: whether steps may hold the values of jobs; ``plain``: whether those
-    are made too that nobody would miss, unless they are flagged.
+    """One per tap or per transcript. ``values``: whether steps may hold the values of jobs; ``steps``: which are made:
+    ``all``, the ``telling`` ones (not plain), or the ``flagged`` ones alone; what is flagged always is.
     """
 
-    def __init__(self, watch: Watch, *, values: bool, plain: bool = True) -> None:
+    def __init__(self, watch: Watch, *, values: bool, steps: Literal["all", "telling", "flagged"] = "all") -> None:
         self.watch = watch
         self.linter = Linter(watch)
         self.links: dict[int, Tapped] = {}
         self.commands = self.bytes = self.connections = self.faults = 0
         self.flags: dict[str, int] = {}
         self.values = values
-        self._plain = plain
+        self._steps = steps
         self._gone: list[int] = []
 
     # --- connections --------------------------------------------------------------------------
@@ -183,16 +183,16 @@ class Follower:
         self.linter.command(link, sent, words)
         plain = sent.name in _ALWAYS_PLAIN or sent.name in _ANSWERED or (sent.name in _TAKING and link.announced)
         link.announced = link.announced or sent.name in _TAKING
-        if plain and self._nobody_asks():
+        if self._unasked(plain=plain):
             return None
         facts = self._told(sent, words)
         return self._step(
             t, link, "command", direction=">", size=len(frame.raw), multi=sent.inside, plain=plain, **facts
         )
 
-    def _nobody_asks(self) -> bool:
-        """Whether a plain step need not be made."""
-        return not self._plain and not self.watch.has_flags
+    def _unasked(self, *, plain: bool) -> bool:
+        """Whether a step need not be made."""
+        return (self._steps == "flagged" or (plain and self._steps == "telling")) and not self.watch.has_flags
 
     def _told(self, sent: Sent, words: tuple[bytes, ...]) -> dict[str, Any]:
         """What a step says of a command."""
@@ -253,10 +253,13 @@ class Follower:
         if isinstance(heard, Pushed):
             return self._message(t, link, heard)
         self.linter.answer(link, heard)
+        if self._unasked(plain=False):
+            return None
         sent, value = heard
-        told = {} if sent is None or isinstance(value, RespError) else self._reply_told(sent, value)
+        failed = isinstance(value, RespError)
+        told = {} if sent is None or failed else self._reply_told(sent, value)
         plain = not told
-        if plain and self._nobody_asks() and not isinstance(value, RespError):
+        if self._unasked(plain=plain and not failed):
             return None
         facts: dict[str, Any] = {"direction": "<", "command": "" if sent is None else _command_name(sent)}
         if isinstance(value, RespError):
@@ -305,7 +308,7 @@ class Follower:
     def _message(self, t: float, link: Tapped, pushed: Pushed) -> Step | None:
         self.linter.pushed(link, pushed)
         value = pushed.value
-        if pushed.kind == b"monitor":
+        if pushed.kind == b"monitor" or self._unasked(plain=False):
             return None
         facts: dict[str, Any] = {"direction": "<", "command": shown(pushed.kind, 40)}
         if len(value) > 1 and isinstance(value[1], bytes):

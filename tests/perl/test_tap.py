@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis as redis_py
+from perl_peer import environment
 
 import jobwire
 from jobwire_conformance.peer_operations import run_operation
@@ -131,3 +133,28 @@ async def test_a_client_of_0_004_and_a_worker_of_0_002(redis_url: str, perl: Sta
         await client.stop()
         await worker.kill()
         assert "RES-1" in {requirement for requirement, _ in tap.flagged()}
+
+
+HASTY = """
+use strict; use warnings; use IO::Async::Loop; use Job::Async;
+my $loop = IO::Async::Loop->new;
+$loop->add(my $jobs = Job::Async->new);
+my $client = $jobs->client(redis => { uri => $ARGV[0] });
+$client->start->get;
+print $client->submit(op => 'reverse', value => 'abc')->get, "\\n";
+"""
+
+
+async def test_a_perl_program_that_ends_with_its_result_leaves_the_hash(
+    redis_url: str, redis: redis_py.Redis, perl: StartPerl
+) -> None:
+    async with tapped(redis_url) as tap:
+        await perl("worker", redis=tap.url)
+        process = await asyncio.create_subprocess_exec(
+            "perl", "-e", HASTY, tap.url, env=environment("0.004"), stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert output == b"cba\n"
+        await asyncio.sleep(0.2)
+        assert [key for key in redis.keys("*") if key.startswith(b"job::")], "its DEL has never left"
+        assert tap.flagged() == [("NOT-3", "a hash stays whose result was read")]
