@@ -1,6 +1,6 @@
-"""Draw what docs/PROTOCOL.md shows of the code's own tables, and of the recordings.
+"""Draw what docs/PROTOCOL.md and docs/PEERS.md show of the code's own tables, of recordings and of files.
 
-The document holds blocks ``<!-- generated: NAME ARGUMENTS -->`` … ``<!-- end of NAME -->``; what stands between is
+The documents hold blocks ``<!-- generated: NAME ARGUMENTS -->`` … ``<!-- end of NAME -->``; what stands between is
 written by the function of that name here:
 
     dialects            the table of facts, from ``jobwire.wire.DIALECTS``
@@ -8,9 +8,12 @@ written by the function of that name here:
     sequence MODE       who sends what, asked from the mode objects of ``jobwire.wire``
     example FILE:A-B    traffic of real processes, from conformance/golden (``-NAME`` leaves a connection out)
     raw FILE:A          the bytes of one line of a recording
+    behaviours          what a peer can claim, from ``jobwire_conformance.driver.BEHAVIOURS``
+    operations          what a job makes a worker do, from ``jobwire_conformance.driver.OPERATIONS``
+    file PATH           a whole file of the repository
 
-    python ci/render_docs.py --write     bring the document up to date
-    python ci/render_docs.py             exit 1 if it is not
+    python ci/render_docs.py --write     bring the documents up to date
+    python ci/render_docs.py             exit 1 if one is not
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from jobwire.wire import (
     DIALECTS,
@@ -40,7 +44,7 @@ from jobwire.wire import (
 from jobwire.wire.lifecycle import FINAL, ModeName
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "PROTOCOL.md"
+DOCUMENTS = (ROOT / "docs" / "PROTOCOL.md", ROOT / "docs" / "PEERS.md")
 GOLDEN = ROOT / "conformance" / "golden"
 
 _BLOCK = re.compile(
@@ -225,7 +229,36 @@ def _frame(number: int, frame: dict[str, str]) -> Iterator[str]:
         head = " " * len(head)
 
 
-# -- the document
+# -- for authors of peers
+
+
+def _driver() -> Any:
+    sys.path.insert(0, str(ROOT / "conformance"))
+    from jobwire_conformance import driver
+
+    return driver
+
+
+def behaviours(_arguments: str) -> str:
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in _driver().BEHAVIOURS.items()]
+    return "\n".join(["| behaviour | what it says |", "|---|---|", *rows, ""])
+
+
+def operations(_arguments: str) -> str:
+    rows = [f"| `{name}` | {of} | {meaning} |" for name, (of, meaning) in _driver().OPERATIONS.items()]
+    return "\n".join(["| `op` | parameters | what the worker does |", "|---|---|---|", *rows, ""])
+
+
+_LANGUAGES = {".mjs": "js", ".py": "python", ".pl": "perl", ".yml": "yaml", ".sh": "sh", ".toml": "toml"}
+
+
+def file(path: str) -> str:
+    """A whole file; the fence is longer than any in it."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return f"````{_LANGUAGES[Path(path).suffix]}\n{text}````\n"
+
+
+# -- the documents
 
 _GENERATORS: dict[str, Callable[[str], str]] = {
     "dialects": dialects,
@@ -233,6 +266,9 @@ _GENERATORS: dict[str, Callable[[str], str]] = {
     "sequence": sequence,
     "example": example,
     "raw": raw,
+    "behaviours": behaviours,
+    "operations": operations,
+    "file": file,
 }
 
 
@@ -251,17 +287,18 @@ def rendered(text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="bring the document up to date")
+    parser.add_argument("--write", action="store_true", help="bring the documents up to date")
     options = parser.parse_args()
-    text = DOCUMENT.read_text(encoding="utf-8")
-    fresh = rendered(text)
-    if fresh == text:
-        return 0
-    if options.write:
-        DOCUMENT.write_text(fresh, encoding="utf-8")
-        return 0
-    print("docs/PROTOCOL.md is out of date: run  python ci/render_docs.py --write", file=sys.stderr)
-    return 1
+    stale = 0
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        fresh = rendered(text)
+        if fresh != text and options.write:
+            document.write_text(fresh, encoding="utf-8")
+        elif fresh != text:
+            stale = 1
+            print(f"docs/{document.name} is out of date: run  python ci/render_docs.py --write", file=sys.stderr)
+    return stale
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def say(kind, **fields):
     sys.stdout.flush()
 
 
+# For the runner: bytes that are no UTF-8 are no text, and numbers beyond 2^53 are not safe in JSON.
 def tag(value):
-    """For the runner: bytes that are no UTF-8 are no text, and numbers beyond 2^53 are not safe in JSON."""
     if isinstance(value, bytes):
         found = value.decode(errors="replace")
         return found if found.encode() == value else {"$bytes": base64.b64encode(value).decode()}
@@ -56,8 +56,8 @@ def parameters(fields):
     return found
 
 
+# `J` and JSON for arrays and objects, `T` and text for the rest: numbers as Perl prints them, None as nothing.
 def result_of(value):
-    """`J` and JSON for arrays and objects, `T` and text for the rest: numbers as Perl prints them, None as nothing."""
     if isinstance(value, list | dict):
         return b"J" + json.dumps(value).encode()
     if isinstance(value, float):
