@@ -191,8 +191,8 @@ def _in_multi(items: list[_Sent], *, wanted: bool, what: str) -> None:
     """Whether ``items`` stand together between MULTI and EXEC on their connection."""
     if any(item.inside is not wanted for item in items):
         raise CaseFailed(
-            f"{what} {'outside' if wanted else 'inside'} MULTI … EXEC",
-            expected="use_multi" if wanted else "no use_multi",
+            f"{what} {'outside' if wanted else 'inside'} MULTI … EXEC, though `start` said use_multi {str(wanted).lower()}",
+            expected="between MULTI and EXEC on one connection" if wanted else "no MULTI",
             actual=[item.words[:2] for item in items],
         )
 

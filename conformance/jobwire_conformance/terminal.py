@@ -107,6 +107,9 @@ def _failure(line: VerdictLine, *, colour: bool) -> str:
     parts = [f"{head} {line.case} [{_who(line)}]", f"    {line.reason}"]
     if line.expected or line.actual:
         parts += [f"    expected: {line.expected}", f"    actual:   {line.actual}"]
+    for who, text in line.stderr.items():
+        last = next((row.strip() for row in reversed(text.splitlines()) if row.strip()), "")
+        parts += [f"    stderr of {who} ends: {last[:160]}"] if last and line.verdict is not Verdict.UNSUPPORTED else []
     return "\n".join(parts)
 
 

@@ -118,7 +118,7 @@ function worker({ redis: url, use_multi: multi, prefix, queues, max_concurrent_j
   }
   async function next() {
     const [id] = await pop(false, take).catch((error) => (console.error(error), pause(1000, []))); // no flood
-    if (running.has(id)) await ask(false, ['LREM', taken, '1', id]); // it stood twice in the queue
+    if (id === '' || running.has(id)) await ask(false, ['LREM', taken, '1', id]); // no ID, or in the queue twice
     else if (id) running.set(id, run(id).catch(console.error).finally(() => running.delete(id)));
   }
   const ended = (async () => {

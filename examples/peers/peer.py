@@ -100,9 +100,9 @@ class Worker:
 
     def take(self, job_id):
         with self.lock:
-            twice = job_id in self.running
+            twice = job_id in self.running or not job_id
             self.running.add(job_id)
-        if twice:  # it stood twice in the queue
+        if twice:  # it stood twice in the queue, or is no ID
             return self.redis.lrem(self.processing, 1, job_id)
         try:
             return self.run(job_id, b"job::" + job_id)
