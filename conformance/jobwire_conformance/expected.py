@@ -25,7 +25,7 @@ import msgspec
 from .axes import Instance
 from .places import EXPECTED
 
-__all__ = ["EXPECTED", "Entry", "Expectations", "ExpectedError", "default_lists", "load_expected"]
+__all__ = ["EXPECTED", "Entry", "Expectations", "ExpectedError", "Kind", "default_lists", "load_expected"]
 
 Kind = Literal["known-failing", "flaky", "unsupported", "lenient"]
 _KINDS: tuple[Kind, ...] = ("known-failing", "flaky", "unsupported", "lenient")

@@ -190,8 +190,9 @@ def _subscribed_before(traffic: _Traffic, push: _Sent) -> None:
 def _in_multi(items: list[_Sent], *, wanted: bool, what: str) -> None:
     """Whether ``items`` stand together between MULTI and EXEC on their connection."""
     if any(item.inside is not wanted for item in items):
+        where, said = ("outside", "true") if wanted else ("inside", "false")
         raise CaseFailed(
-            f"{what} {'outside' if wanted else 'inside'} MULTI … EXEC, though `start` said use_multi {str(wanted).lower()}",
+            f"{what} {where} MULTI … EXEC, though `start` said use_multi {said}",
             expected="between MULTI and EXEC on one connection" if wanted else "no MULTI",
             actual=[item.words[:2] for item in items],
         )

@@ -14,6 +14,7 @@ from jobwire_conformance.claims import doubts, in_words, lacking, not_tried, spo
 from jobwire_conformance.conclusion import conclude, judgement
 from jobwire_conformance.driver import BEHAVIOURS, HelloAnswer, decode_request, encode
 from jobwire_conformance.driver import Submit as SubmitMessage
+from jobwire_conformance.expected import Entry, Expectations, Kind
 from jobwire_conformance.rendering import FORMATS
 from jobwire_conformance.report import Header, PeerFacts, Report, VerdictLine
 from jobwire_conformance.runner import Planned, RunOptions, run_instance
@@ -192,3 +193,12 @@ MakeReport = Callable[..., Report]
 
 def test_the_end_of_a_bad_run_says_where_to_look(make_report: MakeReport) -> None:
     assert "jobwire-conformance show group/case-" in FORMATS["terminal"](make_report())
+    assert "stderr of worker ends: " in FORMATS["terminal"](make_report())
+
+
+def test_the_suites_own_lists_speak_of_its_own_peers() -> None:
+    """Between other peers an entry of theirs may match nothing, and is not stale."""
+    entry = Entry(case="a/b", worker="python:*", reason="r", link="l")
+    entries: list[tuple[Kind, Entry]] = [("known-failing", entry), ("flaky", entry)]
+    assert len(Expectations(entries).unused([], ["x"], ["python:0.004"])) == 2
+    assert len(Expectations(entries, borrowed=1).unused([], ["x"], ["python:0.004"])) == 1
