@@ -42,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jobwire-conformance",
         description="Do these two programs understand each other over Redis? Real processes, a real Redis, every byte.",
-        epilog="Exit status: 0 conformant, 1 not conformant, 2 usage, 3 environment, 4 stale list of expectations.",
+        epilog="Exit status: 0 conformant, 1 not conformant, 2 usage, 3 environment, 4 stale list of expectations. "
+        "How to write a peer: docs/PEERS.md.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     greeting.configure(
@@ -106,7 +107,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
                         "golden, [NAME=]cmd:PROGRAM; repeat for several")  # fmt: skip
     parser.add_argument("--client", action="append", metavar="PEER", help="client only")
     parser.add_argument("--worker", action="append", metavar="PEER", help="worker only")
-    parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci")
+    parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci",
+                        help="smoke: a dozen cases; ci: every case; full: every value of every axis with each (ci)")  # fmt: skip
     parser.add_argument("--cases", type=Path, metavar="FOLDER", help="cases instead of the suite's own")
     parser.add_argument(
         "--run", action="append", default=[], metavar="GLOB", help="only these: case ID, requirement, tag"
