@@ -7,6 +7,7 @@ import fnmatch
 import re
 from typing import Any
 
+from . import rules
 from .cases import WireRule
 from .redis_link import RedisLink
 from .scenario import CaseFailed, Scenario
@@ -57,7 +58,7 @@ def _check_rule(scenario: Scenario, rule: WireRule) -> None:
 
 
 def _sends(pattern: list[str], event: Event, names: Names) -> bool:
-    words = event.command
+    words = rules.plainly(event.command)
     if pattern[-1] == "**":
         pattern = pattern[:-1]
         words = words[: len(pattern)]

@@ -49,7 +49,7 @@ class _Traffic:
         for number, event in enumerate(events):
             if event.kind != "command":
                 continue
-            words = event.command
+            words = rules.plainly(event.command)
             item = _Sent(number, event, words, words[0].decode("latin-1").upper() if words else "")
             self.sent.append(item)
             self.named[item.role, item.name].append(item)

@@ -9,6 +9,7 @@ from .mutant_transport import Command, Fake, Rewrite
 
 __all__ = [
     "add_after",
+    "answer_to_older_words",
     "drop",
     "each_command",
     "empty_is_absent",
@@ -17,6 +18,7 @@ __all__ = [
     "hurry_notice",
     "lower_keys",
     "mojibake",
+    "newer_words",
     "only_first_field",
     "pushed_first",
     "rename_key",
@@ -38,6 +40,33 @@ def each_command(name: bytes, change: Callable[[Command], Command]) -> Rewrite:
         return [(n, change(words) if words[0] == name else words) for n, words in enumerate(commands)]
 
     return rewrite
+
+
+def newer_words(commands: list[Command]) -> Items:
+    """The same effects, in the words of newer servers."""
+    return [(number, _newer(words)) for number, words in enumerate(commands)]
+
+
+def _newer(words: Command) -> Command:
+    match words[0]:
+        case b"HMSET":
+            return (b"HSET", *words[1:])
+        case b"HMGET" if len(words) == 3:
+            return (b"HGET", *words[1:])
+        case b"BRPOPLPUSH":
+            return (b"BLMOVE", *words[1:3], b"RIGHT", b"LEFT", words[3])
+        case b"RPOPLPUSH":
+            return (b"LMOVE", *words[1:3], b"RIGHT", b"LEFT")
+    return words
+
+
+def answer_to_older_words(words: Command, reply: Any) -> Any:
+    """The reply in the form that the peer, which knows nothing of :func:`newer_words`, expects."""
+    if words[0] == b"HMSET" and isinstance(reply, int):
+        return b"OK"
+    if words[0] == b"HMGET" and len(words) == 3 and not isinstance(reply, list | Exception):
+        return [reply]
+    return reply
 
 
 def drop(name: bytes, reply: Any) -> Rewrite:

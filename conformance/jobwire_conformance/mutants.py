@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .driver import Start
 from .mutant_rewrites import (
     add_after,
+    answer_to_older_words,
     drop,
     each_command,
     empty_is_absent,
@@ -21,6 +22,7 @@ from .mutant_rewrites import (
     hurry_notice,
     lower_keys,
     mojibake,
+    newer_words,
     only_first_field,
     pushed_first,
     rename_key,
@@ -33,7 +35,7 @@ from .mutant_rewrites import (
 )
 from .mutant_transport import Rewrite
 
-__all__ = ["MUTANTS", "Mutant", "named"]
+__all__ = ["MUTANTS", "VARIANTS", "Mutant", "named"]
 
 Side = Literal["client", "worker", "both"]
 
@@ -289,6 +291,13 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 
+#: Peers that differ in what the protocol leaves open: no case may catch them. ``caught_by`` names a case to begin with.
+VARIANTS: tuple[Mutant, ...] = (
+    Mutant("newer-words", "says HSET, HGET, BLMOVE and LMOVE where Perl says HMSET, HMGET, BRPOPLPUSH and RPOPLPUSH",
+           "both", _ASCII, newer_words, reply=answer_to_older_words),
+)  # fmt: skip
+
+
 def named(name: str) -> Mutant:
-    """The mutant of that name; raises ``KeyError``."""
-    return {mutant.name: mutant for mutant in MUTANTS}[name]
+    """The mutant or variant of that name; raises ``KeyError``."""
+    return {mutant.name: mutant for mutant in MUTANTS + VARIANTS}[name]

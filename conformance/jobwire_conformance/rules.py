@@ -72,6 +72,17 @@ _EXTENDING = frozenset(
 )
 
 
+def plainly(words: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The command that Perl sends for the same effect: a peer may say it in the words of newer servers (CON-8)."""
+    found = tuple(words)
+    name = found[0].upper() if found else b""
+    if name in {b"HSET", b"HGET"}:
+        return (b"HMSET" if name == b"HSET" else b"HMGET", *found[1:])
+    if name in {b"BLMOVE", b"LMOVE"} and tuple(word.upper() for word in found[3:5]) == (b"RIGHT", b"LEFT"):
+        return (b"BRPOPLPUSH" if name == b"BLMOVE" else b"RPOPLPUSH", *found[1:3], *found[5:])
+    return found
+
+
 def allowed(role: str, mode: str) -> frozenset[str]:
     """The commands of a role in a mode, besides SETUP, LOOKING and what :func:`extends`."""
     return _ALLOWED[role, mode]

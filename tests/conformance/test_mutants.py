@@ -15,8 +15,8 @@ from tap_traffic import flags_in
 from jobwire_conformance.axes import PeerSpec, expand
 from jobwire_conformance.cases import load_cases
 from jobwire_conformance.cli import main
-from jobwire_conformance.expected import Expectations
-from jobwire_conformance.mutants import MUTANTS, Mutant
+from jobwire_conformance.expected import Expectations, default_lists, load_expected
+from jobwire_conformance.mutants import MUTANTS, VARIANTS, Mutant
 from jobwire_conformance.mutation import Row, render_table, run_mutants
 from jobwire_conformance.registry import resolve
 from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
@@ -130,6 +130,23 @@ async def test_the_unbroken_peer_is_neither_caught_nor_flagged() -> None:
     assert {line.case: line.reason for line in lines if line.verdict != "pass"} == {}
     assert flagged
     assert {name: flags for name, flags in flagged.items() if flags} == {}
+
+
+async def test_what_the_protocol_leaves_open_is_not_caught() -> None:
+    """Every case that speaks of commands, and one with each axis, between peers that say the same in other words."""
+    for variant in VARIANTS:
+        command = resolve(f"mutant:{variant.name}")[0]
+        peer = PeerSpec(command.name, command.dialect, await probe(command))
+        cases = [case for case in load_cases() if case.wire or case.id == variant.caught_by]
+        plan = [Planned(*item) for item in expand(cases, [peer], [peer], "ci") if item[0].mode == "reliable"]
+        assert len(plan) > 25
+        options = RunOptions(commands={command.name: command}, jobs=3)
+        lines = await run_all(plan, make_factory(None), options, load_expected(default_lists()))
+        assert {line.name: (line.reason, line.expected) for line in lines if line.verdict != "pass"} == {}
+        if variant.name == "newer-words":
+            sent = {event.text.partition(" ")[0] for line in lines for event in line.wire if event.kind == "command"}
+            assert {"HSET", "HGET", "BLMOVE"} <= sent
+            assert not {"HMSET", "HMGET", "BRPOPLPUSH"} & sent
 
 
 def test_the_table_names_what_survived() -> None:
