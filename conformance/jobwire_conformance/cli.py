@@ -107,8 +107,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
                         "golden, [NAME=]cmd:PROGRAM; repeat for several")  # fmt: skip
     parser.add_argument("--client", action="append", metavar="PEER", help="client only")
     parser.add_argument("--worker", action="append", metavar="PEER", help="worker only")
-    parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci",
-                        help="smoke: a dozen cases; ci: every case; full: every value of every axis with each (ci)")  # fmt: skip
+    profiles = "smoke: a dozen cases; ci: every case; full: every value of every axis with each (ci)"
+    parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci", help=profiles)
     parser.add_argument("--cases", type=Path, metavar="FOLDER", help="cases instead of the suite's own")
     parser.add_argument(
         "--run", action="append", default=[], metavar="GLOB", help="only these: case ID, requirement, tag"
