@@ -290,7 +290,7 @@ def _role_by_hash(watch: Watch, name: str, key: bytes, words: tuple[bytes, ...])
     match name:
         case "HMSET" | "HSET":
             return "client" if writes(rules.fields_of(words[2:])) else "worker"
-        case "HMGET" if words[2:] == (b"result",):
+        case "HMGET" | "HGET" if words[2:] == (b"result",):
             return "client"
         case "HGETALL" if job is not None and job.taken_on is not None and job.result_on is None:
             return "worker"

@@ -140,9 +140,17 @@ async def test_what_the_protocol_leaves_open_is_not_caught() -> None:
         cases = [case for case in load_cases() if case.wire or case.id == variant.caught_by]
         plan = [Planned(*item) for item in expand(cases, [peer], [peer], "ci") if item[0].mode == "reliable"]
         assert len(plan) > 25
-        options = RunOptions(commands={command.name: command}, jobs=3)
+        flagged: dict[str, list[tuple[str, str]]] = {}
+
+        def look(planned: Planned, events: list[Event], flagged: dict[str, Any] = flagged) -> None:
+            if planned.client is not None and planned.worker is not None:
+                flagged[planned.instance.name] = [(flag.requirement, flag.what) for flag in flags_in(events)]
+
+        options = RunOptions(commands={command.name: command}, jobs=3, on_traffic=look)
         lines = await run_all(plan, make_factory(None), options, load_expected(default_lists()))
         assert {line.name: (line.reason, line.expected) for line in lines if line.verdict != "pass"} == {}
+        assert flagged
+        assert {name: flags for name, flags in flagged.items() if flags} == {}
         if variant.name == "newer-words":
             sent = {event.text.partition(" ")[0] for line in lines for event in line.wire if event.kind == "command"}
             assert {"HSET", "HGET", "BLMOVE"} <= sent
