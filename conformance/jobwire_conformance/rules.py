@@ -52,8 +52,7 @@ class Breach(NamedTuple):
 SETUP = frozenset({"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"})
 #: Commands that only look; a deadline or a sweep may ask where a job is.
 LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "SMEMBERS", "GET"})
-#: Commands that wait for an entry.
-POPS = frozenset({"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"})
+POPS = frozenset({"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"})  # these wait for an entry
 _CLIENT = frozenset({"SUBSCRIBE", "UNSUBSCRIBE", "HMSET", "LPUSH", "DEL", "MULTI", "EXEC", "LREM"})
 _WORKER = frozenset({"HGETALL", "HMSET", "PUBLISH", "MULTI", "EXEC"})
 _ALLOWED = {
@@ -67,9 +66,8 @@ _ALLOWED = {
 #: Commands that jobwire keeps its own facts with (heartbeat, dead, rejected, attempts, fenced completion): a worker
 #: may send them for keys of its own keyspace and for job hashes, and for nothing else.
 _EXTENDING = frozenset(
-    {"SADD", "SREM", "SET", "DEL", "EXPIRE", "PEXPIRE", "HINCRBY", "HDEL", "HSET", "HSETNX", "LMOVE", "LPUSH", "RPUSH"}
-    | {"RPOPLPUSH", "LREM", "LTRIM"}
-)
+    {"SADD", "SREM", "SET", "DEL", "EXPIRE", "PEXPIRE", "HINCRBY", "HDEL", "HSET", "HSETNX", "LMOVE", "LPUSH"}
+) | {"RPUSH", "RPOPLPUSH", "LREM", "LTRIM"}
 
 
 def plainly(words: Sequence[bytes]) -> tuple[bytes, ...]:
