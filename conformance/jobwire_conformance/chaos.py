@@ -227,9 +227,10 @@ class _Run:
         victim = up[int(fault.choice * len(up))]
         at = time.time()
         await victim.end(signal.SIGKILL)
-        pid = victim.process.pid
-        self.faults.append(Happened(kind="kill", at=at, until=at, pid=pid, under_way=self._in_hand(pid)))
-        self.watch.add(victim.name, time.time())
+        # It may have begun another job between our look at the clock and its end.
+        pid, until = victim.process.pid, time.time()
+        self.faults.append(Happened(kind="kill", at=at, until=until, pid=pid, under_way=self._in_hand(pid)))
+        self.watch.add(victim.name, until)
         await self.workers.fill()
 
     async def _stop(self, fault: Fault) -> None:
@@ -317,7 +318,7 @@ async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None =
         jobs = [job for job in run.book.values() if job.acknowledged or job.outcome]
         journal = read_journal(str(run.workers.journal))
         account = settle(plan.seed, jobs, journal, run.faults, run.leftovers())
-        time_returns(account, run.watch.victims, run.faults, journal, heartbeat=settings.heartbeat, ttl=settings.ttl)
+        time_returns(account, run.watch, run.faults, journal, heartbeat=settings.heartbeat, ttl=settings.ttl)
         account.settings = {
             "server": f"{server.binary.name} {server.version}",
             "workers": f"{settings.workers} + 1 that no fault is for alone",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import msgspec
 
 from .chaos_plan import FAULTS, Kind
-from .chaos_recovery import Returned, allowed, late, run_again
+from .chaos_recovery import Returned, Watch, allowed, late, run_again
 from .chaos_worker import Entry
 
 __all__ = ["Account", "Happened", "Leftovers", "Submitted", "render", "settle", "time_returns"]
@@ -58,8 +59,10 @@ class Account(msgspec.Struct, kw_only=True):
     swept_alive: int = 0
     rows: list[dict[str, Any]] = []
     recovery_times: list[float] = []
+    recovery_near: list[float] = []
     recovery_bound: float = 0.0
     late: list[str] = []
+    held_up: int = 0
     longest: tuple[float, int] | None = None
     stray_hashes: int = 0
     settings: dict[str, Any] = {}
@@ -133,8 +136,10 @@ def _explain(
             if cause is None and job in resent:
                 cause = "resent"
             if cause is None:
+                own = [f"{fault.kind} {fault.at:.3f}–{fault.until:.3f}" for fault in faults if fault.pid == before.pid]
                 account.unexplained.append(
-                    f"{job}: {before.worker} at {before.at:.2f}, {again.worker} at {again.at:.2f}"
+                    f"{job}: {before.worker} at {before.at:.3f} ({', '.join(own) or 'no fault'}), "
+                    f"{again.worker} at {again.at:.3f}"
                 )
                 account.swept_alive += before.pid != again.pid
             else:
@@ -158,7 +163,7 @@ def _cause(before: Entry, again: Entry, faults: Sequence[Happened]) -> str | Non
 
 def time_returns(
     account: Account,
-    victims: Sequence[Returned],
+    watch: Watch,
     faults: Sequence[Happened],
     journal: Iterable[Entry],
     *,
@@ -166,14 +171,20 @@ def time_returns(
     ttl: float,
 ) -> None:
     """How long what the killed had in hand stood in their lists, and what stood there for longer than it may."""
-    others = [(fault.at, fault.until) for fault in faults if fault.kind in ("restart", "storm")]
-    account.recovery_times = sorted(round(victim.seconds, 3) for victim in victims if victim.held)
+    victims = watch.victims
+    others = [(fault.at, fault.until) for fault in faults if fault.kind in ("restart", "storm")] + watch.held_up
+    account.held_up = len(watch.held_up)
+    bound = account.recovery_bound = allowed(Returned(worker="", died=0.0), (), heartbeat=heartbeat, ttl=ttl)
+    for victim in victims:
+        if victim.held:
+            alone = allowed(victim, others, heartbeat=heartbeat, ttl=ttl) < bound + 0.01
+            times = account.recovery_times if alone else account.recovery_near
+            times.append(round(victim.seconds, 3))
     begun: dict[str, list[float]] = defaultdict(list)
     for entry in journal:
         if entry.what == "begin":
             begun[entry.job].append(entry.at)
     account.longest = run_again(victims, begun)
-    account.recovery_bound = allowed(Returned(worker="", died=0.0), (), heartbeat=heartbeat, ttl=ttl)
     account.late = late(victims, others, heartbeat=heartbeat, ttl=ttl)
 
 
@@ -212,13 +223,18 @@ def render(account: Account) -> str:
 
 
 def _returns(account: Account) -> list[str]:
-    times = account.recovery_times
-    if not times:
-        return []
     lines = [
-        f"back in the queue after a kill -9: median {times[len(times) // 2]:.2f} s, longest {times[-1]:.2f} s",
-        f"  ({len(times)} kills; allowed {account.recovery_bound:.2f} s, more near cuts; late: {len(account.late)})",
+        f"back in the queue after a kill -9{where}: median {median(times):.2f} s, longest {max(times):.2f} s, "
+        f"{allowed_in} ({len(times)} kills)"
+        for where, times, allowed_in in (
+            ("", account.recovery_times, f"allowed {account.recovery_bound:.2f} s"),
+            (", near a cut or restart", account.recovery_near, "allowed that after the last of these"),
+        )
+        if times
     ]
+    lines += [f"  too late: {len(account.late)}"] if lines else []
+    if account.held_up:
+        lines.append(f"  {account.held_up} times the machine gave nobody the processor; more is allowed near those")
     if account.longest is not None:
         seconds, lost = account.longest
         lines.append(f"run again after a kill -9: longest {seconds:.2f} s, of a job that lost {lost} workers meanwhile")

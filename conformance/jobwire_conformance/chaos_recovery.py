@@ -26,6 +26,8 @@ _EVERY = 0.03
 _WATCHED = 60.0
 _SLACK = 0.75
 """Seconds for what is not waiting: noticing, a round trip a job, and two cores for everybody."""
+_HELD_UP = 0.4
+"""Seconds that a look may be late; beyond that the machine, rather than the workers, made everybody wait."""
 _RECONNECT = 1.0
 """Seconds until everybody is connected again after a cut (``reconnect_delay`` is 0.05 s, doubled while that fails)."""
 
@@ -48,6 +50,8 @@ class Watch:
 
     def __init__(self, raw: redis.Redis, prefix: str = "jobs") -> None:
         self.victims: list[Returned] = []
+        #: From when until when this process itself was not given the processor.
+        self.held_up: list[tuple[float, float]] = []
         self._raw: Any = raw  # redis-py annotates replies with all that they might ever be
         self._keyspace = Keyspace(prefix)
 
@@ -71,7 +75,10 @@ class Watch:
     async def run(self) -> None:
         """Until cancelled; a server that is away is asked again."""
         while True:
+            before = time.time()
             await asyncio.sleep(_EVERY)
+            if (now := time.time()) > before + _EVERY + _HELD_UP:
+                self.held_up.append((before, now))
             with contextlib.suppress(redis.RedisError):
                 self.look()
 
@@ -79,8 +86,8 @@ class Watch:
 def allowed(victim: Returned, others: Sequence[tuple[float, float]], *, heartbeat: float, ttl: float) -> float:
     """Seconds after its death within which the list of ``victim`` must be empty.
 
-    ``others``: from when until when connections were cut, or Redis was away. After that everybody has to connect, and
-    waits until everybody else must have beaten again.
+    ``others``: from when until when connections were cut, Redis was away, or the machine gave nobody the processor.
+    After that everybody has to connect, and waits until everybody else must have beaten again.
     """
     turn = 1.6 * heartbeat + _SLACK
     due = victim.died + ttl + turn

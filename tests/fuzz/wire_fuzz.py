@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobwire.errors import DecodeError, JobwireError, ServerError
+from jobwire.errors import DecodeError, EncodeError, JobwireError, ServerError
 from jobwire.limits import Limits
 from jobwire.wire import DIALECTS, HashMode, Keyspace, Recoverable, Reliable, Simple, Taken, fleet
 from jobwire.wire import commands as c
@@ -17,7 +17,7 @@ from jobwire.wire.json_text import decode_json, decode_json_strictly
 from jobwire.wire.meta import parse_accept
 from jobwire.wire.mode import popped
 from jobwire.wire.rejected import decode_rejected
-from jobwire.wire.results import decode_result
+from jobwire.wire.results import decode_result, encode_result
 from jobwire.wire.session import clients_named, is_listed, is_master
 from jobwire.wire.text import parse_epoch, readable
 
@@ -135,12 +135,25 @@ def _simple_read(data: bytes) -> object:
     return Simple(JOBS, limits=LIMITS).read(Taken(QUEUE, data), None)
 
 
+def _echo(data: bytes) -> object:
+    """What a handler that gives back its parameters makes the worker write: a result, or an ``EncodeError``."""
+    job = Reliable(JOBS, limits=LIMITS).read(Taken(QUEUE, b"j"), fields(data))
+    if job is None:
+        return None
+    try:
+        return encode_result(dict(job.data), limits=LIMITS)
+    except EncodeError as error:
+        _sayable(error)
+        return None
+
+
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "job hash, dialect 0.004": _hashes(Reliable(JOBS, limits=LIMITS)),
     "job hash, dialect shown": _hashes(Reliable(JOBS, dialect=None, limits=LIMITS)),
     "job hash, dialect 0.001": _hashes(Reliable(JOBS, dialect=DIALECTS["0.001"], limits=LIMITS)),
     "job hash, recoverable": _hashes(Recoverable(JOBS, limits=LIMITS)),
     "job hash, every string policy": _policies,
+    "job hash, echoed": _echo,
     "result": _result,
     "job envelope": lambda data: decode_job_envelope(data, limits=LIMITS),
     "job envelope, as taken": _simple_read,
@@ -162,7 +175,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
 def _sayable(error: JobwireError) -> None:
     """What is said of hostile bytes is one line, printable, and short."""
     words = str(error)
-    if isinstance(error, DecodeError) and (not words.isprintable() or len(words) > 1500):
+    if isinstance(error, DecodeError | EncodeError) and (not words.isprintable() or len(words) > 1500):
         raise AssertionError(f"an error of {len(words)} characters that cannot be logged: {words[:200]!r}")
 
 

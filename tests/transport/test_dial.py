@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -276,3 +277,15 @@ async def test_closed_while_connecting() -> None:
 def test_options_that_cannot_work(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         open_transport("redis://h", **options)  # type: ignore[arg-type]  # floats
+
+
+@pytest.mark.parametrize(("query", "kept"), [("", True), ("?socket_keepalive=false", False)])
+async def test_tcp_keepalive_is_on_unless_said_otherwise(query: str, kept: bool) -> None:
+    async with playing(answering(*WELCOME)) as url:
+        transport = open_transport(url + query)
+        connection = await transport.connect()
+        sock = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # what no face shows
+        assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is kept
+        if kept:  # minutes, not the two hours that systems wait by default
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 300
+        await transport.close()
