@@ -1,0 +1,50 @@
+"""No case that cannot fail: with any one of its expectations broken, it must not pass between good peers."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from broken_cases import broken
+
+from jobwire_conformance.axes import PeerSpec, expand
+from jobwire_conformance.cases import Case, load_cases
+from jobwire_conformance.expected import Expectations
+from jobwire_conformance.registry import resolve
+from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
+from jobwire_conformance.servers import make_factory
+
+CASES = load_cases()
+#: A run of everything takes long; each run of the tests looks at these.
+SAMPLE = random.Random(5).sample([case for case in CASES if case.seconds <= 20], 10)
+
+
+async def survivors(cases: list[Case]) -> list[str]:
+    """Broken cases that pass all the same."""
+    command = resolve("python")[0]
+    python = PeerSpec(command.name, command.dialect, await probe(command))
+    plan, names = [], []
+    for case in cases:
+        for what, changed in broken(case):
+            short = msgspec.structs.replace(changed, seconds=min(changed.seconds, 8.0))
+            instances = expand([short], [python], [python], "ci")
+            plan += [Planned(*item) for item in instances[:1]]
+            names += [f"{case.id}: {what}"] * len(instances[:1])
+    lines = await run_all(plan, make_factory(None), RunOptions({command.name: command}, jobs=2), Expectations())
+    return [name for name, line in zip(names, lines, strict=True) if line.verdict != "fail"]
+
+
+def test_cases_expect_something() -> None:
+    silent = [case.id for case in CASES if not list(broken(case))]
+    assert silent == []
+
+
+async def test_a_sample_with_each_expectation_broken() -> None:
+    assert await survivors(SAMPLE) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+async def test_all_cases_with_each_expectation_broken() -> None:
+    assert await survivors(CASES) == []
