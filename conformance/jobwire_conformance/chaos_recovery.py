@@ -87,13 +87,14 @@ def allowed(victim: Returned, others: Sequence[tuple[float, float]], *, heartbea
     """Seconds after its death within which the list of ``victim`` must be empty.
 
     ``others``: from when until when connections were cut, Redis was away, or the machine gave nobody the processor.
-    After that everybody has to connect, and waits until everybody else must have beaten again.
+    After that everybody has to connect (the heartbeat notices a cut at its next beat), and waits until everybody else
+    must have beaten again.
     """
     turn = 1.6 * heartbeat + _SLACK
     due = victim.died + ttl + turn
     for begun, over in sorted(others):
         if victim.died - _RECONNECT <= over and begun <= due:
-            due = max(due, over + _RECONNECT + settling(heartbeat, ttl) + turn)
+            due = max(due, over + _RECONNECT + heartbeat + settling(heartbeat, ttl) + turn)
     return due - victim.died
 
 
