@@ -12,6 +12,7 @@ use Job::Async::Job;
 use Job::Async::Redis;
 use Job::Async::Utils;
 use JSON::MaybeXS ();
+use Log::Any::Adapter 'Stderr', log_level => 'error';    # what the modules complain about is evidence
 use MIME::Base64 qw(decode_base64 encode_base64);
 use POSIX ();
 
@@ -78,9 +79,9 @@ my %OPERATION = (
     rpc     => sub { my ($d) = @_; qq({"result":{"name":"$d->{name}","params":$d->{params}}}) },
     several => sub { ('one', 'two') },
     exit    => sub { POSIX::_exit($_[0]{code} // 3) },
-    wide    => sub { "\x{263A}" },
+    object  => sub { bless {}, 'Example::Thing' },
     (map { my $value = $_->[1]; $_->[0] => sub { $value } }
-        [ true => !!1 ], [ false => !!0 ], [ empty => '' ], [ undef => undef ], [ latin1 => "\xE9" ]),
+        [true => !!1], [false => !!0], [empty => ''], [ undef => undef ], [ latin1 => "\xE9" ], [ wide => "\x{263A}" ]),
     nothing => sub { () },
     die     => sub { die "$_[0]{message}\n" },
 );
@@ -91,10 +92,9 @@ my ($client, $worker, @unanswered, %running, $jobs);
 
 sub run {
     my ($job) = @_;
-    my $data = $job->data;
+    my ($data, $number) = ($job->data, ++$jobs);
     my $op = $data->{op} // (exists $data->{params} ? 'rpc' : 'keys');
-    $running{ ++$jobs } = $job->future;
-    my $number = $jobs;
+    $running{$number} = $job->future;
     $job->future->on_ready(sub { delete $running{$number} });
     answer(job => id => tag($job->id), data => tag($data));
     return $job->fail($data->{message} // 'failed') if $op eq 'fail';
