@@ -81,7 +81,7 @@ my %OPERATION = (
     exit    => sub { POSIX::_exit($_[0]{code} // 3) },
     object  => sub { bless {}, 'Example::Thing' },
     (map { my $value = $_->[1]; $_->[0] => sub { $value } }
-        [true => !!1], [false => !!0], [empty => ''], [ undef => undef ], [ latin1 => "\xE9" ], [ wide => "\x{263A}" ]),
+        [true => !!1], [false => !!0], [empty => ''], [undef => undef], [latin1 => "\xE9"], [wide => "\x{263A}"]),
     nothing => sub { () },
     die     => sub { die "$_[0]{message}\n" },
 );
