@@ -195,7 +195,8 @@ class Heartbeat:
     async def _stopped_within(self, seconds: float) -> bool:
         """Wait that long, or until there is something else to do; True where that is to stop."""
         assert self._woken is not None  # noqa: S101 - set before anything waits
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), seconds)
-        self._woken.clear()
+        if not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), seconds)
+            self._woken.clear()
         return self._stopping
