@@ -14,7 +14,7 @@ from victims import BEAT, FAST, TTL, Victims, recovery_at
 
 from jobwire import ConfigError, Job, Worker
 from jobwire.testing.server import RedisServer
-from jobwire.transport import Connection, DirectTransport, open_transport
+from jobwire.transport import Backoff, Connection, DirectTransport, open_transport
 from jobwire_conformance.proxy import Proxy, Recorder, Rule, Upstream
 
 
@@ -206,6 +206,18 @@ async def test_a_worker_whose_heartbeat_was_cut_gives_its_id_back_all_the_same(
     worker = await faces.worker(id="w", mode=mode, heartbeat=10, heartbeat_ttl=30)
     kill(raw, "jobwire-heartbeat")
     await worker.stop()
+    assert raw.keys("*") == []
+
+
+async def test_a_heartbeat_that_is_told_to_stop_waits_no_more_before_it_connects_again(
+    faces: Faces, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loses its connection while it gives its ID back: what it was told then still counts."""
+    monkeypatch.setattr("jobwire.heartbeat.Backoff", lambda *_: Backoff(3600.0, 3600.0))
+    worker = await faces.worker(id="w", heartbeat=10, heartbeat_ttl=30)
+    kill(raw, "jobwire-heartbeat")
+    async with asyncio.timeout(60):
+        await worker.stop()
     assert raw.keys("*") == []
 
 
