@@ -14,6 +14,7 @@ __all__ = ["broken"]
 
 _UNSET = msgspec.UNSET
 _NEVER = "^never said by anybody$"
+_MANY = 10**12
 
 
 def _other(value: Any) -> Any:
@@ -74,13 +75,14 @@ def _step(step: Any) -> Iterator[tuple[str, Any]]:
         case s.Redis() if step.equals is not _UNSET:
             yield "another reply", change(step, equals=_other(step.equals))
         case s.Wait() if step.equals is not _UNSET:
-            yield "another reply", change(step, equals=_other(step.equals), seconds=1.0)
+            # A value that is there for a moment, say before a key is deleted, would end the wait.
+            yield "another reply", change(step, equals=_NEVER, seconds=1.0)
         case s.Wait(matches=str()):
             yield "another reply", change(step, matches=_NEVER, seconds=1.0)
         case s.Wait(at_least=int()):
-            yield "more", change(step, at_least=10**12, seconds=1.0)
+            yield "more", change(step, at_least=_MANY, seconds=1.0)
         case s.Took():
-            yield "one more", change(step, count=step.count + 1, seconds=1.0)
+            yield "more", change(step, count=_MANY, seconds=1.0)
         case s.Taken() | s.Ended() if len(step.names) > 1:
             yield "another order", change(step, names=step.names[::-1])
         case s.AtMost():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -14,10 +16,25 @@ from jobwire_conformance.expected import Expectations
 from jobwire_conformance.registry import resolve
 from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
 from jobwire_conformance.servers import make_factory
+from jobwire_conformance.values import RECURSION
 
 CASES = load_cases()
+#: Cases that passed once with an expectation broken, or ended in an error instead of a verdict.
+ONCE_BLIND = {"keys/bytes", "result/depth-512", "concurrency/two-workers", "client/late-result", "worker/ghost"}
 #: A run of everything takes long; each run of the tests looks at these.
-SAMPLE = random.Random(5).sample([case for case in CASES if case.seconds <= 20], 10)
+SAMPLE = [
+    *random.Random(5).sample([case for case in CASES if case.seconds <= 20 and case.id not in ONCE_BLIND], 10),
+    *[case for case in CASES if case.id in ONCE_BLIND],
+]
+
+
+@pytest.fixture(autouse=True)
+def _as_deep_as_the_program() -> Iterator[None]:
+    """The limit that the suite's program sets for itself: some values are 512 deep."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, RECURSION))
+    yield
+    sys.setrecursionlimit(limit)
 
 
 async def survivors(cases: list[Case]) -> list[str]:
