@@ -1,9 +1,9 @@
 /* What every job passes, in C: optional, built by `python -m jobwire.build`.
  *
  * The plain Python code is the reference. This code knows what most jobs are made of (parameters and results that are
- * text, bytes, whole numbers); whatever else it meets (nested values, other types, names never seen before, text that
- * cannot be encoded, a limit crossed) it gives up and answers None, and the Python code does the whole thing from its
- * start. So there is one place that decides what is an error, and this file decides nothing but speed.
+ * text, bytes, whole numbers, and how to measure nested ones); whatever else it meets (other types, names never seen
+ * before, text that cannot be encoded, a limit crossed) it gives up and answers None, and the Python code does the
+ * whole thing from its start. So there is one place that decides what is an error, and this file decides nothing but speed.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -378,6 +378,107 @@ spell_id(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return made;
 }
 
+/* ---- nested values ------------------------------------------------------------------------- */
+
+#define DEEPEST 1000 /* whatever the caller allows: this code walks by calling itself */
+
+typedef struct {
+    Py_ssize_t max_levels, items, max_items, size, max_size;
+    Py_ssize_t levels, pairs; /* found */
+    int is_json;              /* found: nothing that JSON says in another way, or not at all */
+} Shape;
+
+static int
+walk_text(Shape *shape, PyObject *text)
+{
+    if (PyUnicode_CheckExact(text)) {
+        shape->size += PyUnicode_GET_LENGTH(text);
+    } else if (PyBytes_CheckExact(text)) {
+        shape->size += PyBytes_GET_SIZE(text);
+        shape->is_json = 0;
+    } else {
+        return 0;
+    }
+    return shape->size <= shape->max_size;
+}
+
+/* Is `value` all plain data, within the limits? Nothing here calls Python code, so nothing changes underneath. */
+static int
+walk(Shape *shape, PyObject *value, Py_ssize_t level)
+{
+    if (PyUnicode_CheckExact(value) || PyBytes_CheckExact(value))
+        return walk_text(shape, value);
+    if (value == Py_None || PyBool_Check(value))
+        return 1;
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        (void)PyLong_AsLongLongAndOverflow(value, &overflow);
+        if (overflow)
+            shape->is_json = 0;
+        return 1;
+    }
+    if (PyFloat_CheckExact(value)) {
+        if (!isfinite(PyFloat_AS_DOUBLE(value)))
+            shape->is_json = 0;
+        return 1;
+    }
+    int is_dict = PyDict_CheckExact(value);
+    if (!is_dict && !PyList_CheckExact(value))
+        return 0;
+    if (++level > shape->max_levels)
+        return 0;
+    if (level > shape->levels)
+        shape->levels = level;
+    Py_ssize_t count = is_dict ? PyDict_GET_SIZE(value) : PyList_GET_SIZE(value);
+    /* Before anything is looked at: what is shared stands here again and again. */
+    shape->items += is_dict ? 2 * count : count;
+    if (shape->items > shape->max_items)
+        return 0;
+    if (!is_dict) {
+        for (Py_ssize_t i = 0; i < count; i++)
+            if (!walk(shape, PyList_GET_ITEM(value, i), level))
+                return 0;
+        return 1;
+    }
+    PyObject *key, *item;
+    Py_ssize_t place = 0;
+    shape->pairs += count;
+    while (PyDict_Next(value, &place, &key, &item)) {
+        if (!PyUnicode_CheckExact(key))
+            shape->is_json = 0;
+        if (!walk_text(shape, key) || !walk(shape, item, level))
+            return 0;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(shape_doc,
+"shape(value, max_levels, max_items, max_size) -> (levels, pairs, is_json) | None\n\n"
+"Of dicts whose keys are text, lists, texts, bytes, numbers, booleans and None, everything that is shared counted\n"
+"wherever it stands; None for other values, and beyond the limits, `max_size` that of all texts together.\n"
+"`is_json`: written as JSON and read again it is the same.");
+
+static PyObject *
+shape_of(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "shape takes four arguments");
+        return NULL;
+    }
+    Shape shape = {PyLong_AsSsize_t(args[1]), 0, PyLong_AsSsize_t(args[2]), 0, PyLong_AsSsize_t(args[3]), 0, 0, 1};
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return NULL;
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    if (shape.max_levels > DEEPEST)
+        shape.max_levels = DEEPEST;
+    if (!walk(&shape, args[0], 0))
+        return give_up(NULL);
+    return Py_BuildValue("nnO", shape.levels, shape.pairs, shape.is_json ? Py_True : Py_False);
+}
+
 /* ---- completing ---------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(completion_doc,
@@ -603,6 +704,7 @@ static PyMethodDef functions[] = {
     {"hash_fields", (PyCFunction)(void (*)(void))hash_fields, METH_FASTCALL, hash_fields_doc},
     {"job_fields", (PyCFunction)(void (*)(void))job_fields, METH_FASTCALL, job_fields_doc},
     {"scalar_result", scalar_result, METH_O, scalar_result_doc},
+    {"shape", (PyCFunction)(void (*)(void))shape_of, METH_FASTCALL, shape_doc},
     {"spell_id", (PyCFunction)(void (*)(void))spell_id, METH_FASTCALL, spell_id_doc},
     {"completion", (PyCFunction)(void (*)(void))completion, METH_FASTCALL, completion_doc},
     {NULL, NULL, 0, NULL},

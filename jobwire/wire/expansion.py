@@ -16,6 +16,7 @@ import msgspec
 
 from jobwire.errors import EncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
+from jobwire.wire.accelerator import shape
 from jobwire.wire.text import Text
 
 __all__ = ["check_expanded", "too_large"]
@@ -38,7 +39,8 @@ def check_expanded(value: object, *, limits: Limits = DEFAULT_LIMITS, field: Tex
 
 def too_large(value: object, limits: Limits = DEFAULT_LIMITS) -> str | None:
     """Which limit ``value`` crosses, written out, and how; None where it keeps to both."""
-    if _is_small(value, limits):
+    known = shape(value, max_items=limits.max_items, max_size=limits.max_bytes)
+    if (known is not None and known.is_json) or _is_small(value, limits):
         return None
     items = size = 0
     level: list[Any] = [value]

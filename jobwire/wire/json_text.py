@@ -10,6 +10,7 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from jobwire.errors import DecodeError, EncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.wire.accelerator import shape
 from jobwire.wire.expansion import check_expanded
 from jobwire.wire.text import Text, brief
 
@@ -44,6 +46,10 @@ def encode_json(value: object, *, field: Text | None = None, limits: Limits = DE
     of these. Raises ``EncodeError`` for anything else (Perl's objects too, as Perl refuses them), for lone surrogates,
     for more than 512 levels, and for what is larger than ``limits`` once it is written out.
     """
+    known = shape(value, max_levels=MAX_DEPTH, max_items=limits.max_items, max_size=limits.max_bytes)
+    if known is not None and known.is_json:
+        with suppress(UnicodeEncodeError):  # a lone surrogate: found again, and said, below
+            return _encode(value)
     check_expanded(value, limits=limits, field=field)
     raw = _encode_quickly(value)
     if raw is not None:
@@ -142,6 +148,8 @@ def _may_be_deeper_than(levels: int, raw: bytes) -> bool:
 
 def deeper_than(levels: int, value: Any) -> bool:
     """Has ``value``, as it came out of JSON, more than so many levels?"""
+    if shape(value, max_levels=levels) is not None:
+        return False
     containers = (dict, list)
     level = [value] if isinstance(value, containers) else []
     while level and levels:
@@ -211,6 +219,9 @@ def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
 
 def _pairs(value: Any) -> int:
     """How many pairs the objects in ``value``, as it came out of msgspec, have all together."""
+    known = shape(value)
+    if known is not None:
+        return known.pairs
     found = 0
     level = [value]
     while level:

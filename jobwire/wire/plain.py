@@ -10,12 +10,14 @@ import msgspec
 
 from jobwire.errors import EncodeError
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.wire.accelerator import shape
 from jobwire.wire.expansion import check_expanded
 
 __all__ = ["parameters_of", "to_plain"]
 
 _LEAVES = (str, bytes, bool, int, float, type(None), PerlObject, PerlRegexp, ScalarRef)
 _CONTAINERS = (dict, list)
+_MANY = 100_000
 
 
 def to_plain(value: object) -> Any:
@@ -34,6 +36,9 @@ def to_plain(value: object) -> Any:
 
 
 def _is_plain(value: object) -> bool:
+    # What is shared is one thing here, and many there: bounded, so that it costs no more than it saves.
+    if shape(value, max_items=_MANY) is not None:
+        return True
     seen: set[int] = set()
     stack = [value]
     while stack:

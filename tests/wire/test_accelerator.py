@@ -8,7 +8,7 @@ from typing import Any
 
 import hiredis
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from jobwire.errors import JobwireError, ServerError
@@ -17,6 +17,9 @@ from jobwire.transport.outbox import new_outbox
 from jobwire.wire import DIALECTS, Failure, Keyspace, Reliable, Result, Submission, Success, Taken, accelerator
 from jobwire.wire import ids as id_module
 from jobwire.wire.commands import Command
+from jobwire.wire.expansion import too_large
+from jobwire.wire.json_text import decode_json, decode_json_strictly, encode_json
+from jobwire.wire.plain import to_plain
 
 pytestmark = pytest.mark.skipif(
     not accelerator.available(), reason="the compiled code is not built: python -m jobwire.build"
@@ -139,6 +142,84 @@ def test_results(raw: bytes) -> None:
             assert isinstance(plain, tuple) or type(plain.value) is type(compiled.value)
 
 
+KEYS = st.text(max_size=3) | st.sampled_from(["\ud800", b"k", 1, 1.5, None, True, math.inf])
+LEAVES = SCALARS | st.sampled_from([2**63, 2**64, -(2**63) - 1, -0.0, "\ud800", (1, 2), frozenset({1}), object()])
+NESTED: st.SearchStrategy[Any] = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+LIMITS = st.sampled_from([Limits(), Limits(max_items=3), Limits(max_bytes=6), Limits(max_items=2**70)])
+
+
+@given(value=NESTED, again=st.integers(1, 3), limits=LIMITS)
+@example(value={"a": [1, 2.5, None, True, "x", {}]}, again=2, limits=Limits())
+@example(value=[math.nan], again=1, limits=Limits())
+def test_nested_values(value: Any, again: int, limits: Limits) -> None:
+    value = [value] * again  # shared
+    for function in (
+        lambda: encode_json(value, limits=limits),
+        lambda: too_large(value, limits),
+        lambda: repr(to_plain(value)),
+        lambda: to_plain(value) is value,
+    ):
+        plain, compiled = both(function)
+        assert plain == compiled
+
+
+@pytest.mark.parametrize("depth", [511, 512, 513, 599, 600, 1000, 1001, 20_000])
+def test_deep_values(depth: int) -> None:
+    value: Any = "end"
+    for _ in range(depth):
+        value = {"a": value} if depth % 2 else [value]
+    raw = b"[" * depth + b"]" * depth
+    for function in (
+        lambda: encode_json(value),
+        lambda: too_large(value),
+        lambda: to_plain(value) is value,
+        lambda: decode_json(raw, limits=Limits()) == decode_json_strictly(raw, limits=Limits()),
+    ):
+        plain, compiled = both(function)
+        assert plain == compiled
+
+
+def test_what_contains_itself_has_an_end() -> None:
+    value: Any = [1]
+    value.append({"again": value})
+    assert accelerator.shape(value) is None
+    plain, compiled = both(lambda: encode_json(value))
+    assert plain == compiled
+
+
+_DOCUMENTS = st.recursive(
+    st.sampled_from(["1", "null", "true", '"x"', "1e400", "18446744073709551616", "NaN"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(st.sampled_from(["a", "b", ":"]), inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f'"{key}":{item}' for key, item in pairs) + "}"
+        )
+    ),
+)
+
+
+@given(document=_DOCUMENTS, limits=st.sampled_from([Limits(), Limits(max_depth=2), Limits(max_items=4)]))
+@example(document='{"a":1,"a":2}', limits=Limits())
+@example(document='[{":":1},{"b":1,"b":2}]', limits=Limits())
+def test_documents(document: str, limits: Limits) -> None:
+    raw = document.encode()
+    for function in (decode_json, decode_json_strictly):
+        plain, compiled = both(lambda function=function: function(raw, limits=limits))
+        assert plain == compiled
+
+
+@given(value=NESTED)
+def test_shapes(value: Any) -> None:
+    shape = accelerator.shape(value)
+    assume(shape is not None)
+    assert shape is not None
+    assert accelerator.shape(value, max_levels=shape.levels) == shape
+    if shape.levels:
+        assert accelerator.shape(value, max_levels=shape.levels - 1) is None
+
+
 @given(pool=st.binary(min_size=16, max_size=64), data=st.data())
 def test_ids(pool: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(pool) - 16))
@@ -185,7 +266,7 @@ def test_turned_off_there_is_nothing() -> None:
     assert accelerator.compiled is not None
 
 
-@pytest.mark.parametrize("function", ["hash_fields", "job_fields", "completion", "spell_id"])
+@pytest.mark.parametrize("function", ["hash_fields", "job_fields", "completion", "spell_id", "shape"])
 def test_wrong_calls_are_errors(function: str) -> None:
     with pytest.raises(TypeError, match="takes"):
         getattr(accelerator.compiled, function)(1)

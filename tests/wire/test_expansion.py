@@ -21,6 +21,8 @@ from jobwire.wire.fields import encode_parameters
 from jobwire.wire.json_text import encode_json
 from jobwire.wire.plain import to_plain
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 FEW = Limits(max_items=100, max_bytes=1000)
 
 

@@ -23,6 +23,8 @@ from jobwire.wire import DIALECTS, Dialect, Job, decode_job, dialect_named, dial
 from jobwire.wire.fields import Nested
 from jobwire.wire.meta import RESERVED
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 TYPED = [dialect for dialect in DIALECTS.values() if dialect.typed_fields]
 UNTYPED = [dialect for dialect in DIALECTS.values() if not dialect.typed_fields]
 

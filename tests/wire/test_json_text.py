@@ -22,6 +22,8 @@ from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal import PerlObject, PerlRegexp, ScalarRef
 from jobwire.wire.json_text import MAX_DEPTH, decode_json, decode_json_strictly, deeper_than, encode_json
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 text = st.text(st.characters(exclude_categories=["Cs"]))
 documents = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | text,

@@ -16,6 +16,8 @@ from jobwire.errors import EncodeError
 from jobwire.sereal import PerlObject
 from jobwire.wire.plain import parameters_of, to_plain
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 
 class Circle(msgspec.Struct, tag="circle", rename="camel"):
     half_width: int

@@ -19,6 +19,8 @@ from jobwire.sereal import PerlObject, PerlRegexp, ScalarRef, string_reader
 from jobwire.wire import DIALECTS, Failure, Success, decode_result, encode_failure, encode_result
 from jobwire.wire.results import encode_outcome
 
+pytestmark = pytest.mark.usefixtures("either_code")
+
 TAGGED = [name for name, dialect in DIALECTS.items() if dialect.tagged_results]
 UNTAGGED = [name for name, dialect in DIALECTS.items() if not dialect.tagged_results]
 V = frozenset("V")
