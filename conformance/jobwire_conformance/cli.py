@@ -38,6 +38,15 @@ _DEFAULT_PEERS: dict[str, list[str]] = {
 }
 
 
+#: Instances wait most of the time: for processes that start, for time-outs, for what must not happen.
+_SLOTS = max(2, min(8, 2 * (os.cpu_count() or 1)))
+
+
+def _add_slots(parser: argparse.ArgumentParser) -> None:
+    said = f"instances at a time, each with a server of its own ({_SLOTS}: two a processor)"
+    parser.add_argument("-j", "--jobs", type=int, default=_SLOTS, metavar="N", help=said)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jobwire-conformance",
@@ -52,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run cases between peers and report")
     _add_selection(run)
     run.add_argument("--redis", help="URL, docker[:IMAGE], local, embedded, or the path of a server binary")
-    run.add_argument("-j", "--jobs", type=int, default=2, help="instances at a time, each with a server of its own (2)")
+    _add_slots(run)
     run.add_argument("-x", dest="max_fail", action="store_const", const=1, help="stop after the first failure")
     run.add_argument("--max-fail", type=int, default=0, metavar="N", help="stop after N failures")
     run.add_argument("--timeout-factor", type=float, default=1.0, metavar="F", help="multiply every time-out (1.0)")
@@ -77,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     broken = commands.add_parser("mutants", help="run the deliberately broken peers; each must be caught")
     broken.add_argument("name", nargs="*")
     broken.add_argument("--redis")
-    broken.add_argument("-j", "--jobs", type=int, default=2)
+    _add_slots(broken)
     broken.add_argument("--timeout-factor", type=float, default=1.0)
     chaos.configure(commands.add_parser("chaos", help="a mixed fleet under kill -9, cuts and restarts", **_long(chaos)))
     soak.configure(commands.add_parser("soak", help="a mixed fleet for an hour: is memory flat?", **_long(soak)))

@@ -5,7 +5,8 @@ A list is TOML (``conformance/expected/*.toml``): ``[[known-failing]]``, ``[[fla
 
 * an instance that a ``known-failing`` entry matches is run and must fail; where it passes, the
   verdict is ``unexpected-pass`` and the run is red;
-* an entry that matches no instance of a complete run between peers that it speaks of is stale: exit status 4;
+* an entry that matches no instance that there can be (profile ``full``) between the peers of a complete run, and speaks
+  of these, is stale: exit status 4;
 * ``flaky`` entries are tried up to three times, and count apart;
 * ``unsupported`` entries say which required cases a peer does not claim, and why that is right;
 * ``lenient`` entries say which accepted deviation a passing instance shows.
@@ -104,11 +105,11 @@ class Expectations:
 
     def unused(self, instances: Iterable[Instance], clients: list[str], workers: list[str]) -> list[str]:
         """Entries that match none of ``instances``, though they speak of peers that took part."""
-        tried = list(instances)
+        possible = list(instances)
         return [
             f"[[{kind}]] {entry.case} {entry.client} {entry.worker}"
             for kind, entry in self.entries[self.borrowed :]
-            if entry.concerns(clients, workers) and not any(entry.matches(instance) for instance in tried)
+            if entry.concerns(clients, workers) and not any(entry.matches(instance) for instance in possible)
         ]
 
 

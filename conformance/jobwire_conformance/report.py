@@ -139,7 +139,7 @@ class Footer(msgspec.Struct, tag="footer", tag_field="line", kw_only=True, froze
     """Peer -> what was not tried with it because it does not claim it (in brackets: how many cases)."""
     stale: list[str] = []
     unused: list[str] = []
-    """Entries of the lists that speak of peers of this run and matched no instance: stale, where the run was whole."""
+    """Entries of the lists that speak of peers of this run and match no instance of all axes: stale in a whole run."""
 
 
 Line = Header | VerdictLine | Footer

@@ -94,6 +94,16 @@ def test_a_known_failure_and_a_stale_entry(folder: Path, tmp_path: Path) -> None
     assert run("run", "--peer", "python", "--cases", folder, "--expected", known) == 4, "t/nobody matched nothing"
 
 
+def test_an_entry_about_what_the_profile_leaves_out_is_not_stale(folder: Path, tmp_path: Path) -> None:
+    """Which values of the axes profile ci takes in a dialect shifts with every new case."""
+    (folder / "good.toml").write_text(f'{CASE}axes = {{ use_multi = ["none", "both"] }}\n')
+    known = tmp_path / "known.toml"
+    known.write_text('[[known-failing]]\ncase = "t/good"\nuse_multi = "both"\nreason = "r"\nlink = "l"\n')
+    words = ["run", "--peer", "python:0.003", "--cases", folder, "--expected", known]
+    assert run(*words) == 0
+    assert run(*words, "--profile", "full") == 4, "it passed"
+
+
 def test_a_required_peer_that_is_missing(
     folder: Path, empty_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
