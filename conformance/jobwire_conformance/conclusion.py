@@ -14,7 +14,7 @@ import msgspec
 
 from .claims import not_tried, what_is_claimed
 from .report import Footer, Header, PeerFacts, Report, ReportError, VerdictLine
-from .verdicts import Exit, exit_status
+from .verdicts import Exit, Verdict, exit_status
 
 __all__ = ["conclude", "judgement", "merge", "now"]
 
@@ -42,8 +42,7 @@ def conclude(
     if lacking and status in {Exit.CONFORMANT, Exit.STALE}:
         status = Exit.NOT_CONFORMANT
     counts = Counter(str(line.verdict) for line in verdicts)
-    unclaimed = sum(1 for line in verdicts if line.lacks)
-    bad = counts - Counter({"unsupported": unclaimed})
+    bad = Counter(str(line.verdict) for line in verdicts if line.required or line.verdict != Verdict.UNSUPPORTED)
     why = [f"{count} {verdict}" for verdict, count in bad.items() if verdict not in _QUIET]
     why += [] if set(counts) - {"unsupported"} else ["nothing was tried"]
     why += [f"required peer missing: {name}: {reason}" for name, reason in missing.items()]

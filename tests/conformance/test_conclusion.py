@@ -74,6 +74,18 @@ def good(count: int, make_report: MakeReport) -> Report:
     return Report(header=header, verdicts=lines, footer=conclude(header, lines, [], seconds=1))
 
 
+def test_what_a_list_explains_is_no_reason(make_report: MakeReport) -> None:
+    """A run that is not conformant says why, and nothing besides."""
+    report = good(3, make_report)
+    verdicts = [
+        msgspec.structs.replace(report.verdicts[0], verdict=Verdict.UNSUPPORTED, required=False),
+        msgspec.structs.replace(report.verdicts[1], verdict=Verdict.FAIL),
+        msgspec.structs.replace(report.verdicts[2], verdict=Verdict.UNSUPPORTED),
+    ]
+    footer = conclude(report.header, verdicts, [], seconds=1)
+    assert footer.why == ["1 fail", "1 unsupported"]
+
+
 def test_shards_are_the_plan_and_no_instance_twice() -> None:
     plan = list(range(23))
     pieces = [Shard(number, 4).part(plan) for number in (1, 2, 3, 4)]
