@@ -366,9 +366,9 @@ async def test_a_node_is_restarted_during_work(faces: ClusterFaces, raw: Raw, mo
     await asyncio.sleep(0.3)
     stop.set()
     if mode == "recoverable":
-        # What BRPOP had taken whose answer was lost with the node bears no mark: an operator has to say so. A node that
-        # ends in an orderly way loses answers too: it resets a connection on which something still came in, and what the
-        # worker had not read by then is gone.
+        # What BRPOP had taken whose answer was lost with the node bears no mark: an operator has to say so. A node
+        # that ends in an orderly way loses answers too: it resets a connection on which something still came in, and
+        # what the worker had not read by then is gone.
         await asyncio.wait((work,), timeout=2.0)
         await _unmarked(faces.url)
     results = await within(work, 60)
