@@ -75,14 +75,17 @@ def _step(step: Any) -> Iterator[tuple[str, Any]]:
         case s.Redis() if step.equals is not _UNSET:
             yield "another reply", change(step, equals=_other(step.equals))
         case s.Wait() if step.equals is not _UNSET:
-            # A value that is there for a moment, say before a key is deleted, would end the wait.
-            yield "another reply", change(step, equals=_NEVER, seconds=1.0)
+            # Not the value next to it: that may be there for a moment, say before a key is deleted, and end the wait.
+            other = _MANY if isinstance(step.equals, int) else _other(step.equals)
+            yield "another reply", change(step, equals=other, seconds=1.0)
         case s.Wait(matches=str()):
             yield "another reply", change(step, matches=_NEVER, seconds=1.0)
         case s.Wait(at_least=int()):
             yield "more", change(step, at_least=_MANY, seconds=1.0)
         case s.Took():
-            yield "more", change(step, count=_MANY, seconds=1.0)
+            yield "more", change(step, count=step.count + 1 if step.exactly else _MANY, seconds=1.0)
+            if step.exactly and step.count:
+                yield "fewer", change(step, count=step.count - 1)
         case s.Taken() | s.Ended() if len(step.names) > 1:
             yield "another order", change(step, names=step.names[::-1])
         case s.AtMost():
