@@ -31,7 +31,7 @@ static const char BOOLEAN_CLASS[] = "JSON::PP::Boolean";
 
 typedef struct {
     Py_ssize_t at;
-    PyObject *value; /* borrowed: what is being built holds it */
+    PyObject *value; /* owned: what is being built may let go of it */
 } Place;
 
 typedef struct {
@@ -222,7 +222,7 @@ track(Reader *r, Py_ssize_t at, PyObject *value)
         r->tracked = grown;
         r->tracked_size = size;
     }
-    r->tracked[r->tracked_count++] = (Place){at, value};
+    r->tracked[r->tracked_count++] = (Place){at, Py_NewRef(value)};
     return 0;
 }
 
@@ -303,11 +303,10 @@ read_hash(Reader *r, uint64_t count, Py_ssize_t at)
         int failed = !value || PyDict_SetItem(dict, key, value) < 0;
         Py_DECREF(key);
         Py_XDECREF(value);
-        if (failed)
+        if (failed || PyDict_GET_SIZE(dict) != (Py_ssize_t)i + 1) /* a key stands twice: the Python code says so */
             goto fail;
     }
-    if (PyDict_GET_SIZE(dict) == (Py_ssize_t)count) /* else a key stood twice */
-        return dict;
+    return dict;
 fail:
     Py_DECREF(dict);
     return NULL;
@@ -458,6 +457,8 @@ decode(PyObject *Py_UNUSED(module), PyObject *args)
         Py_XDECREF(r.keys[i]);
     for (int i = 0; i < COPY_SLOTS; i++)
         Py_XDECREF(r.copies[i].value);
+    for (Py_ssize_t i = 0; i < r.tracked_count; i++)
+        Py_DECREF(r.tracked[i].value);
     PyMem_Free(r.tracked);
     if (value)
         return Py_BuildValue("Nn", value, r.pos);

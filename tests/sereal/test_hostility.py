@@ -239,3 +239,22 @@ def test_the_exception_holds_no_payload_in_its_text() -> None:
     with pytest.raises(SerealDecodeError) as caught:
         loads(V3 + b"\x42\x66secret\x37")
     assert "secret" not in str(caught.value)
+
+
+def refers_to_the_first_of_two(tag: int, items: bytes) -> bytes:
+    """A hash with the key ``a`` twice, first for a tracked container, and a REFP to that container."""
+    start = bytes([0x28, 0x2A, 3]) + b"\x61a\x28"
+    return V3 + start + bytes([0x80 | tag]) + items + b"\x61a\x01\x61b" + bytes([0x29, len(start) + 1])
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 100])
+@pytest.mark.parametrize("tag", [0x2A, 0x2B])
+def test_a_reference_to_a_container_that_its_hash_let_go(tag: int, length: int) -> None:
+    keys = [b"\x20" + bytes([0x80 | n % 128, 1]) if tag == 0x2B else b"\x62%02d\x01" % n for n in range(length)]
+    document = refers_to_the_first_of_two(tag, bytes([length]) + b"".join(keys))
+    kept = []
+    for n in range(200):  # others take the place of what was freed too early
+        with pytest.raises(SerealDecodeError, match="twice"):
+            loads(document)
+        kept.append([{"n": n}, {}, [1, 2, 3], list(range(100))])
+    assert all(one == {"n": n} and two == {} and len(three) == 3 for n, (one, two, three, _) in enumerate(kept))
