@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "conformance"))  # where the suite is not installed
+sys.path[:0] = [str(ROOT), str(ROOT / "conformance")]  # where the suite is not installed
 
-from jobwire_conformance.cases import load_cases  # noqa: E402 - needs the path
-from jobwire_conformance.requirements import (  # noqa: E402
+from ci.requirements import (  # noqa: E402 - needs the path
     REGISTER,
     check_coverage,
     check_recordings,
@@ -25,6 +24,7 @@ from jobwire_conformance.requirements import (  # noqa: E402
     render_coverage,
     without_proven,
 )
+from jobwire_conformance.cases.case import load_cases  # noqa: E402 - needs the path
 
 COVERAGE = ROOT / "docs" / "PROTOCOL-COVERAGE.md"
 GOLDEN = ROOT / "conformance" / "golden"

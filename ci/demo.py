@@ -28,13 +28,13 @@ import jobwire
 from jobwire.testing.server import RedisServer
 from jobwire.transport import open_transport
 from jobwire.wire import Failure, decode_job, decode_result, new_id
-from jobwire_conformance import driver
-from jobwire_conformance.peer_operations import run_operation
-from jobwire_conformance.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
-from jobwire_conformance.proxy import Proxy, Recorder, Upstream
-from jobwire_conformance.registry import MissingPeer, resolve
-from jobwire_conformance.transcripts import read_transcript
-from jobwire_conformance.values import decode_value, encode_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
+from jobwire_conformance.driver.values import decode_value, encode_value
+from jobwire_conformance.peers.operations import run_operation
+from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.record.proxy import Proxy, Recorder, Upstream
+from jobwire_conformance.record.transcripts import read_transcript
 
 ROOT = Path(__file__).resolve().parents[1]
 

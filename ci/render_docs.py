@@ -8,8 +8,8 @@ written by the function of that name here:
     sequence MODE       who sends what, asked from the mode objects of ``jobwire.wire``
     example FILE:A-B    traffic of real processes, from conformance/golden (``-NAME`` leaves a connection out)
     raw FILE:A          the bytes of one line of a recording
-    behaviours          what a peer can claim, from ``jobwire_conformance.driver.BEHAVIOURS``
-    operations          what a job makes a worker do, from ``jobwire_conformance.driver.OPERATIONS``
+    behaviours          what a peer can claim, from ``jobwire_conformance.driver.protocol.BEHAVIOURS``
+    operations          what a job makes a worker do, from ``jobwire_conformance.driver.protocol.OPERATIONS``
     file PATH           a whole file of the repository
 
     python ci/render_docs.py --write     bring the documents up to date
@@ -234,7 +234,7 @@ def _frame(number: int, frame: dict[str, str]) -> Iterator[str]:
 
 def _driver() -> Any:
     sys.path.insert(0, str(ROOT / "conformance"))
-    from jobwire_conformance import driver
+    from jobwire_conformance.driver import protocol as driver
 
     return driver
 

@@ -37,7 +37,7 @@ __all__ = [
     "without_proven",
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PROTOCOL = ROOT / "docs" / "PROTOCOL.md"
 REGISTER = ROOT / "conformance" / "requirements.toml"
 

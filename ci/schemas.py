@@ -1,6 +1,6 @@
 """The JSON Schemas of everything that crosses the suite's borders, made from the Structs.
 
-``python -m jobwire_conformance.schemas`` writes ``conformance/schemas/*.json``; with ``--check`` it
+``python -m ci.schemas`` writes ``conformance/schemas/*.json``; with ``--check`` it
 says which files are stale and exits 1.
 """
 
@@ -13,13 +13,17 @@ from typing import Any
 
 import msgspec
 
-from jobwire.wire import envelopes, rejected
-
-from . import cases, driver, report, tap_steps, transcripts
+from jobwire.wire import rejected_entries as rejected
+from jobwire.wire.codec import envelopes
+from jobwire_conformance.cases import case as cases
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.record import transcripts
+from jobwire_conformance.report import report
+from jobwire_conformance.rules import steps as tap_steps
 
 __all__ = ["DIRECTORY", "main", "schemas", "stale"]
 
-DIRECTORY = Path(__file__).resolve().parents[1] / "schemas"
+DIRECTORY = Path(__file__).resolve().parents[1] / "conformance" / "schemas"
 
 
 def _schema(title: str, type_: Any) -> dict[str, Any]:

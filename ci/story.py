@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jobwire.wire import Failure
-from jobwire_conformance.tap_fields import shown_value
-from jobwire_conformance.tap_follow import Follower
-from jobwire_conformance.tap_steps import Field, Step
-from jobwire_conformance.tap_text import ARROWS, fitting, short
-from jobwire_conformance.tap_watch import Watch
-from jobwire_conformance.transcripts import Event
-from jobwire_conformance.values import decode_value
+from jobwire_conformance.driver.values import decode_value
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.rules.steps import Field, Step
+from jobwire_conformance.rules.watch import Watch
+from jobwire_conformance.tap.fields import shown_value
+from jobwire_conformance.tap.follow import Follower
+from jobwire_conformance.tap.text import ARROWS, fitting, short
 
 __all__ = ["say", "shown", "styled", "tell_steps"]
 

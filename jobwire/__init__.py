@@ -14,25 +14,25 @@ from jobwire.errors import *  # noqa: F403 - the whole tree, which errors.__all_
 
 if TYPE_CHECKING:
     from jobwire.client import Client
-    from jobwire.handlers import current_job
-    from jobwire.handles import JobHandle
+    from jobwire.client.handle import JobHandle
+    from jobwire.events import Trace, TraceEvent
     from jobwire.limits import Limits
-    from jobwire.tracing import Trace, TraceEvent
     from jobwire.wire import Job, Keyspace
-    from jobwire.wire.inspection import JobState
+    from jobwire.wire.states import JobState
     from jobwire.worker import Worker
+    from jobwire.worker.handlers import current_job
 
 _HOME = {
     "Client": "jobwire.client",
     "Job": "jobwire.wire",
-    "JobHandle": "jobwire.handles",
-    "JobState": "jobwire.wire.inspection",
+    "JobHandle": "jobwire.client.handle",
+    "JobState": "jobwire.wire.states",
     "Keyspace": "jobwire.wire",
     "Limits": "jobwire.limits",
-    "Trace": "jobwire.tracing",
-    "TraceEvent": "jobwire.tracing",
+    "Trace": "jobwire.events",
+    "TraceEvent": "jobwire.events",
     "Worker": "jobwire.worker",
-    "current_job": "jobwire.handlers",
+    "current_job": "jobwire.worker.handlers",
 }
 
 _MODULES = frozenset({"rpc", "sereal", "sync", "wire"})

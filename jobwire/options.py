@@ -10,11 +10,11 @@ from jobwire.limits import Limits
 from jobwire.sereal.values import StringPolicy, string_reader
 from jobwire.transport import Backoff
 from jobwire.wire import MODES, Mode, dialect_named
-from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect
-from jobwire.wire.fields import Nested
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
+from jobwire.wire.codec.fields import Nested
 from jobwire.wire.keys import PROCESSING
-from jobwire.wire.mode import refuse_queues
-from jobwire.wire.spread import SPREAD_MODES, check_prefix
+from jobwire.wire.modes.base import refuse_queues
+from jobwire.wire.modes.cluster import SPREAD_MODES, check_prefix
 from jobwire.wire.text import Text
 
 __all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys"]

@@ -24,15 +24,15 @@ from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
 
-from jobwire.client import Client
+from jobwire.client.client import Client
 from jobwire.errors import DecodeError, EncodeError, JobwireError, ResultDecodeError, printable
-from jobwire.handlers import AnyHandler, Handler, make_handler
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import UNSET, Unset
 from jobwire.wire import Job
-from jobwire.wire.json_text import decode_json, encode_json
-from jobwire.wire.plain import parameters_of
+from jobwire.wire.codec.json import decode_json, encode_json
+from jobwire.wire.codec.plain import parameters_of
 from jobwire.wire.text import Text, wire_bytes
+from jobwire.worker.handlers import AnyHandler, Handler, make_handler
 
 __all__ = ["RpcError", "Server", "call", "decode_reply", "encode_call"]
 

@@ -21,8 +21,8 @@ from jobwire.wire import (
     encode_job_envelope,
     encode_reply_envelope,
 )
-from jobwire.wire.ids import check_id
-from jobwire.wire.meta import check_parameter_name
+from jobwire.wire.codec.extensions import check_parameter_name
+from jobwire.wire.codec.ids import check_id
 
 slow = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 

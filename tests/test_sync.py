@@ -18,7 +18,7 @@ import pytest
 
 import jobwire
 from jobwire import sync
-from jobwire.background import LoopThread
+from jobwire.sync.loop_thread import LoopThread
 
 
 class Sum(msgspec.Struct):

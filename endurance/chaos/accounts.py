@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from .chaos_plan import FAULTS, Kind
-from .chaos_recovery import Returned, Watch, allowed, late, run_again
-from .chaos_worker import Entry
+from endurance.chaos.plan import FAULTS, Kind
+from endurance.chaos.recovery import Returned, Watch, allowed, late, run_again
+from endurance.chaos.worker import Entry
 
 __all__ = ["Account", "Happened", "Leftovers", "Submitted", "render", "settle", "time_returns"]
 

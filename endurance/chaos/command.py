@@ -21,19 +21,18 @@ from typing import Any
 import msgspec
 import redis
 
+from endurance.chaos.accounts import Account, Happened, Leftovers, Submitted, render, settle, time_returns
+from endurance.chaos.fleet import PerlClient, PythonWorkers
+from endurance.chaos.plan import Fault, Kind, Plan, make_plan
+from endurance.chaos.recovery import Watch
+from endurance.chaos.worker import read_journal
 from jobwire import Client, JobError, JobwireError, TraceEvent
 from jobwire.testing.server import RedisServer
-
-from .chaos_accounts import Account, Happened, Leftovers, Submitted, render, settle, time_returns
-from .chaos_fleet import PerlClient, PythonWorkers
-from .chaos_plan import Fault, Kind, Plan, make_plan
-from .chaos_recovery import Watch
-from .chaos_worker import read_journal
-from .process import PeerCommand, PeerFault
-from .proxy import Proxy, Recorder, Upstream
-from .registry import MissingPeer, resolve
-from .transcripts import Event
-from .verdicts import Exit
+from jobwire_conformance.driver.process import PeerCommand, PeerFault
+from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.record.proxy import Proxy, Recorder, Upstream
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.report.verdicts import Exit
 
 __all__ = ["Settings", "configure", "main", "run_chaos"]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from . import driver
-from .chaos_accounts import Submitted
-from .chaos_worker import WorkerSettings
-from .process import PeerCommand, PeerFault, PeerProcess
+from endurance.chaos.accounts import Submitted
+from endurance.chaos.worker import WorkerSettings
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
 
 __all__ = ["ChaosWorker", "PerlClient", "PythonWorkers"]
 
@@ -92,7 +92,7 @@ class PythonWorkers:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "jobwire_conformance.chaos_worker",
+                "endurance.chaos.worker",
                 msgspec.json.encode(settings).decode(),
                 stdin=subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
 """How long what a killed worker had in hand stays in its list, and how long it may.
 
-The promise of ``jobwire.recovery``: back in its queue ``ttl + 1.6 × heartbeat`` after the death of its owner. Whoever
+The promise of ``worker.rescuer``: back in its queue ``ttl + 1.6 × heartbeat`` after the death of its owner. Whoever
 takes a job next may be killed as well, before it has begun it, too; then it stands in that one's list, whose time
 counts from that one's death. So what is timed is the list of each victim, until it is empty. How long a job needs to be
 run again is told beside it, with the number of workers that it lost.
@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 import redis
 
-from jobwire.membership import settling
 from jobwire.wire import Keyspace
+from jobwire.worker.registration import settling
 
 __all__ = ["Returned", "Watch", "allowed", "late", "run_again"]
 

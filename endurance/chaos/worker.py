@@ -1,4 +1,4 @@
-"""A worker to be killed: ``python -m jobwire_conformance.chaos_worker SETTINGS`` (JSON).
+"""A worker to be killed: ``python -m endurance.chaos.worker SETTINGS`` (JSON).
 
 It says ``ready`` on stdout, and writes a line into its journal before and after every run of a job: the journal is
 what the accounts are settled with, and survives kill −9. What a job makes it do is its ``op``: ``echo`` (the default),

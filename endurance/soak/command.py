@@ -24,15 +24,14 @@ from typing import Any, BinaryIO
 import msgspec
 import redis
 
+from endurance.soak.fleet import MORTAL, Fleet
+from endurance.soak.graph import draw
+from endurance.soak.samples import Event, Footer, Header, Line, Sample, encode, measure, read_samples
+from endurance.soak.verdict import BOUND, Soak, collect, judge, ok, render
 from jobwire.testing.server import RedisServer
-
-from .process import PeerFault
-from .registry import MissingPeer, resolve
-from .soak_fleet import MORTAL, Fleet
-from .soak_graph import draw
-from .soak_samples import Event, Footer, Header, Line, Sample, encode, measure, read_samples
-from .soak_verdict import BOUND, Soak, collect, judge, ok, render
-from .verdicts import Exit
+from jobwire_conformance.driver.process import PeerFault
+from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.report.verdicts import Exit
 
 __all__ = ["Settings", "configure", "main", "run_soak"]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from . import driver
-from .process import PeerCommand, PeerFault, PeerProcess
-from .soak_load import Load
-from .soak_process import Latencies, ProcessSettings, Report
+from endurance.soak.load import Load
+from endurance.soak.process import Latencies, ProcessSettings, Report
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
 
 __all__ = ["MORTAL", "PREFIXES", "RESTARTED", "Fleet", "PerlClient", "Process"]
 
@@ -71,7 +71,7 @@ class Process:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "jobwire_conformance.soak_process",
+                "endurance.soak.process",
                 msgspec.json.encode(settings).decode(),
                 stdin=subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from .soak_samples import Sample
-from .soak_verdict import BOUND, Soak
+from endurance.soak.samples import Sample
+from endurance.soak.verdict import BOUND, Soak
 
 __all__ = ["draw"]
 

@@ -1,4 +1,4 @@
-"""A client or a worker of a soak: ``python -m jobwire_conformance.soak_process SETTINGS`` (JSON).
+"""A client or a worker of a soak: ``python -m endurance.soak.process SETTINGS`` (JSON).
 
 It keeps nothing of what is over, so that what grows is jobwire's. Once it is connected, and every ``report``
 seconds from then on, it writes one line of JSON to stdout; SIGTERM lets it finish what it has.
@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from endurance.soak.load import Load, Planned
 from jobwire import Client, Job, JobHandle, JobwireError, Worker
-
-from .peer_operations import run_operation
-from .soak_load import Load, Planned
+from jobwire_conformance.peers.operations import run_operation
 
 __all__ = ["Latencies", "ProcessSettings", "Report", "main"]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from .soak_samples import Event, Footer, Header, Line, Sample
+from endurance.soak.samples import Event, Footer, Header, Line, Sample
 
 __all__ = ["BOUND", "COUNTS", "Soak", "Trend", "collect", "judge", "ok", "render", "theil_sen"]
 

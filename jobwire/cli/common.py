@@ -19,8 +19,8 @@ from jobwire.options import build_mode
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
 from jobwire.transport import Connection, open_transport
 from jobwire.wire import DIALECTS, MODES, Keyspace, Mode, Reply
-from jobwire.wire.admin import scan_type
 from jobwire.wire.commands import first_error, scanned, set_members
+from jobwire.wire.dead_letters import scan_type
 
 OK: Final = 0
 FAILED: Final = 1

@@ -26,10 +26,10 @@ from jobwire.cli.common import (
 from jobwire.errors import printable
 from jobwire.transport import Connection
 from jobwire.wire import Keyspace, job_key
-from jobwire.wire.admin import drop_dead, requeue_dead
+from jobwire.wire.codec.extensions import ERROR, QUEUE
+from jobwire.wire.codec.ids import check_id
 from jobwire.wire.commands import exists, hash_get, list_items
-from jobwire.wire.ids import check_id
-from jobwire.wire.meta import ERROR, QUEUE
+from jobwire.wire.dead_letters import drop_dead, requeue_dead
 from jobwire.wire.text import readable
 
 HELP = "jobs that will not be run again: list, requeue, drop"

@@ -17,8 +17,16 @@ from jobwire.cli.common import FAILED, OK, add_json, add_keyspace, add_mode, con
 from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Mode
-from jobwire.wire.admin import INFO, WHO_AM_I, config_get, config_value, dry_run, parse_info, sample_commands
 from jobwire.wire.commands import Command
+from jobwire.wire.dead_letters import (
+    INFO,
+    WHO_AM_I,
+    config_get,
+    config_value,
+    dry_run,
+    parse_info,
+    sample_commands,
+)
 
 HELP = "check a server and this machine"
 

@@ -28,11 +28,11 @@ from jobwire.cli.common import (
 from jobwire.errors import DecodeError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
+from jobwire.wire.codec.expansion import too_large
+from jobwire.wire.codec.extensions import WORKER
+from jobwire.wire.codec.ids import check_id
 from jobwire.wire.commands import hash_get_all, hash_pairs, list_position
-from jobwire.wire.expansion import too_large
-from jobwire.wire.ids import check_id
-from jobwire.wire.inspection import JobState, ask_for_state, read_state
-from jobwire.wire.meta import WORKER
+from jobwire.wire.states import JobState, ask_for_state, read_state
 
 HELP = "show one job, decoded"
 

@@ -31,9 +31,9 @@ from jobwire.cli.common import (
 )
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
-from jobwire.recovery import MAX_LOSSES, Recovered, Recovery
 from jobwire.transport import Connection
 from jobwire.wire import HashMode
+from jobwire.worker.rescuer import MAX_LOSSES, Recovered, Recovery
 
 HELP = "return to their queues what dead workers left behind"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -12,7 +12,7 @@ import json
 import sys
 
 from jobwire.cli.common import OK, USAGE, CliError, add_keyspace, add_mode, jsonable
-from jobwire.client import Client
+from jobwire.client.client import Client
 
 HELP = "submit a job and print its result"
 

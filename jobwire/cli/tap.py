@@ -14,16 +14,16 @@ HELP = "decode and lint live traffic between peers and Redis, or a recording"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from jobwire_conformance import tap_options
+    from jobwire_conformance.tap import options as tap_options
 
     parser.description = tap_options.__doc__
     tap_options.configure(parser)
 
 
 async def run(options: argparse.Namespace) -> int:
-    from jobwire_conformance import tap
-    from jobwire_conformance.registry import UsageFault
-    from jobwire_conformance.servers import EnvironmentFault
+    from jobwire_conformance.peers.registry import UsageFault
+    from jobwire_conformance.peers.servers import EnvironmentFault
+    from jobwire_conformance.tap import command as tap
 
     try:
         return await tap.run(options)

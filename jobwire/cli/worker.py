@@ -16,7 +16,7 @@ from typing import Any
 
 from jobwire import sync
 from jobwire.cli.common import FAILED, OK, USAGE, CliError
-from jobwire.worker import Worker
+from jobwire.worker.worker import Worker
 
 HELP = "run a worker: myapp:worker"
 

@@ -9,22 +9,22 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from jobwire.collection import Collector
+from jobwire.client.handle import JobHandle, Pending
+from jobwire.client.outstanding import Collector
 from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
-from jobwire.handles import JobHandle, Pending
+from jobwire.events import Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
 from jobwire.sereal.values import StringPolicy
-from jobwire.tracing import Trace
 from jobwire.transport import OnLost, Transport, open_transport
 from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
 from jobwire.wire import Dialect, Submission, dialect_named, new_id
-from jobwire.wire.fields import Nested
-from jobwire.wire.ids import check_id
-from jobwire.wire.inspection import JobState
-from jobwire.wire.meta import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
-from jobwire.wire.plain import parameters_of
+from jobwire.wire.codec.extensions import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
+from jobwire.wire.codec.fields import Nested
+from jobwire.wire.codec.ids import check_id
+from jobwire.wire.codec.plain import parameters_of
+from jobwire.wire.states import JobState
 from jobwire.wire.text import Text, epoch, readable, wire_bytes
 
 __all__ = ["Client"]

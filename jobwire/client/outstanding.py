@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from jobwire.aftermath import Aftermath
-from jobwire.deadlines import Deadlines
-from jobwire.diagnosis import explain_timeout
+from jobwire.client.cleanup import Aftermath
+from jobwire.client.deadlines import Deadlines
+from jobwire.client.handle import JobHandle, Pending
+from jobwire.client.timeout_report import explain_timeout
 from jobwire.errors import (
     ClosedError,
     ConnectionLost,
@@ -33,11 +34,10 @@ from jobwire.errors import (
     TransportError,
     printable,
 )
-from jobwire.handles import JobHandle, Pending
-from jobwire.tracing import Trace, TraceEvent, tell
+from jobwire.events import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import HashMode, Mode, Result, Success
-from jobwire.wire.inspection import JobState, read_state
+from jobwire.wire.states import JobState, read_state
 from jobwire.wire.text import readable
 
 __all__ = ["Collector"]

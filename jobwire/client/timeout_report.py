@@ -6,8 +6,8 @@ from jobwire.errors import printable
 from jobwire.transport import Connection
 from jobwire.wire import HashMode, Mode
 from jobwire.wire.commands import list_length, scan, scanned, set_members, value_type
-from jobwire.wire.inspection import JobState, read_state
 from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
+from jobwire.wire.states import JobState, read_state
 
 __all__ = ["explain_timeout"]
 

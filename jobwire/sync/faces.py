@@ -1,21 +1,4 @@
-"""The blocking face, for scripts and programs without an event loop.
-
-::
-
-    from jobwire.sync import Client
-
-    with Client("redis://127.0.0.1") as client:
-        print(client.submit({"some_data": "reverse me please"}).result())
-
-Names and options are those of ``jobwire.Client`` and ``jobwire.Worker``, which do the work in an event loop in a thread
-of its own; nothing of the protocol is written here again.
-
-* Any number of threads may use one client, and share its handles.
-* Functions that are given to it (``trace``, ``on_state``, ``route``, callbacks) are called in the loop's thread: they
-  must be quick, and must not wait for a result.
-* Threads do not survive ``fork``: make the client in the child. One that was made before raises ``ClosedError`` there.
-* KeyboardInterrupt ends any wait here at once; the job itself goes on.
-"""
+"""The blocking faces of client, handle and worker."""
 
 from __future__ import annotations
 
@@ -27,15 +10,15 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
-from jobwire.background import LoopThread, done_at_once, wait
-from jobwire.client import Client as AsyncClient
+from jobwire.client.client import Client as AsyncClient
+from jobwire.client.handle import JobHandle as AsyncJobHandle
 from jobwire.errors import ClosedError, JobError
-from jobwire.handlers import AnyHandler
-from jobwire.handles import JobHandle as AsyncJobHandle
 from jobwire.options import UNSET, Unset
-from jobwire.wire.inspection import JobState
+from jobwire.sync.loop_thread import LoopThread, done_at_once, wait
+from jobwire.wire.states import JobState
 from jobwire.wire.text import Text
-from jobwire.worker import Worker as AsyncWorker
+from jobwire.worker.handlers import AnyHandler
+from jobwire.worker.worker import Worker as AsyncWorker
 
 __all__ = ["Client", "JobHandle", "Worker"]
 

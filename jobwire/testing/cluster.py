@@ -14,8 +14,8 @@ import hiredis
 
 from jobwire.errors import ConnectError, ServerError
 from jobwire.testing.server import RedisServer
+from jobwire.wire.cluster_slots import ASKING, CLUSTER_INFO, CLUSTER_SLOTS, SLOTS, is_whole, read_topology
 from jobwire.wire.commands import Command, Reply, exists
-from jobwire.wire.slots import ASKING, CLUSTER_INFO, CLUSTER_SLOTS, SLOTS, is_whole, read_topology
 
 #: Seconds that the nodes may take to agree.
 AGREE_TIMEOUT = 30.0

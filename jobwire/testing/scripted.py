@@ -34,7 +34,7 @@ from jobwire.errors import ClosedError, ConnectError, ServerError
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.protocols import Command, Connection, OnLost, OnPush, Reply
 from jobwire.transport.subscription import SubscribingConnection
-from jobwire.wire.session import acknowledgements
+from jobwire.wire.connection_commands import acknowledgements
 
 
 class Mark(enum.Enum):

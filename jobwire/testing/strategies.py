@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy as Strategy
 
 from jobwire.wire import DEFAULT_DIALECT, DIALECTS, Dialect, Failure, Result, Success, encode_failure, encode_job
-from jobwire.wire.ids import new_id
-from jobwire.wire.meta import RESERVED
-from jobwire.wire.results import encode_result
+from jobwire.wire.codec.extensions import RESERVED
+from jobwire.wire.codec.ids import new_id
+from jobwire.wire.codec.results import encode_result
 from jobwire.wire.text import Text
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 The nodes are asked who serves which slot (CLUSTER SLOTS, on a connection like all others) whenever a connection is
 made; MOVED corrects that later. Commands travel on our own connections, one to a node, not through redis-py's cluster
-client, which has no pipelined blocking pops and knows nothing of the order that ``jobwire.wire.slots.plan`` keeps.
+client, which has no pipelined blocking pops and knows nothing of the order that ``wire.cluster_slots.plan`` keeps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from jobwire.transport.dial import DialOptions, Wishes, dial
 from jobwire.transport.direct import DialingTransport
 from jobwire.transport.protocols import OnLost
 from jobwire.transport.translate import timeout_error
-from jobwire.wire.slots import CLUSTER_INFO, CLUSTER_SLOTS, Node, Topology, is_whole, read_topology, slot_of
+from jobwire.wire.cluster_slots import (
+    CLUSTER_INFO,
+    CLUSTER_SLOTS,
+    Node,
+    Topology,
+    is_whole,
+    read_topology,
+    slot_of,
+)
 
 SCHEMES = ("redis+cluster://", "rediss+cluster://")
 

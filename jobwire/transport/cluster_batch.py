@@ -9,8 +9,8 @@ from typing import Protocol
 
 from jobwire.errors import ServerError, TransportError
 from jobwire.transport.protocols import OnReplies, Replies
+from jobwire.wire.cluster_slots import ASKING, Node, Step, plan, redirection
 from jobwire.wire.commands import Command
-from jobwire.wire.slots import ASKING, Node, Step, plan, redirection
 
 #: How often the commands of one send are redirected, or sent again, until that is given up.
 TRIES = 50
@@ -41,7 +41,7 @@ class Cluster(Protocol):
 
 
 class Batch:
-    """Sends step after step (``jobwire.wire.slots.plan``), follows redirections, and calls ``on_replies`` once.
+    """Sends step after step (``jobwire.wire.cluster_slots.plan``), follows redirections, and calls ``on_replies`` once.
 
     A step whose writes were refused is the last one: what comes after it relies on it. The commands that were not sent
     are answered with the error ``ABORTED``.

@@ -16,8 +16,15 @@ from jobwire.transport.cluster_batch import Batch
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error
+from jobwire.wire.cluster_slots import (
+    CLUSTER_SLOTS,
+    Node,
+    Topology,
+    reach_of,
+    read_topology,
+    slot_of_command,
+)
 from jobwire.wire.commands import MULTI, Command, Reply
-from jobwire.wire.slots import CLUSTER_SLOTS, Node, Topology, reach_of, read_topology, slot_of_command
 
 
 class Shared(Protocol):

@@ -14,7 +14,7 @@ from jobwire.transport.health import HealthCheck
 from jobwire.transport.protocols import OnLost, OnPush
 from jobwire.transport.subscription import SubscribingConnection
 from jobwire.transport.translate import auth_error, connect_error, handshake_error, refusal, timeout_error
-from jobwire.wire import session
+from jobwire.wire import connection_commands as session
 from jobwire.wire.commands import Command, Reply
 
 log = logging.getLogger("jobwire.transport")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jobwire.transport.protocols import OnReplies
 from jobwire.wire.commands import Command
-from jobwire.wire.session import PING
+from jobwire.wire.connection_commands import PING
 
 
 class Watched(Protocol):

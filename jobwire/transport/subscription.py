@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.protocols import OnPush, OnReplies
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.session import ACKNOWLEDGEMENT_KINDS, MESSAGE_KINDS, acknowledgements
+from jobwire.wire.connection_commands import ACKNOWLEDGEMENT_KINDS, MESSAGE_KINDS, acknowledgements
 
 
 class SubscribingConnection(RedisConnection):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.wire.commands import Command, Reply
-from jobwire.wire.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, dialect_named, dialect_of
-from jobwire.wire.envelopes import (
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, dialect_named, dialect_of
+from jobwire.wire.codec.envelopes import (
     JobEnvelope,
     ReplyEnvelope,
     decode_job_envelope,
@@ -16,18 +12,17 @@ from jobwire.wire.envelopes import (
     encode_job_envelope,
     encode_reply_envelope,
 )
-from jobwire.wire.ids import new_id
-from jobwire.wire.jobs import Job, decode_job, encode_job
+from jobwire.wire.codec.ids import new_id
+from jobwire.wire.codec.jobs import Job, decode_job, encode_job
+from jobwire.wire.codec.results import Failure, Result, Success, decode_result, encode_failure, encode_result
+from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import LIFECYCLE
-from jobwire.wire.mode import Mode, Notice, Submission, Taken
-from jobwire.wire.modes import HashMode, Recoverable, Reliable
-from jobwire.wire.results import Failure, Result, Success, decode_result, encode_failure, encode_result
-from jobwire.wire.simple import Simple
+from jobwire.wire.modes import MODES
+from jobwire.wire.modes.base import Mode, Notice, Submission, Taken
+from jobwire.wire.modes.reliable import HashMode, Recoverable, Reliable
+from jobwire.wire.modes.simple import Simple
 from jobwire.wire.text import Text
-
-MODES: Mapping[str, type[Mode]] = MappingProxyType({mode.name: mode for mode in (Simple, Recoverable, Reliable)})
-"""The three modes by name."""
 
 __all__ = [
     "DEFAULT_DIALECT",

@@ -13,10 +13,10 @@ import msgspec
 from jobwire.errors import ServerError
 from jobwire.wire import HashMode, Mode, Submission, Taken
 from jobwire.wire import commands as c
-from jobwire.wire import meta as m
+from jobwire.wire.codec import extensions as m
+from jobwire.wire.codec.results import Success
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, channel, job_key
-from jobwire.wire.results import Success
 from jobwire.wire.scripts import Script
 from jobwire.wire.text import Text, readable
 
@@ -256,7 +256,7 @@ def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...
 
 
 def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
-    """What the scripts of ``jobwire.wire.scripts`` and ``jobwire.wire.fleet`` call inside."""
+    """What the scripts of ``jobwire.wire.scripts`` and ``jobwire.wire.workers`` call inside."""
     own, beat, job = keyspace.own_list(_SAMPLE), keyspace.worker(_SAMPLE), job_key(_SAMPLE)
     return (
         (b"GET", beat),

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from jobwire.wire import commands as c
-from jobwire.wire import meta as m
+from jobwire.wire.codec import extensions as m
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import job_key
 from jobwire.wire.text import Text, parse_epoch, readable

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from jobwire.errors import DecodeError, ServerError
 from jobwire.wire import commands as c
-from jobwire.wire import meta as m
+from jobwire.wire.codec import extensions as m
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, Keyspace, job_key
 from jobwire.wire.scripts import GIVE_BACK, Script

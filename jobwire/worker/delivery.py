@@ -13,7 +13,7 @@ from jobwire.wire import Command, Failure, Job, Result, Taken
 from jobwire.wire.lifecycle import Event
 
 if TYPE_CHECKING:
-    from jobwire.runs import Runs
+    from jobwire.worker.executor import Runs
 
 __all__ = ["ENDS", "AfterFirstSteps", "FailurePolicy", "Phase", "Run", "ignore", "with_replies"]
 

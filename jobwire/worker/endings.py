@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobwire.errors import JobDecodeError, ServerError, TransportError, printable
-from jobwire.run import FailurePolicy, Run
 from jobwire.wire import Failure, Job
+from jobwire.worker.delivery import FailurePolicy, Run
 
 if TYPE_CHECKING:
-    from jobwire.runs import Runs
+    from jobwire.worker.executor import Runs
 
 __all__ = ["RETRY_AFTER", "give_back_unfinished", "tell_failure"]
 

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from jobwire.errors import EncodeError
-from jobwire.handlers import AnyHandler, Handler
 from jobwire.wire import Failure, Job
+from jobwire.worker.handlers import AnyHandler, Handler
 
 __all__ = ["cancelled_from_outside", "execute", "failure_of"]
 

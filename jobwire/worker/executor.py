@@ -12,18 +12,18 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from jobwire.endings import RETRY_AFTER, tell_failure
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
-from jobwire.execution import cancelled_from_outside, execute, failure_of
-from jobwire.handlers import Handler, current
-from jobwire.run import ENDS, AfterFirstSteps, FailurePolicy, Run, ignore, with_replies
-from jobwire.tracing import Trace, TraceEvent, tell
+from jobwire.events import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies
-from jobwire.upkeep import Upkeep
 from jobwire.wire import Command, Failure, HashMode, Job, Mode, Result, Success, Taken
 from jobwire.wire.commands import first_error
-from jobwire.wire.rejected import encode_rejected
+from jobwire.wire.rejected_entries import encode_rejected
 from jobwire.wire.text import Text, readable
+from jobwire.worker.delivery import ENDS, AfterFirstSteps, FailurePolicy, Run, ignore, with_replies
+from jobwire.worker.endings import RETRY_AFTER, tell_failure
+from jobwire.worker.execution import cancelled_from_outside, execute, failure_of
+from jobwire.worker.handlers import Handler, current
+from jobwire.worker.maintenance import Upkeep
 
 __all__ = ["FailurePolicy", "Run", "Runs"]
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from jobwire.errors import DecodeError, TransportError
 from jobwire.transport import Backoff, Connection, Replies
 from jobwire.wire import Mode, Taken
-from jobwire.wire.session import client_unblock
+from jobwire.wire.connection_commands import client_unblock
 
 __all__ = ["Intake", "PipelinedIntake", "SingleIntake", "end_pops"]
 

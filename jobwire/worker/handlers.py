@@ -15,10 +15,10 @@ from typing import Any, TypeAlias, get_type_hints
 
 import msgspec
 
-from jobwire.bytes_fields import bytes_restorer
 from jobwire.errors import ConfigError, JobDecodeError
 from jobwire.wire import Job
-from jobwire.wire.expansion import too_large
+from jobwire.wire.codec.expansion import too_large
+from jobwire.worker.bytes_fields import bytes_restorer
 
 __all__ = ["AnyHandler", "Handler", "current", "current_job", "make_handler"]
 

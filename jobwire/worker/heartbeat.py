@@ -18,8 +18,8 @@ from concurrent.futures import Future
 from jobwire.errors import ConfigError, ConnectionLost, TransportError, printable
 from jobwire.transport import Backoff, Connection, Transport
 from jobwire.wire import Command, Keyspace, Reply
-from jobwire.wire.fleet import Home, claim, release
 from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.workers import Home, claim, release
 
 __all__ = ["BEAT", "TTL", "Heartbeat"]
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from jobwire.errors import printable
-from jobwire.run import ignore
 from jobwire.transport import Replies
 from jobwire.wire import Command, Job, Keyspace
 from jobwire.wire.commands import list_length
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.scripts import EXPIRE_UNHEARD
 from jobwire.wire.text import wire_bytes
+from jobwire.worker.delivery import ignore
 
 __all__ = ["MAX_REJECTED", "Upkeep"]
 

@@ -9,7 +9,7 @@ from collections.abc import Container
 from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Reliable, Taken
-from jobwire.wire.session import client_kill, client_list, is_listed
+from jobwire.wire.connection_commands import client_kill, client_list, is_listed
 
 __all__ = ["return_leftovers", "return_stuck", "until_gone"]
 

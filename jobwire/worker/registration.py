@@ -10,19 +10,19 @@ import time
 from collections.abc import Callable, Container
 
 from jobwire.errors import TransportError
-from jobwire.heartbeat import BEAT, TTL, Heartbeat
-from jobwire.own_list import return_stuck
-from jobwire.recovery import Recovery
 from jobwire.transport import Connection, Transport
 from jobwire.wire import HashMode, Reliable
-from jobwire.wire.fleet import Home
 from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.workers import Home
+from jobwire.worker.heartbeat import BEAT, TTL, Heartbeat
+from jobwire.worker.own_list import return_stuck
+from jobwire.worker.rescuer import Recovery
 
 __all__ = ["Membership", "settling"]
 
 _log = logging.getLogger("jobwire.recovery")
 _SETTLED = 5.0
-"""Seconds after which everybody beats again who can, once Redis is back (``jobwire.heartbeat`` tries every 2 s)."""
+"""Seconds after which everybody beats again who can, once Redis is back (``worker.heartbeat`` tries every 2 s)."""
 
 
 def settling(beat: float, ttl: float) -> float:

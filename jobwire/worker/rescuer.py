@@ -1,6 +1,6 @@
 """Take care of what dead workers leave behind. Live work is never touched.
 
-A worker is dead when its heartbeat is gone (``jobwire.heartbeat``: 30 s after its last beat). Its own list goes back
+A worker is dead when its heartbeat is gone (``worker.heartbeat``: 30 s after its last beat). Its own list goes back
 to the pending queue it came from, in order; a job that loses its worker ``max_losses`` times ends in
 ``<prefix>::dead``, whole. In mode ``recoverable`` there are no lists: jobs are found by the mark that a worker writes
 into their hashes.
@@ -20,13 +20,14 @@ import msgspec
 
 from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
-from jobwire.wire import HashMode, Keyspace, fleet
-from jobwire.wire.admin import scan_type
+from jobwire.wire import HashMode, Keyspace
+from jobwire.wire import workers as fleet
 from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scanned
-from jobwire.wire.fleet import Home
+from jobwire.wire.connection_commands import client_kill, client_list_all, clients_named
+from jobwire.wire.dead_letters import scan_type
 from jobwire.wire.keys import JOB_PREFIX, job_key
-from jobwire.wire.session import client_kill, client_list_all, clients_named
 from jobwire.wire.text import Text, parse_epoch, readable
+from jobwire.wire.workers import Home
 
 __all__ = ["MAX_LOSSES", "Recovered", "Recovery"]
 

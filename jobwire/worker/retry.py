@@ -18,9 +18,9 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from jobwire.errors import ConfigError, printable
-from jobwire.runs import FailurePolicy, Run, Runs
 from jobwire.wire import Failure, Job, Success
-from jobwire.wire.results import printable_failure
+from jobwire.wire.codec.results import printable_failure
+from jobwire.worker.executor import FailurePolicy, Run, Runs
 
 __all__ = ["OnFailure", "policy_named"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from jobwire.errors import ConfigError, DecodeError
-from jobwire.handlers import AnyHandler, Handler, make_handler
 from jobwire.wire import Job
 from jobwire.wire.text import Text
+from jobwire.worker.handlers import AnyHandler, Handler, make_handler
 
 __all__ = ["Handling", "Router"]
 

@@ -10,28 +10,28 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from jobwire.endings import give_back_unfinished
 from jobwire.errors import ClosedError, ConfigError, TransportError
-from jobwire.failures import OnFailure, policy_named
-from jobwire.heartbeat import BEAT, TTL
-from jobwire.intake import Intake, PipelinedIntake, SingleIntake, end_pops
+from jobwire.events import Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.membership import Membership
 from jobwire.options import at_least, backoff_of, build_mode, queue_keys
-from jobwire.own_list import return_leftovers, until_gone
-from jobwire.routing import Handling
-from jobwire.runs import Runs
 from jobwire.sereal.values import StringPolicy
-from jobwire.signals import set_by_signals
-from jobwire.tracing import Trace
 from jobwire.transport import Connection, OnLost, Transport, open_transport
 from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
-from jobwire.upkeep import MAX_REJECTED, Upkeep
 from jobwire.wire import Dialect, HashMode, Reliable, new_id
-from jobwire.wire.fleet import Home, connection_tag
-from jobwire.wire.ids import check_id
+from jobwire.wire.codec.ids import check_id
 from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.workers import Home, connection_tag
+from jobwire.worker.endings import give_back_unfinished
+from jobwire.worker.executor import Runs
+from jobwire.worker.fetcher import Intake, PipelinedIntake, SingleIntake, end_pops
+from jobwire.worker.heartbeat import BEAT, TTL
+from jobwire.worker.maintenance import MAX_REJECTED, Upkeep
+from jobwire.worker.own_list import return_leftovers, until_gone
+from jobwire.worker.registration import Membership
+from jobwire.worker.retry import OnFailure, policy_named
+from jobwire.worker.routing import Handling
+from jobwire.worker.signals import set_by_signals
 
 __all__ = ["Worker"]
 
@@ -58,7 +58,7 @@ class Worker(Handling):
     ``use_multi``            complete inside MULTI … EXEC
     ``timeout``              seconds a handler may take; None for no limit
     ``id``                   this worker's ID
-    ``on_failure``           ``leave``, ``retry`` or ``reply``: see ``jobwire.failures``
+    ``on_failure``           ``leave``, ``retry`` or ``reply``: see ``jobwire.worker.retry``
     ``max_attempts``, ``retry_delay``  for ``retry``: times in all, seconds before the first repetition
     ``max_losses``           how many workers a job may lose before it is set aside as dead
     ``heartbeat``, ``heartbeat_ttl``  seconds between signs of life, and until their absence means that this worker died

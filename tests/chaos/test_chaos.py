@@ -12,13 +12,13 @@ import msgspec
 import pytest
 import redis
 
+from endurance.chaos.accounts import Happened, Leftovers, Submitted, render, settle, time_returns
+from endurance.chaos.command import Settings, run_chaos
+from endurance.chaos.plan import make_plan
+from endurance.chaos.recovery import Returned, Watch, late, run_again
+from endurance.chaos.worker import Entry, Journal, read_journal
 from jobwire.testing.server import RedisServer
-from jobwire_conformance.chaos import Settings, run_chaos
-from jobwire_conformance.chaos_accounts import Happened, Leftovers, Submitted, render, settle, time_returns
-from jobwire_conformance.chaos_plan import make_plan
-from jobwire_conformance.chaos_recovery import Returned, Watch, late, run_again
-from jobwire_conformance.chaos_worker import Entry, Journal, read_journal
-from jobwire_conformance.registry import MissingPeer, resolve
+from jobwire_conformance.peers.registry import MissingPeer, resolve
 
 NOTHING = Leftovers(hashes={}, lists={})
 COUNTS: Any = {"kill": 3, "stop": 2, "storm": 1, "restart": 2}

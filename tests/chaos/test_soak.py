@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from jobwire_conformance import cli
-from jobwire_conformance.registry import MissingPeer, resolve
-from jobwire_conformance.soak import Settings, run_soak
-from jobwire_conformance.soak_graph import draw
-from jobwire_conformance.soak_load import EASY, HARD, Load
-from jobwire_conformance.soak_process import Latencies
-from jobwire_conformance.soak_samples import Event, Footer, Header, Measured, Sample, encode, read_samples
-from jobwire_conformance.soak_verdict import BOUND, Soak, collect, judge, ok, render, theil_sen
-from jobwire_conformance.verdicts import Exit
+from endurance.soak.command import Settings, run_soak
+from endurance.soak.graph import draw
+from endurance.soak.load import EASY, HARD, Load
+from endurance.soak.process import Latencies
+from endurance.soak.samples import Event, Footer, Header, Measured, Sample, encode, read_samples
+from endurance.soak.verdict import BOUND, Soak, collect, judge, ok, render, theil_sen
+from jobwire_conformance.cli import main
+from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.report.verdicts import Exit
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="a soak reads /proc: run it on Linux")
 MIB = 2**20
@@ -197,12 +197,12 @@ def test_the_command_judges_and_draws_what_was_written(tmp_path: Path, capsys: p
         found = soak(rss)
         assert found.footer is not None
         path.write_bytes(b"".join(encode(line) for line in (found.header, *found.samples, found.footer)))
-        assert cli.main(["soak", "--again", "--samples", str(path), "--graph", str(graph)]) == status
+        assert main(["soak", "--again", "--samples", str(path), "--graph", str(graph)]) == status
     root = ET.fromstring(graph.read_text())
     assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) > 10
     assert "GROWS" in capsys.readouterr().out
     path.write_text("not samples\n")
-    assert cli.main(["soak", "--again", "--samples", str(path)]) == Exit.ENVIRONMENT
+    assert main(["soak", "--again", "--samples", str(path)]) == Exit.ENVIRONMENT
 
 
 def test_latencies_are_forgotten_once_they_were_looked_at() -> None:

@@ -19,9 +19,10 @@ from jobwire.cli import common
 from jobwire.cli.doctor import cluster, eviction, perl_stack, version
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
-from jobwire.wire import Keyspace, encode_job, encode_result, fleet, scripts
-from jobwire.wire.admin import client_commands, drop_dead, script_commands, worker_commands
-from jobwire.wire.rejected import encode_rejected
+from jobwire.wire import Keyspace, encode_job, encode_result, scripts
+from jobwire.wire import workers as fleet
+from jobwire.wire.dead_letters import client_commands, drop_dead, script_commands, worker_commands
+from jobwire.wire.rejected_entries import encode_rejected
 from jobwire.wire.scripts import Script
 
 Run = Callable[..., Any]

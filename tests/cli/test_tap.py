@@ -24,9 +24,9 @@ import redis as redis_py
 
 from jobwire import sync
 from jobwire.testing.server import free_port
-from jobwire_conformance.places import GOLDEN
-from jobwire_conformance.tap_steps import Begin, Line, Step, Summary
-from jobwire_conformance.transcripts import read_transcript
+from jobwire_conformance.cases.places import GOLDEN
+from jobwire_conformance.record.transcripts import read_transcript
+from jobwire_conformance.rules.steps import Begin, Line, Step, Summary
 
 COMMAND = [sys.executable, "-c", "import sys; from jobwire.cli import main; sys.exit(main())", "tap"]
 GOOD = GOLDEN / "0.004-multi0-nested.jsonl"

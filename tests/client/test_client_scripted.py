@@ -221,7 +221,7 @@ async def test_a_completion_whose_notice_was_lost_is_found_after_reconnecting(se
 async def test_the_sweep_finds_what_no_notice_told(
     server: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobwire.collection._SWEEP_EVERY", 0.01)
+    monkeypatch.setattr("jobwire.client.outstanding._SWEEP_EVERY", 0.01)
     client = await connect()
     handle = client.submit({}, id="j")
     await until(lambda: client.queue_length == 1)
@@ -339,7 +339,7 @@ async def test_a_job_key_that_is_somebody_elses_is_not_deleted(server: Any, conn
 
 
 async def test_a_busy_server_ends_no_job(server: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobwire.collection._SWEEP_EVERY", 0.01)
+    monkeypatch.setattr("jobwire.client.outstanding._SWEEP_EVERY", 0.01)
     client = await connect()
     handle = client.submit({}, id="j")
     await until(lambda: client.queue_length == 1)
@@ -461,7 +461,7 @@ async def test_a_late_result_whose_notice_was_lost_is_deleted_too(server: Any, c
 async def test_a_server_that_hangs_does_not_keep_a_deadline(
     server: Any, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobwire.collection._LOOK_WITHIN", 0.05)
+    monkeypatch.setattr("jobwire.client.outstanding._LOOK_WITHIN", 0.05)
     client = await connect()
     handle = client.submit({}, timeout=0.05)
     await until(lambda: client.queue_length == 1)

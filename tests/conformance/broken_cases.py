@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from jobwire_conformance import case_steps as s
-from jobwire_conformance.cases import Case, WireRule
+from jobwire_conformance.cases import steps as s
+from jobwire_conformance.cases.case import Case, WireRule
 
 __all__ = ["broken"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from jobwire_conformance.report import Footer, Header, PeerFacts, Report, VerdictLine, WireLine
-from jobwire_conformance.verdicts import Verdict
+from jobwire_conformance.report.report import Footer, Header, PeerFacts, Report, VerdictLine, WireLine
+from jobwire_conformance.report.verdicts import Verdict
 
 NASTY = "</script><b>&\"'|\n\x00\u2028 ☺"
 

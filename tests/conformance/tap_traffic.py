@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from jobwire_conformance.resp import Decoder, pack
-from jobwire_conformance.tap_follow import Follower
-from jobwire_conformance.tap_jobs import JobTable
-from jobwire_conformance.tap_steps import Flag, Step
-from jobwire_conformance.tap_watch import Watch
-from jobwire_conformance.transcripts import Event
+from jobwire_conformance.record.resp import Decoder, pack
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.rules.jobs import JobTable
+from jobwire_conformance.rules.steps import Flag, Step
+from jobwire_conformance.rules.watch import Watch
+from jobwire_conformance.tap.follow import Follower
 
 CLIENT, WORKER, POPPING, LISTENING = 1, 2, 3, 4
 JOB = b"863cee08-5ff9-4617-bfff-a9d8d3397b66"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from jobwire_conformance.axes import PeerSpec, expand
-from jobwire_conformance.cases import Axes, Case, Job, Needs
-from jobwire_conformance.driver import HelloAnswer
-from jobwire_conformance.facts import DIALECTS, misunderstanding
+from jobwire_conformance.cases.case import Axes, Case, Job, Needs
+from jobwire_conformance.driver.protocol import HelloAnswer
+from jobwire_conformance.rules.facts import DIALECTS, misunderstanding
+from jobwire_conformance.run.axes import PeerSpec, expand
 
 
 def peer(

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from broken_cases import broken
 
-from jobwire_conformance.axes import PeerSpec, expand
-from jobwire_conformance.cases import Case, load_cases
-from jobwire_conformance.expected import Expectations
-from jobwire_conformance.registry import resolve
-from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
-from jobwire_conformance.servers import make_factory
-from jobwire_conformance.values import RECURSION
+from jobwire_conformance.cases.case import Case, load_cases
+from jobwire_conformance.driver.values import RECURSION
+from jobwire_conformance.peers.registry import resolve
+from jobwire_conformance.peers.servers import make_factory
+from jobwire_conformance.run.axes import PeerSpec, expand
+from jobwire_conformance.run.expected import Expectations
+from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
 
 CASES = load_cases()
 #: Cases that passed once with an expectation broken, or ended in an error instead of a verdict.

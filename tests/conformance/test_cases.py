@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobwire_conformance import requirements
-from jobwire_conformance.cases import CaseError, load_cases
+from ci import requirements
+from jobwire_conformance.cases.case import CaseError, load_cases
 
 CASES = load_cases()
 

@@ -7,20 +7,20 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from jobwire_conformance import peer_python
-from jobwire_conformance.axes import PeerSpec, expand
-from jobwire_conformance.cases import Case, Job, Needs, Redis, SubmitJob, load_cases
-from jobwire_conformance.claims import doubts, in_words, lacking, not_tried, spoken_codec
-from jobwire_conformance.conclusion import conclude, judgement
-from jobwire_conformance.driver import BEHAVIOURS, HelloAnswer, decode_request, encode
-from jobwire_conformance.driver import Submit as SubmitMessage
-from jobwire_conformance.expected import Entry, Expectations, Kind
-from jobwire_conformance.rendering import FORMATS
-from jobwire_conformance.report import Header, PeerFacts, Report, VerdictLine
-from jobwire_conformance.runner import Planned, RunOptions, run_instance
-from jobwire_conformance.templates import make_value
-from jobwire_conformance.values import Chars
-from jobwire_conformance.verdicts import Exit, Verdict
+from jobwire_conformance.cases.case import Case, Job, Needs, Redis, SubmitJob, load_cases
+from jobwire_conformance.cases.templates import make_value
+from jobwire_conformance.driver.protocol import BEHAVIOURS, HelloAnswer, decode_request, encode
+from jobwire_conformance.driver.protocol import Submit as SubmitMessage
+from jobwire_conformance.driver.values import Chars
+from jobwire_conformance.peers import python as peer_python
+from jobwire_conformance.report.claims import doubts, in_words, lacking, not_tried, spoken_codec
+from jobwire_conformance.report.conclusion import conclude, judgement
+from jobwire_conformance.report.rendering import FORMATS
+from jobwire_conformance.report.report import Header, PeerFacts, Report, VerdictLine
+from jobwire_conformance.report.verdicts import Exit, Verdict
+from jobwire_conformance.run.axes import PeerSpec, expand
+from jobwire_conformance.run.expected import Entry, Expectations, Kind
+from jobwire_conformance.run.runner import Planned, RunOptions, run_instance
 
 
 def hello(**more: object) -> HelloAnswer:

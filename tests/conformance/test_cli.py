@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobwire_conformance.cli import main
-from jobwire_conformance.report import read_report
+from jobwire_conformance.cli.main import main
+from jobwire_conformance.report.report import read_report
 
 CASE = """
 about = "x"
@@ -161,7 +161,7 @@ def test_a_shared_server_is_left_as_it_was(folder: Path, empty_list: Path, redis
 def test_a_foreign_peer(folder: Path, empty_list: Path, tmp_path: Path) -> None:
     import sys
 
-    peer = f"cmd:{sys.executable} -m jobwire_conformance.peer_python"
+    peer = f"cmd:{sys.executable} -m jobwire_conformance.peers.python"
     out = tmp_path / "r.jsonl"
     assert run("run", "--client", peer, "--worker", "python", "--cases", folder, "--expected", empty_list,
                "--format", "jsonl", "--output", out) == 0  # fmt: skip

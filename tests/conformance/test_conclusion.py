@@ -14,16 +14,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobwire_conformance import terminal
-from jobwire_conformance.axes import Instance
-from jobwire_conformance.cases import Case, Job
-from jobwire_conformance.cli import main
-from jobwire_conformance.conclusion import conclude, merge
-from jobwire_conformance.expected import load_expected
-from jobwire_conformance.rendering import write_rendering
-from jobwire_conformance.report import Header, Report, ReportError, VerdictLine, read_report, read_unfinished
-from jobwire_conformance.selection import Shard
-from jobwire_conformance.verdicts import Verdict
+from jobwire_conformance.cases.case import Case, Job
+from jobwire_conformance.cli.main import main
+from jobwire_conformance.report import terminal
+from jobwire_conformance.report.conclusion import conclude, merge
+from jobwire_conformance.report.rendering import write_rendering
+from jobwire_conformance.report.report import (
+    Header,
+    Report,
+    ReportError,
+    VerdictLine,
+    read_report,
+    read_unfinished,
+)
+from jobwire_conformance.report.verdicts import Verdict
+from jobwire_conformance.run.axes import Instance
+from jobwire_conformance.run.expected import load_expected
+from jobwire_conformance.run.selection import Shard
 
 MakeReport = Callable[..., Report]
 CASES = 'about = "x"\n' + "".join(
@@ -160,7 +167,7 @@ def test_an_entry_about_peers_of_another_run_is_not_stale(tmp_path: Path) -> Non
 
 
 def test_the_suites_own_lists_are_not_stale_for_a_program_of_ones_own(tmp_path: Path, words: list[str]) -> None:
-    own = [sys.executable, "-m", "jobwire_conformance.peer_python"]
+    own = [sys.executable, "-m", "jobwire_conformance.peers.python"]
     peer = f"cmd:{' '.join(own)}"
     assert main(["run", "--peer", peer, "--cases", words[words.index("--cases") + 1]]) == 0
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jobwire_conformance.axes import Instance
-from jobwire_conformance.cases import load_cases
-from jobwire_conformance.container_peers import perl_image
-from jobwire_conformance.containers import ContainerFault, engine
-from jobwire_conformance.expected import Entry
-from jobwire_conformance.registry import MissingPeer, UsageFault, resolve
-from jobwire_conformance.servers import make_factory
+from jobwire_conformance.cases.case import load_cases
+from jobwire_conformance.peers.container_peers import perl_image
+from jobwire_conformance.peers.containers import ContainerFault, engine
+from jobwire_conformance.peers.registry import MissingPeer, UsageFault, resolve
+from jobwire_conformance.peers.servers import make_factory
+from jobwire_conformance.run.axes import Instance
+from jobwire_conformance.run.expected import Entry
 
 
 @pytest.fixture

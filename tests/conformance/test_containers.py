@@ -11,18 +11,18 @@ from dataclasses import replace
 
 import pytest
 
-from jobwire_conformance import driver
-from jobwire_conformance.cases import load_cases
-from jobwire_conformance.container_peers import ContainerProcess, launcher, perl_container
-from jobwire_conformance.containers import ContainerFault, RedisContainer, engine, redis_images, remove
-from jobwire_conformance.expected import default_lists, load_expected
-from jobwire_conformance.process import PeerCommand, PeerFault, PeerProcess
-from jobwire_conformance.redis_link import RedisLink
-from jobwire_conformance.registry import MissingPeer, perl_root, resolve
-from jobwire_conformance.report import VerdictLine
-from jobwire_conformance.servers import EnvironmentFault, Server, make_factory
-from jobwire_conformance.session import Request, make_plan, meet_peers, run_session
-from jobwire_conformance.verdicts import Verdict
+from jobwire_conformance.cases.case import load_cases
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
+from jobwire_conformance.peers.container_peers import ContainerProcess, launcher, perl_container
+from jobwire_conformance.peers.containers import ContainerFault, RedisContainer, engine, redis_images, remove
+from jobwire_conformance.peers.registry import MissingPeer, perl_root, resolve
+from jobwire_conformance.peers.servers import EnvironmentFault, Server, make_factory
+from jobwire_conformance.record.redis_link import RedisLink
+from jobwire_conformance.report.report import VerdictLine
+from jobwire_conformance.report.verdicts import Verdict
+from jobwire_conformance.run.expected import default_lists, load_expected
+from jobwire_conformance.run.session import Request, make_plan, meet_peers, run_session
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker_engine")]
 SECONDS = 20.0

@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobwire_conformance import driver, schemas
-from jobwire_conformance.process import NONSENSE, PeerCommand, PeerFault, PeerProcess
-from jobwire_conformance.registry import MissingPeer, UsageFault, resolve
-from jobwire_conformance.runner import probe
+from ci import schemas
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import NONSENSE, PeerCommand, PeerFault, PeerProcess
+from jobwire_conformance.peers.registry import MissingPeer, UsageFault, resolve
+from jobwire_conformance.run.runner import probe
 
 
 def script(tmp_path: Path, text: str) -> PeerCommand:
@@ -38,7 +39,7 @@ def test_unknown_fields_are_ignored_and_unknown_messages_are_not() -> None:
 
 
 def test_schemas_are_not_stale() -> None:
-    assert schemas.stale() == [], "run: python -m jobwire_conformance.schemas"
+    assert schemas.stale() == [], "run: python -m ci.schemas"
 
 
 def test_staleness_is_noticed(tmp_path: Path) -> None:

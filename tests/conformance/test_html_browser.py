@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobwire_conformance.rendering import write_rendering
-from jobwire_conformance.report import Report, WireLine
-from jobwire_conformance.verdicts import Verdict
+from jobwire_conformance.report.rendering import write_rendering
+from jobwire_conformance.report.report import Report, WireLine
+from jobwire_conformance.report.verdicts import Verdict
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

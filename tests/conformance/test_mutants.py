@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import pytest
 from tap_traffic import flags_in
 
-from jobwire_conformance.axes import PeerSpec, expand
-from jobwire_conformance.cases import load_cases
-from jobwire_conformance.cli import main
-from jobwire_conformance.expected import Expectations, default_lists, load_expected
-from jobwire_conformance.mutants import MUTANTS, VARIANTS, Mutant
-from jobwire_conformance.mutation import Row, render_table, run_mutants
-from jobwire_conformance.registry import resolve
-from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
-from jobwire_conformance.servers import make_factory
-from jobwire_conformance.transcripts import Event
+from jobwire_conformance.cases.case import load_cases
+from jobwire_conformance.cli.main import main
+from jobwire_conformance.peers.registry import resolve
+from jobwire_conformance.peers.servers import make_factory
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.run.axes import PeerSpec, expand
+from jobwire_conformance.run.expected import Expectations, default_lists, load_expected
+from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
+from jobwire_conformance.selftest.mutants import MUTANTS, VARIANTS, Mutant
+from jobwire_conformance.selftest.mutation import Row, render_table, run_mutants
 
 #: Mutant -> what ``jobwire tap`` flags it for, without being told anything.
 FLAGGED = {
@@ -171,6 +171,6 @@ async def test_a_mutant_that_survives_is_told(
 ) -> None:
     """A mutant that breaks nothing: the command says so and ends with 1."""
     tame = Mutant("tag-wrong", "breaks nothing", "worker", "values/text/ascii", mode="simple")
-    monkeypatch.setattr("jobwire_conformance.mutation.MUTANTS", (tame,))
+    monkeypatch.setattr("jobwire_conformance.selftest.mutation.MUTANTS", (tame,))
     assert await asyncio.to_thread(main, ["mutants"]) == 1
     assert "NOT CAUGHT by values/text/ascii: pass" in capsys.readouterr().out

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from jobwire.testing.server import RedisServer
-from jobwire_conformance.proxy import Proxy, Recorder, Rule, Upstream
-from jobwire_conformance.redis_link import RedisLink, RedisReplyError
-from jobwire_conformance.resp import Decoder, pack
+from jobwire_conformance.record.proxy import Proxy, Recorder, Rule, Upstream
+from jobwire_conformance.record.redis_link import RedisLink, RedisReplyError
+from jobwire_conformance.record.resp import Decoder, pack
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from jobwire_conformance.axes import PeerSpec, expand
-from jobwire_conformance.cases import load_cases
-from jobwire_conformance.expected import Expectations, default_lists, load_expected
-from jobwire_conformance.facts import FACTS
-from jobwire_conformance.registry import resolve
-from jobwire_conformance.replay import GOLDEN, load_recordings
-from jobwire_conformance.runner import Planned, RunOptions, probe, run_all
-from jobwire_conformance.servers import make_factory
-from jobwire_conformance.transcripts import read_transcript
-from jobwire_conformance.values import encode_value
-from jobwire_conformance.verdicts import GOOD
+from jobwire_conformance.cases.case import load_cases
+from jobwire_conformance.driver.values import encode_value
+from jobwire_conformance.peers.registry import resolve
+from jobwire_conformance.peers.replay import GOLDEN, load_recordings
+from jobwire_conformance.peers.servers import make_factory
+from jobwire_conformance.record.transcripts import read_transcript
+from jobwire_conformance.report.verdicts import GOOD
+from jobwire_conformance.rules.facts import FACTS
+from jobwire_conformance.run.axes import PeerSpec, expand
+from jobwire_conformance.run.expected import Expectations, default_lists, load_expected
+from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
 
 DIALECTS = ("0.001", "0.002", "0.003", "0.004", "master")
 #: One case of each value class; the whole of the recordings is played by a run of the suite without Perl.

@@ -14,15 +14,10 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from jobwire_conformance import terminal
-from jobwire_conformance.rendering import FORMATS, write_rendering
-from jobwire_conformance.report import (
-    Report,
-    ReportError,
-    ReportWriter,
-    read_report,
-)
-from jobwire_conformance.verdicts import Verdict
+from jobwire_conformance.report import terminal
+from jobwire_conformance.report.rendering import FORMATS, write_rendering
+from jobwire_conformance.report.report import Report, ReportError, ReportWriter, read_report
+from jobwire_conformance.report.verdicts import Verdict
 
 MakeReport = Callable[..., Report]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from ci import requirements as r
 from jobwire import sereal
-from jobwire_conformance import requirements as r
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "conformance" / "golden"

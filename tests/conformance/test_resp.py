@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobwire_conformance.resp import Decoder, Map, Push, RespError, pack
+from jobwire_conformance.record.resp import Decoder, Map, Push, RespError, pack
 
 
 def decode(data: bytes) -> list[Any]:

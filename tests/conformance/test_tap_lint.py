@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tap_traffic import CLIENT, JOB, LISTENING, NOW, OWNER, POPPING, WORKER, Traffic, array, bulk, flags_in
 
+from ci.requirements import load_document
 from jobwire.wire.scripts import COMPLETE
-from jobwire_conformance.places import GOLDEN
-from jobwire_conformance.requirements import load_document
-from jobwire_conformance.resp import Frame, Map, Push, RespError, pack
-from jobwire_conformance.tap_jobs import JobTable
-from jobwire_conformance.tap_lint import Linter
-from jobwire_conformance.transcripts import read_transcript
+from jobwire_conformance.cases.places import GOLDEN
+from jobwire_conformance.record.resp import Frame, Map, Push, RespError, pack
+from jobwire_conformance.record.transcripts import read_transcript
+from jobwire_conformance.rules.jobs import JobTable
+from jobwire_conformance.rules.linter import Linter
 
 RECORDINGS = sorted(GOLDEN.rglob("*.jsonl"))
 #: What real Perl processes did wrong while they were recorded (docs/TAP.md says what each means).
@@ -464,7 +464,7 @@ def test_every_requirement_that_can_be_flagged_is_one() -> None:
     known = {requirement.id for requirement in load_document().requirements} | {"RESP"}
     folder = Path(Linter.__init__.__code__.co_filename).parent
     named: set[str] = set()
-    for path in (*folder.glob("tap_*.py"), folder / "rules.py"):
+    for path in (*folder.glob("*.py"), *folder.with_name("tap").glob("*.py")):
         named |= set(re.findall(r'"([A-Z]{2,3}-\d+)"', path.read_text()))
     assert len(named) > 50
     assert named <= known

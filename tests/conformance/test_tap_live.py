@@ -18,14 +18,20 @@ from tap_traffic import flags_in
 
 import jobwire
 from jobwire.testing.server import RedisServer
-from jobwire_conformance.relay import Relay, Upstream
-from jobwire_conformance.resp import Decoder, pack
-from jobwire_conformance.tap_follow import Follower
-from jobwire_conformance.tap_lint import Linter
-from jobwire_conformance.tap_relay import TapRelay
-from jobwire_conformance.tap_steps import Flag, Step
-from jobwire_conformance.tap_watch import Watch
-from jobwire_conformance.transcripts import Event, Header, Transcript, read_transcript, write_transcript
+from jobwire_conformance.record.relay import Relay, Upstream
+from jobwire_conformance.record.resp import Decoder, pack
+from jobwire_conformance.record.transcripts import (
+    Event,
+    Header,
+    Transcript,
+    read_transcript,
+    write_transcript,
+)
+from jobwire_conformance.rules.linter import Linter
+from jobwire_conformance.rules.steps import Flag, Step
+from jobwire_conformance.rules.watch import Watch
+from jobwire_conformance.tap.follow import Follower
+from jobwire_conformance.tap.relay import TapRelay
 
 
 @pytest.fixture(scope="module")

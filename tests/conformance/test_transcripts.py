@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobwire_conformance.transcripts import (
+from jobwire_conformance.record.transcripts import (
     FORMAT,
     Header,
     Normalizer,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobwire_conformance.templates import Names, PatternError, field_matches, make_value, word_matches
-from jobwire_conformance.values import Blessed, Chars, Ref, decode_value, encode_value, printed, same
+from jobwire_conformance.cases.templates import Names, PatternError, field_matches, make_value, word_matches
+from jobwire_conformance.driver.values import Blessed, Chars, Ref, decode_value, encode_value, printed, same
 
 scalars = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary()

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobwire_conformance.axes import Instance
-from jobwire_conformance.cases import Case, Job
-from jobwire_conformance.expected import ExpectedError, default_lists, load_expected
-from jobwire_conformance.report import VerdictLine
-from jobwire_conformance.runner import settle
-from jobwire_conformance.selection import selected
-from jobwire_conformance.verdicts import GOOD, SIGN, Exit, Verdict, exit_status
+from jobwire_conformance.cases.case import Case, Job
+from jobwire_conformance.report.report import VerdictLine
+from jobwire_conformance.report.verdicts import GOOD, SIGN, Exit, Verdict, exit_status
+from jobwire_conformance.run.axes import Instance
+from jobwire_conformance.run.expected import ExpectedError, default_lists, load_expected
+from jobwire_conformance.run.runner import settle
+from jobwire_conformance.run.selection import selected
 
 
 def instance(case: str = "a/b", client: str = "perl:0.004", worker: str = "python:0.004") -> Instance:

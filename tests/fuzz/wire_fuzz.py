@@ -8,17 +8,18 @@ from typing import Any
 
 from jobwire.errors import DecodeError, EncodeError, JobwireError, ServerError
 from jobwire.limits import Limits
-from jobwire.wire import DIALECTS, HashMode, Keyspace, Recoverable, Reliable, Simple, Taken, fleet
+from jobwire.wire import DIALECTS, HashMode, Keyspace, Recoverable, Reliable, Simple, Taken
 from jobwire.wire import commands as c
-from jobwire.wire.admin import config_value, parse_info, prefixes_in
-from jobwire.wire.envelopes import decode_job_envelope, decode_reply_envelope
-from jobwire.wire.inspection import read_state
-from jobwire.wire.json_text import decode_json, decode_json_strictly
-from jobwire.wire.meta import parse_accept
-from jobwire.wire.mode import popped
-from jobwire.wire.rejected import decode_rejected
-from jobwire.wire.results import decode_result, encode_result
-from jobwire.wire.session import clients_named, is_listed, is_master
+from jobwire.wire import workers as fleet
+from jobwire.wire.codec.envelopes import decode_job_envelope, decode_reply_envelope
+from jobwire.wire.codec.extensions import parse_accept
+from jobwire.wire.codec.json import decode_json, decode_json_strictly
+from jobwire.wire.codec.results import decode_result, encode_result
+from jobwire.wire.connection_commands import clients_named, is_listed, is_master
+from jobwire.wire.dead_letters import config_value, parse_info, prefixes_in
+from jobwire.wire.modes.base import popped
+from jobwire.wire.rejected_entries import decode_rejected
+from jobwire.wire.states import read_state
 from jobwire.wire.text import parse_epoch, readable
 
 LIMITS = Limits(max_bytes=100_000, max_inflated=100_000, max_depth=64, max_items=20_000, max_fields=200)

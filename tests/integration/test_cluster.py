@@ -14,14 +14,14 @@ from victims import FAST, Victims
 from jobwire import Client, Job, JobCancelled, JobTimeout, Worker
 from jobwire.cli import main
 from jobwire.errors import ConfigError, ConnectError, ConnectionLost, ServerError
-from jobwire.recovery import Recovered, Recovery
 from jobwire.testing.cluster import RedisCluster
 from jobwire.testing.server import RedisServer
 from jobwire.transport import ClusterTransport, open_transport
+from jobwire.wire.cluster_slots import slot_of
 from jobwire.wire.commands import Command, Reply, hash_get_all, hash_set, list_items, list_push, scan, scanned
 from jobwire.wire.keys import Keyspace
-from jobwire.wire.slots import slot_of
-from jobwire.wire.spread import SpreadRecoverable
+from jobwire.wire.modes.cluster import SpreadRecoverable
+from jobwire.worker.rescuer import Recovered, Recovery
 
 PREFIX = "{jobs}"
 HOME = slot_of(b"{jobs}::pending")

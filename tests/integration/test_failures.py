@@ -15,7 +15,7 @@ from faces import KEPT, MODES, WAYS, Faces, client_options, entries, eventually,
 
 from jobwire import DecodeError, Job, JobCancelled, JobFailed, JobLost, JobTimeout, TraceEvent, current_job
 from jobwire.wire.lifecycle import after, events_from
-from jobwire.wire.rejected import decode_rejected
+from jobwire.wire.rejected_entries import decode_rejected
 
 
 class Unspeakable(Exception):

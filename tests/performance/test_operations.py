@@ -15,11 +15,11 @@ import redis
 from faces import raw_client, until, within
 
 from jobwire import Client, Job, JobError, JobHandle, Worker
-from jobwire.run import Run
 from jobwire.testing.scripted import SILENT, Outcome, ScriptedTransport
 from jobwire.wire import Failure, Submission, Success
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE
+from jobwire.worker.delivery import Run
 
 CONTROL = {"config|resetstat", "info"}
 

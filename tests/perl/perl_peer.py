@@ -5,7 +5,7 @@
             assert await client.call({"op": "reverse", "value": "abc"}) == "cba"
         assert [job.data["op"] for job in worker.jobs] == ["reverse"]
 
-Values are those of :mod:`jobwire_conformance.values`: ``bytes``, ``Chars``, ``Ref`` and ``Blessed``
+Values are those of :mod:`jobwire_conformance.driver.values`: ``bytes``, ``Chars``, ``Ref`` and ``Blessed``
 besides what JSON has. A process that dies, answers ``error`` or says nothing for too long raises
 :class:`PerlPeerError` with the end of its stderr.
 """
@@ -24,8 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from jobwire_conformance import driver
-from jobwire_conformance.values import decode_value, encode_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.values import decode_value, encode_value
 
 __all__ = [
     "DIALECTS",
@@ -180,7 +180,7 @@ class PerlPeer:
         """A peer that is subscribed (client) or popping (worker).
 
         ``dialect`` names the library stack (one of :data:`DIALECTS`); ``options`` are the fields of
-        :class:`jobwire_conformance.driver.Start`: ``prefix``, ``queue``, ``queues``, ``use_multi``,
+        :class:`jobwire_conformance.driver.protocol.Start`: ``prefix``, ``queue``, ``queues``, ``use_multi``,
         ``max_concurrent_jobs``, ``timeout`` (seconds), ``job_poll_interval`` (seconds), ``id``,
         ``processing_queue``, ``options`` (Perl's own, as they are).
         """

@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 import jobwire
-from jobwire_conformance.peer_operations import run_operation
+from jobwire_conformance.peers.operations import run_operation
 
 StartPerl = Callable[..., Awaitable[Any]]
 

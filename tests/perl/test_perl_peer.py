@@ -12,8 +12,8 @@ import pytest
 import redis as redis_py
 from perl_peer import DIALECTS, PerlPeer, PerlPeerError
 
-from jobwire_conformance import driver
-from jobwire_conformance.values import Blessed, Chars, Ref
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.values import Blessed, Chars, Ref
 
 StartPerl = Callable[..., Coroutine[Any, Any, PerlPeer]]
 RELEASES = tuple(stack for stack in DIALECTS if "+" not in stack)

@@ -13,12 +13,12 @@ import redis as redis_py
 from perl_peer import environment
 
 import jobwire
-from jobwire_conformance.peer_operations import run_operation
-from jobwire_conformance.relay import Upstream
-from jobwire_conformance.tap_follow import Follower
-from jobwire_conformance.tap_relay import TapRelay
-from jobwire_conformance.tap_steps import Step
-from jobwire_conformance.tap_watch import Watch
+from jobwire_conformance.peers.operations import run_operation
+from jobwire_conformance.record.relay import Upstream
+from jobwire_conformance.rules.steps import Step
+from jobwire_conformance.rules.watch import Watch
+from jobwire_conformance.tap.follow import Follower
+from jobwire_conformance.tap.relay import TapRelay
 
 StartPerl = Callable[..., Awaitable[Any]]
 JOBS: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ from victims import BEAT, FAST, TTL, Victims, recovery_at
 from jobwire import ConfigError, Job, Worker
 from jobwire.testing.server import RedisServer
 from jobwire.transport import Backoff, Connection, DirectTransport, open_transport
-from jobwire_conformance.proxy import Proxy, Recorder, Rule, Upstream
+from jobwire_conformance.record.proxy import Proxy, Recorder, Rule, Upstream
 
 
 async def forever(job: Job) -> None:
@@ -213,7 +213,7 @@ async def test_a_heartbeat_that_is_told_to_stop_waits_no_more_before_it_connects
     faces: Faces, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It loses its connection while it gives its ID back: what it was told then still counts."""
-    monkeypatch.setattr("jobwire.heartbeat.Backoff", lambda *_: Backoff(3600.0, 3600.0))
+    monkeypatch.setattr("jobwire.worker.heartbeat.Backoff", lambda *_: Backoff(3600.0, 3600.0))
     worker = await faces.worker(id="w", heartbeat=10, heartbeat_ttl=30)
     kill(raw, "jobwire-heartbeat")
     async with asyncio.timeout(60):
@@ -330,7 +330,7 @@ async def test_a_completion_that_was_written_and_not_answered_is_told_again(redi
 async def test_a_notice_that_is_lost_is_made_up_for_by_the_sweep(
     redis_url: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobwire.collection._SWEEP_EVERY", 0.3)
+    monkeypatch.setattr("jobwire.client.outstanding._SWEEP_EVERY", 0.3)
     async with Wire(redis_url) as wire, faces_for(wire.url) as behind, faces_for(redis_url) as faces:
         await faces.worker(mode=mode, **FAST)
         client = await behind.client(mode=mode)

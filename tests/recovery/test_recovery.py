@@ -13,7 +13,7 @@ from faces import entries, eventually, raw_client
 from victims import connected, leave_behind, mark, mode_of, recovery_at
 
 from jobwire.errors import ServerError
-from jobwire.recovery import Recovered, Recovery
+from jobwire.worker.rescuer import Recovered, Recovery
 
 
 def alive(raw: redis.Redis, worker: str, prefix: str = "jobs::") -> None:
@@ -50,7 +50,7 @@ async def test_a_dead_worker_is_remembered_and_then_forgotten(each_url: str, mon
         # A pop that it had waiting brings one more.
         raw.lmove("jobs::pending", "jobs::processing::w", "RIGHT", "LEFT")
         assert len(await run(each_url)) == 1
-        monkeypatch.setattr("jobwire.recovery.REMEMBERED", 0.0)
+        monkeypatch.setattr("jobwire.worker.rescuer.REMEMBERED", 0.0)
         assert await run(each_url) == []
         assert set(raw.keys("jobs::*")) == {b"jobs::pending", b"jobs::attempts"}
 

@@ -15,10 +15,10 @@ from typing import Any, Self
 import msgspec
 import redis
 
+from endurance.chaos.worker import Entry, WorkerSettings, read_journal
 from jobwire.options import build_mode
-from jobwire.recovery import Recovery
 from jobwire.transport import Connection, open_transport
-from jobwire_conformance.chaos_worker import Entry, WorkerSettings, read_journal
+from jobwire.worker.rescuer import Recovery
 
 #: Settings that make a death known soon, and still leave a busy machine time to beat.
 BEAT, TTL = 0.3, 1.2
@@ -77,7 +77,7 @@ class Victims:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "jobwire_conformance.chaos_worker",
+                "endurance.chaos.worker",
                 msgspec.json.encode(settings).decode(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=out,

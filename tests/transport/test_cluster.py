@@ -14,8 +14,17 @@ from jobwire.testing.scripted import LOST, SILENT, ScriptedTransport
 from jobwire.transport import ClusterTransport, cluster_batch, open_transport
 from jobwire.transport.cluster_connection import ClusterConnection
 from jobwire.transport.protocols import OnLost
+from jobwire.wire.cluster_slots import (
+    Node,
+    Topology,
+    hash_tag,
+    plan,
+    read_topology,
+    redirection,
+    slot_of,
+    slot_of_command,
+)
 from jobwire.wire.commands import MULTI, Command, Reply
-from jobwire.wire.slots import Node, Topology, hash_tag, plan, read_topology, redirection, slot_of, slot_of_command
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 #: One key of each third of the slots.

@@ -15,11 +15,11 @@ from jobwire.errors import JobwireError, ServerError
 from jobwire.limits import Limits
 from jobwire.transport.outbox import new_outbox
 from jobwire.wire import DIALECTS, Failure, Keyspace, Reliable, Result, Submission, Success, Taken, accelerator
-from jobwire.wire import ids as id_module
+from jobwire.wire.codec import ids as id_module
+from jobwire.wire.codec.expansion import too_large
+from jobwire.wire.codec.json import decode_json, decode_json_strictly, encode_json
+from jobwire.wire.codec.plain import to_plain
 from jobwire.wire.commands import Command
-from jobwire.wire.expansion import too_large
-from jobwire.wire.json_text import decode_json, decode_json_strictly, encode_json
-from jobwire.wire.plain import to_plain
 
 pytestmark = pytest.mark.skipif(
     not accelerator.available(), reason="the compiled code is not built: python -m jobwire.build"

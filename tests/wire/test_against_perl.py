@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jobwire.errors import JobDecodeError
 from jobwire.wire import Success, decode_job, decode_result, encode_job, encode_result
-from jobwire.wire.meta import RESERVED
+from jobwire.wire.codec.extensions import RESERVED
 
 pytestmark = pytest.mark.perl
 

@@ -21,7 +21,7 @@ from jobwire.wire import (
     encode_job_envelope,
     encode_reply_envelope,
 )
-from jobwire.wire.meta import RESERVED
+from jobwire.wire.codec.extensions import RESERVED
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 names = text.filter(lambda name: "\n" not in name and name.encode() not in RESERVED)

@@ -11,15 +11,15 @@ import pytest
 
 from jobwire import sereal
 from jobwire.errors import EncodeError, JobDecodeError
-from jobwire.handlers import make_handler
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.wire import decode_job, encode_result
-from jobwire.wire.dialects import dialect_named
-from jobwire.wire.envelopes import encode_job_envelope, encode_reply_envelope
-from jobwire.wire.expansion import too_large
-from jobwire.wire.fields import encode_parameters
-from jobwire.wire.json_text import encode_json
-from jobwire.wire.plain import to_plain
+from jobwire.wire.codec.dialects import dialect_named
+from jobwire.wire.codec.envelopes import encode_job_envelope, encode_reply_envelope
+from jobwire.wire.codec.expansion import too_large
+from jobwire.wire.codec.fields import encode_parameters
+from jobwire.wire.codec.json import encode_json
+from jobwire.wire.codec.plain import to_plain
+from jobwire.worker.handlers import make_handler
 
 pytestmark = pytest.mark.usefixtures("either_code")
 

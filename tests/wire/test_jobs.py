@@ -20,8 +20,8 @@ from jobwire.errors import ConfigError, DecodeError, EncodeError, JobDecodeError
 from jobwire.limits import Limits
 from jobwire.sereal import PerlObject
 from jobwire.wire import DIALECTS, Dialect, Job, decode_job, dialect_named, dialect_of, encode_job
-from jobwire.wire.fields import Nested
-from jobwire.wire.meta import RESERVED
+from jobwire.wire.codec.extensions import RESERVED
+from jobwire.wire.codec.fields import Nested
 
 pytestmark = pytest.mark.usefixtures("either_code")
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from jobwire.errors import DecodeError, EncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal import PerlObject, PerlRegexp, ScalarRef
-from jobwire.wire.json_text import MAX_DEPTH, decode_json, decode_json_strictly, deeper_than, encode_json
+from jobwire.wire.codec.json import MAX_DEPTH, decode_json, decode_json_strictly, deeper_than, encode_json
 
 pytestmark = pytest.mark.usefixtures("either_code")
 

@@ -31,7 +31,7 @@ from jobwire.wire import (
     Success,
     Taken,
 )
-from jobwire.wire import meta as m
+from jobwire.wire.codec import extensions as m
 from jobwire.wire.commands import (
     EXEC,
     MULTI,
@@ -42,7 +42,7 @@ from jobwire.wire.commands import (
     transaction,
     transaction_replies,
 )
-from jobwire.wire.mode import popped, refuse_queues
+from jobwire.wire.modes.base import popped, refuse_queues
 from jobwire.wire.scripts import COMPLETE, DELETE_GHOST, GIVE_BACK
 
 pytestmark = pytest.mark.usefixtures("either_code")

@@ -14,7 +14,7 @@ import pytest
 
 from jobwire.errors import EncodeError
 from jobwire.sereal import PerlObject
-from jobwire.wire.plain import parameters_of, to_plain
+from jobwire.wire.codec.plain import parameters_of, to_plain
 
 pytestmark = pytest.mark.usefixtures("either_code")
 

@@ -17,7 +17,7 @@ from jobwire.errors import DecodeError, EncodeError, MismatchError, ResultDecode
 from jobwire.limits import Limits
 from jobwire.sereal import PerlObject, PerlRegexp, ScalarRef, string_reader
 from jobwire.wire import DIALECTS, Failure, Success, decode_result, encode_failure, encode_result
-from jobwire.wire.results import encode_outcome
+from jobwire.wire.codec.results import encode_outcome
 
 pytestmark = pytest.mark.usefixtures("either_code")
 

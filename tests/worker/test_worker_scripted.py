@@ -164,7 +164,7 @@ async def test_a_server_that_forgot_the_script(started: Any) -> None:
 
 
 async def test_out_of_memory_is_tried_again(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobwire.runs.RETRY_AFTER", 0.001)
+    monkeypatch.setattr("jobwire.worker.executor.RETRY_AFTER", 0.001)
     server = Played(b"j")
     answers = deque([ServerError("OOM command not allowed"), ServerError("OOM command not allowed"), 1])
     server.answers[b"EVALSHA"] = lambda command: answers.popleft()
@@ -198,7 +198,7 @@ async def test_a_completion_that_did_not_arrive_is_sent_again(started: Any) -> N
 
 
 async def test_a_load_that_was_refused_and_then_lost_begins_once(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobwire.runs.RETRY_AFTER", 0.02)
+    monkeypatch.setattr("jobwire.worker.executor.RETRY_AFTER", 0.02)
     server = Played(b"j")
     server.answers[b"HGETALL"] = ServerError("BUSY Redis is busy running a script.")
     ran: list[Any] = []

@@ -7,11 +7,11 @@ steps), what crossed the wire (``wire``), and what is left in Redis (``left``).
 
 Texts in commands, keys and patterns may hold ``{id}`` (the only or last job), ``{id:name}``,
 ``{client}``, ``{worker}``, ``{prefix}``, ``{q:pending}`` (a queue's whole key), ``{channel}`` (the
-client's notice channel) and what a ``save`` step kept. Values are tagged JSON (:mod:`.values`), with
+client's notice channel) and what a ``save`` step kept. Values are tagged JSON (:mod:`driver.values`), with
 generators besides (TOML has no null, and nobody writes 10 MiB by hand): ``{"$null" = true}``,
 ``{"$repeat" = [text, n]}``, ``{"$nest" = [depth, leaf]}``, ``{"$count" = n}``, ``{"$records" = n}``,
 ``{"$allbytes" = true}``, ``{"$raw" = hex}``, ``{"$rawrepeat" = [hex, n]}``, ``{"$sereal" = value}`` and others in
-:mod:`.templates`.
+:mod:`jobwire_conformance.cases.templates`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from .case_steps import (
+from jobwire_conformance.cases.places import CASES
+from jobwire_conformance.cases.steps import (
     Alone,
     AtMost,
     Await,
@@ -46,8 +47,7 @@ from .case_steps import (
     Took,
     Wait,
 )
-from .driver import Mode
-from .places import CASES
+from jobwire_conformance.driver.protocol import Mode
 
 __all__ = [
     "CASES",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["CASES", "EXPECTED", "GOLDEN", "SUITE"]
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 #: The folder that the package itself is in: ``conformance/`` in a checkout.
 SUITE = _PACKAGE.parent
 _DATA = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else SUITE

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .values import decode_value, encode_value, same
+from jobwire_conformance.driver.values import decode_value, encode_value, same
 
 __all__ = ["JsonText", "Names", "PatternError", "field_matches", "make_value", "word_matches"]
 
@@ -140,7 +140,7 @@ def word_matches(pattern: str, word: bytes, names: Names) -> bool:
 
 
 def field_matches(pattern: Any, value: bytes, names: Names) -> bool:
-    """Whether a field's value is what a rule says (see :class:`.cases.WireRule`)."""
+    """Whether a field's value is what a rule says (see :class:`jobwire_conformance.cases.case.WireRule`)."""
     if isinstance(pattern, str):
         return word_matches(pattern, value, names)
     if isinstance(pattern, dict) and len(pattern) == 1:

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 
-from .containers import ContainerFault, engine, redis_images
-from .driver import HelloAnswer
-from .facts import DIALECTS
-from .process import PeerFault
-from .registry import MissingPeer, resolve
-from .runner import probe
-from .servers import EnvironmentFault, make_factory
-from .verdicts import Exit
+from jobwire_conformance.driver.process import PeerFault
+from jobwire_conformance.driver.protocol import HelloAnswer
+from jobwire_conformance.peers.containers import ContainerFault, engine, redis_images
+from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.peers.servers import EnvironmentFault, make_factory
+from jobwire_conformance.report.verdicts import Exit
+from jobwire_conformance.rules.facts import DIALECTS
+from jobwire_conformance.run.runner import probe
 
 __all__ = ["main"]
 

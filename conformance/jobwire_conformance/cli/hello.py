@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from .axes import PeerSpec, expand
-from .cases import load_cases
-from .claims import doubts, lacking
-from .driver import BEHAVIOURS, HelloAnswer, Mode
-from .process import PeerCommand, PeerFault
-from .registry import MissingPeer, resolve
-from .runner import probe
-from .verdicts import Exit
+from jobwire_conformance.cases.case import load_cases
+from jobwire_conformance.driver.process import PeerCommand, PeerFault
+from jobwire_conformance.driver.protocol import BEHAVIOURS, HelloAnswer, Mode
+from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.report.claims import doubts, lacking
+from jobwire_conformance.report.verdicts import Exit
+from jobwire_conformance.run.axes import PeerSpec, expand
+from jobwire_conformance.run.runner import probe
 
 __all__ = ["configure", "describe", "main"]
 

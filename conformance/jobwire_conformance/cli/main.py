@@ -12,22 +12,36 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import chaos, doctor, greeting, show, soak, tap, tap_options, terminal
-from .axes import Profile
-from .cases import CaseError, load_cases
-from .claims import doubts
-from .conclusion import merge
-from .expected import Expectations, ExpectedError, default_lists, load_expected
-from .mutation import render_table, run_mutants
-from .registry import UsageFault
-from .rendering import FORMATS, write_rendering
-from .report import Report, ReportError, read_report
-from .runner import Planned
-from .selection import Shard, failed_names
-from .servers import Environment, EnvironmentFault, make_factory
-from .session import Peers, Request, continue_report, make_plan, meet_peers, run_session, take_up
-from .values import RECURSION
-from .verdicts import Exit
+from endurance.chaos import command as chaos
+from endurance.soak import command as soak
+from jobwire_conformance.cases.case import CaseError, load_cases
+from jobwire_conformance.cli import doctor, show
+from jobwire_conformance.cli import hello as greeting
+from jobwire_conformance.driver.values import RECURSION
+from jobwire_conformance.peers.registry import UsageFault
+from jobwire_conformance.peers.servers import Environment, EnvironmentFault, make_factory
+from jobwire_conformance.report import terminal
+from jobwire_conformance.report.claims import doubts
+from jobwire_conformance.report.conclusion import merge
+from jobwire_conformance.report.rendering import FORMATS, write_rendering
+from jobwire_conformance.report.report import Report, ReportError, read_report
+from jobwire_conformance.report.verdicts import Exit
+from jobwire_conformance.run.axes import Profile
+from jobwire_conformance.run.expected import Expectations, ExpectedError, default_lists, load_expected
+from jobwire_conformance.run.runner import Planned
+from jobwire_conformance.run.selection import Shard, failed_names
+from jobwire_conformance.run.session import (
+    Peers,
+    Request,
+    continue_report,
+    make_plan,
+    meet_peers,
+    run_session,
+    take_up,
+)
+from jobwire_conformance.selftest.mutation import render_table, run_mutants
+from jobwire_conformance.tap import command as tap
+from jobwire_conformance.tap import options as tap_options
 
 __all__ = ["main"]
 

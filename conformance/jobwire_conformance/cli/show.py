@@ -12,9 +12,9 @@ import json
 import sys
 from pathlib import Path
 
-from .registry import UsageFault
-from .report import Report, VerdictLine, read_report
-from .verdicts import GOOD, SIGN, Exit
+from jobwire_conformance.peers.registry import UsageFault
+from jobwire_conformance.report.report import Report, VerdictLine, read_report
+from jobwire_conformance.report.verdicts import GOOD, SIGN, Exit
 
 __all__ = ["configure", "evidence", "main"]
 

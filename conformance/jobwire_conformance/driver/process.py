@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from . import driver
+from jobwire_conformance.driver import protocol as driver
 
 __all__ = ["LINE_LIMIT", "NONSENSE", "PeerCommand", "PeerFault", "PeerProcess", "PeerUnsupported", "Running"]
 

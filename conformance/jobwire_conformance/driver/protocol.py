@@ -23,7 +23,7 @@ anything else             ``unsupported``: the runner asks a nonsense command fi
 
 A worker also reports ``job`` for each job before its handler runs. Fields and messages that a peer
 does not know it must ignore (``unsupported`` for a message), and new fields get defaults: that is
-how version 1 grows. Values (``data``, ``value``) are tagged JSON, see :mod:`.values`; what a job
+how version 1 grows. Values (``data``, ``value``) are tagged JSON, see :mod:`driver.values`; what a job
 makes a worker do is its ``op``, see :data:`OPERATIONS`.
 """
 

@@ -16,15 +16,22 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .containers import ContainerFault, engine, first_line, labelled, remove, translated
-from .process import LINE_LIMIT, PeerCommand, PeerFault
+from jobwire_conformance.driver.process import LINE_LIMIT, PeerCommand, PeerFault
+from jobwire_conformance.peers.containers import (
+    ContainerFault,
+    engine,
+    first_line,
+    labelled,
+    remove,
+    translated,
+)
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
 __all__ = ["ContainerProcess", "launcher", "perl_command", "perl_container", "perl_image"]
 
-FIXTURES = Path(__file__).resolve().parents[2] / "perl_fixtures"
+FIXTURES = Path(__file__).resolve().parents[3] / "perl_fixtures"
 LIBRARIES = "/opt/jobwire/perl"
 _READ = 256 * 1024
 _STDERR = 2
@@ -134,7 +141,7 @@ def launcher(make: Callable[[], DockerContainer]) -> Callable[[PeerCommand], Awa
 
 
 class ContainerProcess:
-    """A peer in a container, as :class:`.process.Running`: its stdin, stdout and stderr, its state, signals for it.
+    """A peer in a container, as a :class:`Running`: its stdin, stdout and stderr, its state, signals for it.
 
     SIGSTOP and SIGCONT pause and resume the container, every other signal goes to its first process. The
     engine's API blocks; threads read and write, so that no answer waits for the event loop.
@@ -291,7 +298,7 @@ def _start_and_attach(container: DockerContainer) -> _Line:
 
 
 def main() -> int:
-    """Build what ``perl@docker`` needs ahead of its use: ``python -m jobwire_conformance.container_peers [STACK…]``."""
+    """Build what ``perl@docker`` needs ahead of its use: ``python -m peers.container_peers [STACK…]``."""
     try:
         for stack in sys.argv[1:] or ["0.004"]:
             sys.stdout.write(f"{perl_image(stack)}\n")

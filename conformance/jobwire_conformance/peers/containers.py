@@ -1,4 +1,4 @@
-"""Containers through testcontainers: the engine, and Redis servers (``--redis docker``); :mod:`.container_peers` too.
+"""Containers through testcontainers: the engine, and Redis servers (``--redis docker``).
 
 Variables, beside those of Docker and testcontainers themselves:
 

@@ -1,4 +1,4 @@
-"""What a job makes the Python peer do: the table of :data:`.driver.OPERATIONS`, in Python."""
+"""What a job makes the Python peer do: the table of :data:`driver.protocol.OPERATIONS`, in Python."""
 
 from __future__ import annotations
 

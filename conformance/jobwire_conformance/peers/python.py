@@ -1,7 +1,7 @@
-"""The Python peer: ``python -m jobwire_conformance.peer_python`` drives jobwire by the driver protocol.
+"""The Python peer: ``python -m jobwire_conformance.peers.python`` drives jobwire by the driver protocol.
 
 It uses nothing but jobwire's public face, as an application would. ``--mutant NAME`` breaks it on
-purpose (:mod:`.mutants`).
+purpose (:mod:`jobwire_conformance.selftest.mutants`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ import jobwire
 from jobwire.errors import ConfigError, EncodeError, JobTimeout, JobwireError
 from jobwire.sereal import PerlObject, ScalarRef
 from jobwire.transport import open_transport
-
-from . import driver
-from .mutant_transport import MutantTransport
-from .mutants import Mutant, named
-from .peer_operations import run_operation
-from .values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
+from jobwire_conformance.peers.operations import run_operation
+from jobwire_conformance.selftest.mutants import Mutant, named
+from jobwire_conformance.selftest.transport import MutantTransport
 
 __all__ = ["Peer", "main"]
 

@@ -17,11 +17,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import container_peers
-from .containers import ContainerFault
-from .facts import DIALECTS
-from .places import GOLDEN, SUITE
-from .process import PeerCommand
+from jobwire_conformance.cases.places import GOLDEN, SUITE
+from jobwire_conformance.driver.process import PeerCommand
+from jobwire_conformance.peers import container_peers
+from jobwire_conformance.peers.containers import ContainerFault
+from jobwire_conformance.rules.facts import DIALECTS
 
 __all__ = ["MissingPeer", "UsageFault", "perl_root", "resolve"]
 
@@ -76,7 +76,7 @@ def _all(kind: str) -> list[PeerCommand]:
 def _python(dialect: str) -> PeerCommand:
     # The suite may be run from a checkout without being installed.
     path = os.pathsep.join([str(SUITE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    argv = (sys.executable, "-m", "jobwire_conformance.peer_python")
+    argv = (sys.executable, "-m", "jobwire_conformance.peers.python")
     return PeerCommand(name=f"python:{dialect}", dialect=dialect, argv=argv, env={"PYTHONPATH": path}, kind="python")
 
 
@@ -144,7 +144,7 @@ def _golden(dialect: str) -> PeerCommand:
     if not any(GOLDEN.glob(f"{dialect}/*.jsonl")):
         raise MissingPeer(f"no recordings of dialect {dialect} in conformance/golden (make them with --record)")
     base = _python(dialect)
-    argv = (sys.executable, "-m", "jobwire_conformance.replay", "--dialect", dialect)
+    argv = (sys.executable, "-m", "jobwire_conformance.peers.replay", "--dialect", dialect)
     return PeerCommand(name=f"golden:{dialect}", dialect=dialect, argv=argv, env=base.env, kind="golden")
 
 

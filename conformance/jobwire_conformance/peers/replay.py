@@ -1,6 +1,6 @@
 """The replay peer: plays recorded Perl traffic against a live peer where no Perl is installed.
 
-``python -m jobwire_conformance.replay --dialect 0.004`` speaks the driver protocol like any peer. What
+``python -m jobwire_conformance.peers.replay --dialect 0.004`` speaks the driver protocol like any peer. What
 it sends are the recorded commands of a real Perl process (``conformance/golden/<dialect>``), with job
 IDs, client IDs and times replaced, and nothing else. It can therefore only play what was recorded:
 its answer to ``hello`` lists the cases (``recorded:<case>:<use_multi>``), and the runner asks for no others.
@@ -22,13 +22,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from . import driver
-from .facts import FACTS
-from .places import GOLDEN
-from .resp import Decoder, pack
-from .templates import make_value
-from .transcripts import Transcript, read_transcript
-from .values import RECURSION, decode_value, encode_value, same
+from jobwire_conformance.cases.places import GOLDEN
+from jobwire_conformance.cases.templates import make_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.values import RECURSION, decode_value, encode_value, same
+from jobwire_conformance.record.resp import Decoder, pack
+from jobwire_conformance.record.transcripts import Transcript, read_transcript
+from jobwire_conformance.rules.facts import FACTS
 
 __all__ = ["GOLDEN", "Recording", "load_recordings", "main"]
 
@@ -369,7 +369,7 @@ async def _serve(dialect: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until ``bye`` or the end of input."""
-    parser = argparse.ArgumentParser(prog="python -m jobwire_conformance.replay")
+    parser = argparse.ArgumentParser(prog="python -m jobwire_conformance.peers.replay")
     parser.add_argument("--dialect", default="0.004")
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     asyncio.run(_serve(parser.parse_args(arguments).dialect))

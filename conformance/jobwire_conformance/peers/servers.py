@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from .containers import ContainerFault, RedisContainer, redis_images
-from .proxy import Upstream
-from .redis_link import RedisLink
+from jobwire_conformance.peers.containers import ContainerFault, RedisContainer, redis_images
+from jobwire_conformance.record.proxy import Upstream
+from jobwire_conformance.record.redis_link import RedisLink
 
 __all__ = ["Environment", "EnvironmentFault", "Server", "make_factory"]
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .relay import Direction, Link, Relay, Upstream
-from .resp import Decoder, Frame
-from .transcripts import Event, broken_event, make_event
+from jobwire_conformance.record.relay import Direction, Link, Relay, Upstream
+from jobwire_conformance.record.resp import Decoder, Frame
+from jobwire_conformance.record.transcripts import Event, broken_event, make_event
 
 __all__ = ["Action", "Proxy", "Recorder", "Rule", "Upstream"]
 

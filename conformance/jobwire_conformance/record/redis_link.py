@@ -9,8 +9,8 @@ import asyncio
 import time
 from typing import Any
 
-from .proxy import Upstream
-from .resp import Decoder, RespError, pack
+from jobwire_conformance.record.proxy import Upstream
+from jobwire_conformance.record.resp import Decoder, RespError, pack
 
 __all__ = ["RedisLink", "RedisReplyError"]
 

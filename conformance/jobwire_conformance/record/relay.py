@@ -1,7 +1,7 @@
 """Between a peer and Redis: a listener whose connections are joined to connections to the server.
 
-What passes is left to those who build on it: the recorder of the suite (:mod:`.proxy`), which sees whole frames and
-injects faults, and ``jobwire tap`` (:mod:`.tap_relay`), which lets everything pass and looks on.
+What passes is left to those who build on it: the recorder of the suite (:mod:`record.proxy`), which sees whole frames
+and injects faults, and ``jobwire tap`` (:mod:`jobwire_conformance.tap.relay`), which lets everything pass and looks on.
 """
 
 from __future__ import annotations

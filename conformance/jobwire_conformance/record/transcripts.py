@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from .resp import Decoder, Map, RespError
-from .values import decode_value, encode_value
+from jobwire_conformance.driver.values import decode_value, encode_value
+from jobwire_conformance.record.resp import Decoder, Map, RespError
 
 __all__ = [
     "FORMAT",
@@ -114,7 +114,7 @@ def _as_bytes(word: Any) -> bytes:
 
 
 def plain_reply(value: Any) -> Any:
-    """A decoded RESP value as plain data that :func:`.values.encode_value` can tag."""
+    """A decoded RESP value as plain data that :func:`jobwire_conformance.driver.values.encode_value` can tag."""
     if isinstance(value, bytes):
         try:
             return value.decode()

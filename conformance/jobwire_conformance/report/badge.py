@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from xml.sax.saxutils import escape
 
-from .conclusion import judgement
-from .report import Report
-from .verdicts import GOOD
+from jobwire_conformance.report.conclusion import judgement
+from jobwire_conformance.report.report import Report
+from jobwire_conformance.report.verdicts import GOOD
 
 __all__ = ["render_json", "render_svg"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import get_args
 
-from .cases import Case
-from .driver import BEHAVIOURS, HelloAnswer, Mode
-from .facts import DIALECTS
-from .report import PeerFacts, VerdictLine
+from jobwire_conformance.cases.case import Case
+from jobwire_conformance.driver.protocol import BEHAVIOURS, HelloAnswer, Mode
+from jobwire_conformance.report.report import PeerFacts, VerdictLine
+from jobwire_conformance.rules.facts import DIALECTS
 
 __all__ = ["doubts", "in_words", "lacking", "not_tried", "spoken_codec", "what_is_claimed"]
 

@@ -12,9 +12,9 @@ from collections import Counter
 
 import msgspec
 
-from .claims import not_tried, what_is_claimed
-from .report import Footer, Header, PeerFacts, Report, ReportError, VerdictLine
-from .verdicts import Exit, Verdict, exit_status
+from jobwire_conformance.report.claims import not_tried, what_is_claimed
+from jobwire_conformance.report.report import Footer, Header, PeerFacts, Report, ReportError, VerdictLine
+from jobwire_conformance.report.verdicts import Exit, Verdict, exit_status
 
 __all__ = ["conclude", "judgement", "merge", "now"]
 
@@ -72,7 +72,7 @@ def judgement(report: Report) -> str:
 
 
 def merge(reports: list[Report]) -> Report:
-    """One report of several; raises :class:`.report.ReportError` where they are not of one suite and profile."""
+    """One report of several; raises :class:`report.report.ReportError` where they are not of one suite and profile."""
     first = reports[0].header
     for report in reports[1:]:
         for field in ("suite", "driver", "profile"):

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from .report import WireLine
-from .transcripts import Event, plain_reply
+from jobwire_conformance.record.transcripts import Event, plain_reply
+from jobwire_conformance.report.report import WireLine
 
 __all__ = ["shorten", "wire_log"]
 

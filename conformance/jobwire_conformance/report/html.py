@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from .conclusion import judgement
-from .report import Report, VerdictLine
+from jobwire_conformance.report.conclusion import judgement
+from jobwire_conformance.report.report import Report, VerdictLine
 
 __all__ = ["render"]
 
@@ -65,7 +65,7 @@ def _packed(report: Report) -> Iterator[str]:
 
 
 def _asset(name: str) -> str:
-    return resources.files("jobwire_conformance").joinpath("assets", name).read_text(encoding="utf-8")
+    return resources.files("jobwire_conformance.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def render(report: Report) -> str:

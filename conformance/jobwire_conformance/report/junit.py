@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from xml.etree import ElementTree as ET
 
-from .report import Report, VerdictLine
-from .verdicts import GOOD, Verdict
+from jobwire_conformance.report.report import Report, VerdictLine
+from jobwire_conformance.report.verdicts import GOOD, Verdict
 
 __all__ = ["render"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from .conclusion import judgement
-from .report import Report, VerdictLine
-from .verdicts import GOOD, SIGN, Verdict
+from jobwire_conformance.report.conclusion import judgement
+from jobwire_conformance.report.report import Report, VerdictLine
+from jobwire_conformance.report.verdicts import GOOD, SIGN, Verdict
 
 __all__ = ["render"]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from . import badge, html_report, junit, markdown, terminal
-from .report import Report
+from jobwire_conformance.report import badge, junit, markdown, terminal
+from jobwire_conformance.report import html as html_report
+from jobwire_conformance.report.report import Report
 
 __all__ = ["FORMATS", "write_rendering"]
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from .verdicts import Verdict
+from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = [
     "REPORT_VERSION",

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TextIO
 
-from .conclusion import judgement
-from .report import Report, VerdictLine
-from .verdicts import GOOD, SIGN, Verdict
+from jobwire_conformance.report.conclusion import judgement
+from jobwire_conformance.report.report import Report, VerdictLine
+from jobwire_conformance.report.verdicts import GOOD, SIGN, Verdict
 
 __all__ = ["Progress", "render"]
 

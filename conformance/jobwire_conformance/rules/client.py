@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import rules
-from .resp import Map
-from .rules import Breach
-from .tap_jobs import SeenJob
-from .tap_links import Tapped
-from .tap_watch import JOB, Watch, shown
+from jobwire_conformance.record.resp import Map
+from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules.forms import Breach
+from jobwire_conformance.rules.jobs import SeenJob
+from jobwire_conformance.rules.links import Tapped
+from jobwire_conformance.rules.watch import JOB, Watch, shown
 
 __all__ = ["collects", "deletes", "looks", "pushes", "reads", "submits", "writes"]
 

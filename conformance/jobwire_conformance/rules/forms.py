@@ -1,7 +1,7 @@
 """The grammar of the wire: what one command, one hash, one result or one envelope has to be like.
 
 Rules look at one thing at a time, and name the requirement of PROTOCOL.md that a :class:`Breach` goes against. Two ask
-them: the check of whole cases (:mod:`.grammar`), and the linter of live traffic (:mod:`.tap_lint`).
+them: the check of whole cases (:mod:`run.grammar`), and the linter of live traffic (:mod:`rules.linter`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from jobwire import sereal
 from jobwire.sereal import SerealDecodeError
-
-from .facts import DIALECTS, FACTS
+from jobwire_conformance.rules.facts import DIALECTS, FACTS
 
 __all__ = [
     "LOOKING",

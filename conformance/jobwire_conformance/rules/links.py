@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .resp import Push, RespError
-from .tap_steps import Role
+from jobwire_conformance.record.resp import Push, RespError
+from jobwire_conformance.rules.steps import Role
 
 __all__ = ["Answer", "Pushed", "Sent", "Tapped"]
 

@@ -1,7 +1,7 @@
 """The linter of live traffic: each command and reply once, as it passes, with what was seen before in mind.
 
-It uses the rules of :mod:`.rules`, as the check of whole cases does, and adds what only time shows: what came before
-what, and what did not come. It raises nothing, whatever passes; what it cannot follow it does not judge.
+It uses the rules of :mod:`rules.forms`, as the check of whole cases does, and adds what only time shows: what came
+before what, and what did not come. It raises nothing, whatever passes; what it cannot follow it does not judge.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import rules
-from .resp import RespError
-from .rules import Breach
-from .tap_client import deletes, looks, pairs_of, push_refused, pushes, submits, writes
-from .tap_jobs import Due
-from .tap_links import Answer, Pushed, Sent, Tapped
-from .tap_steps import Role
-from .tap_watch import CHANNEL, JOB, Watch, script_name, shown
-from .tap_worker import (
+from jobwire_conformance.record.resp import RespError
+from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules.client import deletes, looks, pairs_of, push_refused, pushes, submits, writes
+from jobwire_conformance.rules.forms import Breach
+from jobwire_conformance.rules.jobs import Due
+from jobwire_conformance.rules.links import Answer, Pushed, Sent, Tapped
+from jobwire_conformance.rules.steps import Role
+from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch, script_name, shown
+from jobwire_conformance.rules.worker import (
     completes,
     pops,
     publishes,

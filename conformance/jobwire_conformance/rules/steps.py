@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from .values import encode_value
+from jobwire_conformance.driver.values import encode_value
 
 __all__ = ["Begin", "Field", "Flag", "Gap", "Line", "Role", "Step", "Summary", "encode_line"]
 

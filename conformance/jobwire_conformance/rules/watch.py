@@ -6,14 +6,16 @@ import re
 from collections import OrderedDict
 from hashlib import sha1
 
-from jobwire.wire import admin, fleet, scripts, spread
+from jobwire.wire import dead_letters as admin
+from jobwire.wire import scripts
+from jobwire.wire import workers as fleet
+from jobwire.wire.modes import cluster as spread
 from jobwire.wire.scripts import Script
-
-from .evidence import shorten
-from .rules import Breach
-from .tap_jobs import JobTable
-from .tap_links import Tapped
-from .tap_steps import Flag
+from jobwire_conformance.report.evidence import shorten
+from jobwire_conformance.rules.forms import Breach
+from jobwire_conformance.rules.jobs import JobTable
+from jobwire_conformance.rules.links import Tapped
+from jobwire_conformance.rules.steps import Flag
 
 __all__ = ["JOB", "Watch", "script_name", "shown"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import rules
-from .rules import Breach
-from .tap_client import read_hash
-from .tap_jobs import SeenJob
-from .tap_links import Tapped
-from .tap_watch import CHANNEL, JOB, Watch, shown
+from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules.client import read_hash
+from jobwire_conformance.rules.forms import Breach
+from jobwire_conformance.rules.jobs import SeenJob
+from jobwire_conformance.rules.links import Tapped
+from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch, shown
 
 __all__ = [
     "completes",

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .cases import Case
-from .driver import HelloAnswer, Mode
-from .facts import FACTS, misunderstanding
+from jobwire_conformance.cases.case import Case
+from jobwire_conformance.driver.protocol import HelloAnswer, Mode
+from jobwire_conformance.rules.facts import FACTS, misunderstanding
 
 __all__ = ["Instance", "PeerSpec", "Profile", "expand"]
 

@@ -7,13 +7,13 @@ import fnmatch
 import re
 from typing import Any
 
-from . import rules
-from .cases import WireRule
-from .redis_link import RedisLink
-from .scenario import CaseFailed, Scenario
-from .templates import Names, field_matches, make_value, word_matches
-from .transcripts import Event, plain_reply
-from .values import same
+from jobwire_conformance.cases.case import WireRule
+from jobwire_conformance.cases.templates import Names, field_matches, make_value, word_matches
+from jobwire_conformance.driver.values import same
+from jobwire_conformance.record.redis_link import RedisLink
+from jobwire_conformance.record.transcripts import Event, plain_reply
+from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.run.scenario import CaseFailed, Scenario
 
 __all__ = ["TOLERATED", "check_left", "check_wire", "readable", "snapshot"]
 

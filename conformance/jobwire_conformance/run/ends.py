@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from . import driver
-from .process import PeerUnsupported
-from .scenario import CaseFailed, JobRun, Scenario
-from .templates import JsonText, make_value
-from .values import decode_value, printed, same
+from jobwire_conformance.cases.templates import JsonText, make_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerUnsupported
+from jobwire_conformance.driver.values import decode_value, printed, same
+from jobwire_conformance.run.scenario import CaseFailed, JobRun, Scenario
 
 __all__ = ["check_end", "reports_of"]
 

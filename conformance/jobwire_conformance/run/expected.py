@@ -23,8 +23,8 @@ from typing import Literal
 
 import msgspec
 
-from .axes import Instance
-from .places import EXPECTED
+from jobwire_conformance.cases.places import EXPECTED
+from jobwire_conformance.run.axes import Instance
 
 __all__ = ["EXPECTED", "Entry", "Expectations", "ExpectedError", "Kind", "default_lists", "load_expected"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from .cases import Fault
-from .proxy import Action, Rule
-from .scenario import CaseFailed, Scenario
-from .transcripts import Event
+from jobwire_conformance.cases.case import Fault
+from jobwire_conformance.record.proxy import Action, Rule
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.run.scenario import CaseFailed, Scenario
 
 __all__ = ["break_something"]
 

@@ -3,7 +3,7 @@
 Cases say what is particular to them; what holds for every job is checked here, on the recorded
 commands: what a submission is made of and in which order, what a completion is, how a result is
 collected, that no key is touched that does not belong to the exchange. What one command, hash or
-result has to be like is asked of :mod:`.rules`, as ``jobwire tap`` does.
+result has to be like is asked of :mod:`jobwire_conformance.rules.forms`, as ``jobwire tap`` does.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import rules
-from .cases import Fault
-from .facts import FACTS
-from .rules import Breach
-from .scenario import CaseFailed, Scenario
-from .transcripts import Event
+from jobwire_conformance.cases.case import Fault
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules.facts import FACTS
+from jobwire_conformance.rules.forms import Breach
+from jobwire_conformance.run.scenario import CaseFailed, Scenario
 
 __all__ = ["check_grammar"]
 

@@ -13,23 +13,23 @@ from typing import Any
 
 import msgspec
 
-from . import driver
-from .axes import Instance, PeerSpec
-from .cases import StartPeer
-from .checks import check_left, check_wire, readable, snapshot
-from .claims import in_words, lacking, spoken_codec
-from .evidence import shorten, wire_log
-from .expected import Expectations
-from .grammar import check_grammar
-from .process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
-from .redis_link import RedisReplyError
-from .report import VerdictLine
-from .scenario import CaseFailed, Scenario
-from .servers import Environment, Server
-from .steps import run_jobs, run_steps
-from .templates import PatternError
-from .transcripts import Event, Header, Transcript, write_transcript
-from .verdicts import Verdict
+from jobwire_conformance.cases.case import StartPeer
+from jobwire_conformance.cases.templates import PatternError
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
+from jobwire_conformance.peers.servers import Environment, Server
+from jobwire_conformance.record.redis_link import RedisReplyError
+from jobwire_conformance.record.transcripts import Event, Header, Transcript, write_transcript
+from jobwire_conformance.report.claims import in_words, lacking, spoken_codec
+from jobwire_conformance.report.evidence import shorten, wire_log
+from jobwire_conformance.report.report import VerdictLine
+from jobwire_conformance.report.verdicts import Verdict
+from jobwire_conformance.run.axes import Instance, PeerSpec
+from jobwire_conformance.run.checks import check_left, check_wire, readable, snapshot
+from jobwire_conformance.run.expected import Expectations
+from jobwire_conformance.run.grammar import check_grammar
+from jobwire_conformance.run.scenario import CaseFailed, Scenario
+from jobwire_conformance.run.steps import run_jobs, run_steps
 
 __all__ = ["Planned", "RunOptions", "probe", "run_all", "run_instance"]
 

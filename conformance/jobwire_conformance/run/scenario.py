@@ -1,4 +1,4 @@
-"""One instance being run: its peers, its names, its jobs. The steps themselves are in :mod:`.steps`."""
+"""One instance being run: its peers, its names, its jobs. The steps themselves are in :mod:`run.steps`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from . import driver
-from .axes import Instance
-from .cases import Job, StartPeer
-from .process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
-from .proxy import Proxy, Recorder
-from .redis_link import RedisLink
-from .servers import Server
-from .templates import Names, make_value
-from .values import decode_value, encode_value
+from jobwire_conformance.cases.case import Job, StartPeer
+from jobwire_conformance.cases.templates import Names, make_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
+from jobwire_conformance.driver.values import decode_value, encode_value
+from jobwire_conformance.peers.servers import Server
+from jobwire_conformance.record.proxy import Proxy, Recorder
+from jobwire_conformance.record.redis_link import RedisLink
+from jobwire_conformance.run.axes import Instance
 
 __all__ = ["CaseFailed", "JobRun", "LivePeer", "Scenario"]
 

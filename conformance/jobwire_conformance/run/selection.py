@@ -6,9 +6,9 @@ import fnmatch
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from .axes import Instance
-from .report import ReportError, read_report
-from .verdicts import GOOD
+from jobwire_conformance.report.report import ReportError, read_report
+from jobwire_conformance.report.verdicts import GOOD
+from jobwire_conformance.run.axes import Instance
 
 __all__ = ["Shard", "failed_names", "selected"]
 

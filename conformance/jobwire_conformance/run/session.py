@@ -11,17 +11,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
 
-from .axes import PeerSpec, Profile, expand
-from .cases import Case
-from .conclusion import conclude, now
-from .driver import DRIVER_VERSION
-from .expected import Expectations
-from .process import PeerCommand, PeerFault
-from .registry import MissingPeer, UsageFault, resolve
-from .report import Header, PeerFacts, Report, ReportWriter, VerdictLine, read_unfinished
-from .runner import Planned, RunOptions, probe, run_all
-from .selection import Shard, selected
-from .servers import Environment
+from jobwire_conformance.cases.case import Case
+from jobwire_conformance.driver.process import PeerCommand, PeerFault
+from jobwire_conformance.driver.protocol import DRIVER_VERSION
+from jobwire_conformance.peers.registry import MissingPeer, UsageFault, resolve
+from jobwire_conformance.peers.servers import Environment
+from jobwire_conformance.report.conclusion import conclude, now
+from jobwire_conformance.report.report import (
+    Header,
+    PeerFacts,
+    Report,
+    ReportWriter,
+    VerdictLine,
+    read_unfinished,
+)
+from jobwire_conformance.run.axes import PeerSpec, Profile, expand
+from jobwire_conformance.run.expected import Expectations
+from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
+from jobwire_conformance.run.selection import Shard, selected
 
 __all__ = ["Begun", "Peers", "Request", "continue_report", "make_plan", "meet_peers", "run_session", "take_up"]
 
@@ -85,7 +92,7 @@ class Peers:
 
 
 async def meet_peers(request: Request) -> Peers:
-    """Find every peer that was asked for and shake hands with it; :class:`.registry.UsageFault` for bad names."""
+    """Find every peer that was asked for and shake hands with it; :class:`peers.registry.UsageFault` for bad names."""
     peers = Peers()
     for role, names in (("client", request.clients), ("worker", request.workers)):
         for name in names:
@@ -202,7 +209,7 @@ async def _header(request: Request, peers: Peers, plan: list[Planned], environme
 
 
 def take_up(path: Path, request: Request, peers: Peers, plan: list[Planned]) -> Begun | None:
-    """What the run at ``path`` had found, if there is one; :class:`.registry.UsageFault` where it was another run."""
+    """What the run at ``path`` had found, if there is one; :class:`UsageFault` where it was another run."""
     if not path.exists() or not path.stat().st_size:
         return None
     header, lines = read_unfinished(path)

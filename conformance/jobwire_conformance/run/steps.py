@@ -1,4 +1,4 @@
-"""The steps of a case, carried out on a :class:`.scenario.Scenario`."""
+"""The steps of a case, carried out on a :class:`jobwire_conformance.run.scenario.Scenario`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import driver
-from .cases import (
+from jobwire_conformance.cases.case import (
     Alone,
     AtMost,
     Await,
@@ -33,14 +32,15 @@ from .cases import (
     Took,
     Wait,
 )
-from .ends import check_end, reports_of
-from .faults import break_something
-from .redis_link import RedisReplyError
-from .resp import RespError
-from .scenario import CaseFailed, JobRun, Scenario
-from .templates import make_value
-from .values import decode_value, same
-from .watching import alone, at_most, monitor, quiet
+from jobwire_conformance.cases.templates import make_value
+from jobwire_conformance.driver import protocol as driver
+from jobwire_conformance.driver.values import decode_value, same
+from jobwire_conformance.record.redis_link import RedisReplyError
+from jobwire_conformance.record.resp import RespError
+from jobwire_conformance.run.ends import check_end, reports_of
+from jobwire_conformance.run.faults import break_something
+from jobwire_conformance.run.scenario import CaseFailed, JobRun, Scenario
+from jobwire_conformance.run.watching import alone, at_most, monitor, quiet
 
 __all__ = ["run_jobs", "run_steps"]
 

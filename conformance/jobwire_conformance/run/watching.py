@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 
-from .cases import Alone, AtMost, Monitor, Quiet
-from .checks import snapshot
-from .rules import SETUP
-from .scenario import CaseFailed, Scenario
+from jobwire_conformance.cases.case import Alone, AtMost, Monitor, Quiet
+from jobwire_conformance.rules.forms import SETUP
+from jobwire_conformance.run.checks import snapshot
+from jobwire_conformance.run.scenario import CaseFailed, Scenario
 
 __all__ = ["alone", "at_most", "monitor", "quiet"]
 

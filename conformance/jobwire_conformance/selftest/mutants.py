@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .driver import Start
-from .mutant_rewrites import (
+from jobwire_conformance.driver.protocol import Start
+from jobwire_conformance.selftest.rewrites import (
     add_after,
     answer_to_older_words,
     drop,
@@ -33,7 +33,7 @@ from .mutant_rewrites import (
     unknown_tag_is_text,
     with_notice_deletes,
 )
-from .mutant_transport import Rewrite
+from jobwire_conformance.selftest.transport import Rewrite
 
 __all__ = ["MUTANTS", "VARIANTS", "Mutant", "named"]
 

@@ -8,16 +8,16 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from .axes import Instance, PeerSpec, expand
-from .cases import Case, load_cases
-from .expected import Expectations
-from .mutants import MUTANTS, Mutant
-from .registry import resolve
-from .report import VerdictLine
-from .runner import Planned, RunOptions, probe, run_all
-from .servers import Environment
-from .transcripts import Event
-from .verdicts import Verdict
+from jobwire_conformance.cases.case import Case, load_cases
+from jobwire_conformance.peers.registry import resolve
+from jobwire_conformance.peers.servers import Environment
+from jobwire_conformance.record.transcripts import Event
+from jobwire_conformance.report.report import VerdictLine
+from jobwire_conformance.report.verdicts import Verdict
+from jobwire_conformance.run.axes import Instance, PeerSpec, expand
+from jobwire_conformance.run.expected import Expectations
+from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
+from jobwire_conformance.selftest.mutants import MUTANTS, Mutant
 
 __all__ = ["Row", "render_table", "run_mutants"]
 

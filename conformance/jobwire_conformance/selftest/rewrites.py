@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .mutant_transport import Command, Fake, Rewrite
+from jobwire_conformance.selftest.transport import Command, Fake, Rewrite
 
 __all__ = [
     "add_after",

@@ -23,20 +23,19 @@ import msgspec
 from jobwire import __version__
 from jobwire.errors import ConfigError
 from jobwire.transport.address import parse_url
-
-from .registry import UsageFault
-from .relay import Upstream
-from .servers import EnvironmentFault
-from .tap_follow import Follower
-from .tap_jobs import JobTable
-from .tap_options import configure
-from .tap_out import Output
-from .tap_relay import TapRelay
-from .tap_steps import Begin, Gap, Line, Step, encode_line
-from .tap_text import Teller, begin_text
-from .tap_watch import Watch
-from .terminal import coloured
-from .transcripts import Event, Header, event_line, header_line, read_transcript
+from jobwire_conformance.peers.registry import UsageFault
+from jobwire_conformance.peers.servers import EnvironmentFault
+from jobwire_conformance.record.relay import Upstream
+from jobwire_conformance.record.transcripts import Event, Header, event_line, header_line, read_transcript
+from jobwire_conformance.report.terminal import coloured
+from jobwire_conformance.rules.jobs import JobTable
+from jobwire_conformance.rules.steps import Begin, Gap, Line, Step, encode_line
+from jobwire_conformance.rules.watch import Watch
+from jobwire_conformance.tap.follow import Follower
+from jobwire_conformance.tap.options import configure
+from jobwire_conformance.tap.output import Output
+from jobwire_conformance.tap.relay import TapRelay
+from jobwire_conformance.tap.text import Teller, begin_text
 
 __all__ = ["configure", "main", "run"]
 

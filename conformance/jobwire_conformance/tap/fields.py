@@ -10,10 +10,9 @@ import msgspec
 
 from jobwire import sereal
 from jobwire.sereal import PerlObject, ScalarRef, SerealDecodeError
-
-from .rules import json_value
-from .tap_steps import Field, tagged
-from .values import Blessed, Ref
+from jobwire_conformance.driver.values import Blessed, Ref
+from jobwire_conformance.rules.forms import json_value
+from jobwire_conformance.rules.steps import Field, tagged
 
 __all__ = ["field_of", "fields_read", "members_read", "plain", "result_read", "shown_value"]
 

@@ -16,7 +16,7 @@ import argparse
 import os
 from pathlib import Path
 
-from .facts import DIALECTS
+from jobwire_conformance.rules.facts import DIALECTS
 
 __all__ = ["HELP", "configure"]
 

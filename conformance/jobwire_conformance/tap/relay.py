@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from .relay import Direction, Link, Relay, Upstream
-from .resp import Decoder, Frame, pack
-from .tap_follow import Follower, is_secret
-from .tap_steps import Step
-from .transcripts import Event, make_event
+from jobwire_conformance.record.relay import Direction, Link, Relay, Upstream
+from jobwire_conformance.record.resp import Decoder, Frame, pack
+from jobwire_conformance.record.transcripts import Event, make_event
+from jobwire_conformance.rules.steps import Step
+from jobwire_conformance.tap.follow import Follower, is_secret
 
 __all__ = ["TapRelay"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from .tap_fields import shown_value
-from .tap_steps import Begin, Field, Flag, Gap, Line, Step, Summary
-from .values import decode_value
+from jobwire_conformance.driver.values import decode_value
+from jobwire_conformance.rules.steps import Begin, Field, Flag, Gap, Line, Step, Summary
+from jobwire_conformance.tap.fields import shown_value
 
 __all__ = ["ARROWS", "Teller", "begin_text", "fitting", "short"]
 

@@ -12,10 +12,10 @@ import msgspec
 
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError, MismatchError, ResultDecodeError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.wire.json_text import check_depth, check_size, encode_json
-from jobwire.wire.meta import check_parameter_name
-from jobwire.wire.plain import parameters_of, to_plain
-from jobwire.wire.results import Failure, printable_failure
+from jobwire.wire.codec.extensions import check_parameter_name
+from jobwire.wire.codec.json import check_depth, check_size, encode_json
+from jobwire.wire.codec.plain import parameters_of, to_plain
+from jobwire.wire.codec.results import Failure, printable_failure
 from jobwire.wire.text import Text, brief, wire_bytes
 
 __all__ = [

@@ -14,10 +14,10 @@ from jobwire import sereal
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError
 from jobwire.limits import Limits
 from jobwire.sereal.values import StringPolicy, string_reader
-from jobwire.wire.dialects import Dialect
-from jobwire.wire.json_text import decode_json_strictly, encode_json
-from jobwire.wire.meta import RESULT, STANDARD, check_parameter_name
-from jobwire.wire.plain import to_plain
+from jobwire.wire.codec.dialects import Dialect
+from jobwire.wire.codec.extensions import RESULT, STANDARD, check_parameter_name
+from jobwire.wire.codec.json import decode_json_strictly, encode_json
+from jobwire.wire.codec.plain import to_plain
 from jobwire.wire.text import Text, perl_number, readable, scalar_bytes, whole_number, wire_bytes
 
 __all__ = ["Nested", "decode_fields", "encode_parameters", "plans", "text_field"]

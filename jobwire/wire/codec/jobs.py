@@ -12,11 +12,11 @@ import msgspec
 from jobwire.errors import EncodeError, JobDecodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
-from jobwire.wire import meta as m
-from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect, dialect_named, dialect_of
-from jobwire.wire.fields import Nested, decode_fields, encode_parameters
+from jobwire.wire.codec import extensions as m
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect, dialect_named, dialect_of
+from jobwire.wire.codec.fields import Nested, decode_fields, encode_parameters
+from jobwire.wire.codec.plain import parameters_of
 from jobwire.wire.keys import job_key
-from jobwire.wire.plain import parameters_of
 from jobwire.wire.text import Text, epoch, parse_epoch, readable, wire_bytes
 
 __all__ = ["Job", "decode_job", "encode_job"]

@@ -19,7 +19,7 @@ from jobwire.errors import DecodeError, EncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
 from jobwire.wire.accelerator import shape
-from jobwire.wire.expansion import check_expanded
+from jobwire.wire.codec.expansion import check_expanded
 from jobwire.wire.text import Text, brief
 
 __all__ = ["MAX_DEPTH", "check_depth", "check_size", "decode_json", "decode_json_strictly", "encode_json"]

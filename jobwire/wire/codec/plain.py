@@ -11,7 +11,7 @@ import msgspec
 from jobwire.errors import EncodeError
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
 from jobwire.wire.accelerator import shape
-from jobwire.wire.expansion import check_expanded
+from jobwire.wire.codec.expansion import check_expanded
 
 __all__ = ["parameters_of", "to_plain"]
 

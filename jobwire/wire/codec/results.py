@@ -14,9 +14,9 @@ import msgspec
 from jobwire.errors import DecodeError, EncodeError, MismatchError, ResultDecodeError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy, string_reader
-from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect, dialect_named
-from jobwire.wire.json_text import check_size, decode_json, encode_json
-from jobwire.wire.plain import to_plain
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect, dialect_named
+from jobwire.wire.codec.json import check_size, decode_json, encode_json
+from jobwire.wire.codec.plain import to_plain
 from jobwire.wire.text import Text, brief, scalar_bytes
 
 __all__ = [

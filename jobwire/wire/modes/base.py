@@ -1,6 +1,6 @@
 """What a mode is: which commands carry a job, and what the replies mean. Plain data in, plain data out.
 
-Client, worker, recorder and conformance suite ask the same object; ``jobwire.wire.modes`` and ``jobwire.wire.simple``
+Client, worker, recorder and conformance suite ask the same object; ``modes.reliable`` and ``modes.simple``
 hold the three that there are.
 """
 
@@ -16,13 +16,13 @@ from jobwire.errors import ConfigError, DecodeError, ServerError
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
 from jobwire.wire import commands as c
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
+from jobwire.wire.codec.fields import Nested
+from jobwire.wire.codec.jobs import Job
+from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.dialects import DEFAULT_DIALECT, Dialect
-from jobwire.wire.fields import Nested
-from jobwire.wire.jobs import Job
 from jobwire.wire.keys import Keyspace, channel
 from jobwire.wire.lifecycle import ModeName
-from jobwire.wire.results import Result
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = [

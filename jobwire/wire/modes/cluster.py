@@ -12,16 +12,16 @@ from types import MappingProxyType
 
 from jobwire.errors import ConfigError
 from jobwire.wire import commands as c
-from jobwire.wire import meta as m
+from jobwire.wire.cluster_slots import hash_tag
+from jobwire.wire.codec import extensions as m
+from jobwire.wire.codec.jobs import Job
+from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.jobs import Job
 from jobwire.wire.keys import Keyspace, channel, job_key
-from jobwire.wire.mode import Mode, Taken
-from jobwire.wire.modes import HashMode, Recoverable, Reliable, error_text
-from jobwire.wire.results import Result
+from jobwire.wire.modes.base import Mode, Taken
+from jobwire.wire.modes.reliable import HashMode, Recoverable, Reliable, error_text
+from jobwire.wire.modes.simple import Simple
 from jobwire.wire.scripts import NOTE, REJECT, Script
-from jobwire.wire.simple import Simple
-from jobwire.wire.slots import hash_tag
 from jobwire.wire.text import epoch, wire_bytes
 
 __all__ = ["SPREAD_MODES", "SpreadRecoverable", "SpreadReliable", "check_prefix"]

@@ -14,15 +14,24 @@ from typing import ClassVar
 from jobwire.errors import MismatchError, ServerError, printable
 from jobwire.wire import accelerator
 from jobwire.wire import commands as c
-from jobwire.wire import meta as m
+from jobwire.wire.codec import extensions as m
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT
+from jobwire.wire.codec.fields import plans, text_field
+from jobwire.wire.codec.jobs import Job, decode_job, encode_job
+from jobwire.wire.codec.results import Result, Success, decode_result, encode_outcome
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.dialects import DEFAULT_DIALECT
-from jobwire.wire.fields import plans, text_field
-from jobwire.wire.inspection import ask_for_state
-from jobwire.wire.jobs import Job, decode_job, encode_job
 from jobwire.wire.keys import channel, job_key
-from jobwire.wire.mode import Mode, Notice, Submission, Taken, entry_of, pop_now, pop_waiting, popped, seconds
-from jobwire.wire.results import Result, Success, decode_result, encode_outcome
+from jobwire.wire.modes.base import (
+    Mode,
+    Notice,
+    Submission,
+    Taken,
+    entry_of,
+    pop_now,
+    pop_waiting,
+    popped,
+    seconds,
+)
 from jobwire.wire.scripts import (
     BURY,
     BURY_MARKED,
@@ -34,6 +43,7 @@ from jobwire.wire.scripts import (
     REJECT,
     WITHDRAW,
 )
+from jobwire.wire.states import ask_for_state
 from jobwire.wire.text import epoch, readable
 
 __all__ = ["HashMode", "Recoverable", "Reliable"]
@@ -44,7 +54,7 @@ class HashMode(Mode):
 
     keeps_jobs = True
     spread: ClassVar[bool] = False
-    """True where lists and hashes live on several servers (``jobwire.wire.spread``)."""
+    """True where lists and hashes live on several servers (``jobwire.wire.modes.cluster``)."""
 
     # -- client
 
@@ -118,7 +128,7 @@ class HashMode(Mode):
         return WITHDRAW.call_whole((queue, job_key(job_id)), job_id)
 
     def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
-        """Where the job is; the replies are read by ``jobwire.wire.inspection.read_state``."""
+        """Where the job is; the replies are read by ``jobwire.wire.states.read_state``."""
         return ask_for_state(job_id, queue, self.processing, self.keyspace.dead)
 
     def discard(self, *job_ids: bytes) -> Command:

@@ -7,19 +7,19 @@ from typing import cast
 
 from jobwire.errors import EncodeError, ServerError
 from jobwire.wire import commands as c
-from jobwire.wire import meta as m
-from jobwire.wire.commands import Command, Reply
-from jobwire.wire.dialects import DEFAULT_DIALECT
-from jobwire.wire.envelopes import (
+from jobwire.wire.codec import extensions as m
+from jobwire.wire.codec.dialects import DEFAULT_DIALECT
+from jobwire.wire.codec.envelopes import (
     decode_job_envelope,
     decode_reply_envelope,
     encode_job_envelope,
     encode_reply_envelope,
 )
-from jobwire.wire.jobs import Job
+from jobwire.wire.codec.jobs import Job
+from jobwire.wire.codec.results import Failure, Result, Success
+from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import channel
-from jobwire.wire.mode import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
-from jobwire.wire.results import Failure, Result, Success
+from jobwire.wire.modes.base import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
 from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
 
 __all__ = ["Simple"]

@@ -1,0 +1,1 @@
+"""Cases: data under ``conformance/cases``, their schema and their values."""

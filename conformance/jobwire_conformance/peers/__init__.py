@@ -1,0 +1,1 @@
+"""Where peers and Redis servers come from."""

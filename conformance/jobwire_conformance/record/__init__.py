@@ -1,0 +1,1 @@
+"""The recorder: frames of RESP, transcripts, the loopback proxy that writes them down."""

@@ -1,0 +1,1 @@
+"""Verdicts, the report, and its renderings."""

@@ -1,0 +1,1 @@
+"""The rules of the wire, and the linter that applies them to traffic."""

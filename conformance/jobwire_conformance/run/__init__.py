@@ -1,0 +1,1 @@
+"""Run instances of cases between peers and judge them."""

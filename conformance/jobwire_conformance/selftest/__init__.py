@@ -1,0 +1,1 @@
+"""Deliberately broken peers: a suite that does not catch them is of no use."""

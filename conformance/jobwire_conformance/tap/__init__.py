@@ -1,0 +1,1 @@
+"""``jobwire tap``: decode and lint live traffic."""

@@ -1,0 +1,1 @@
+"""Chaos and soak: long runs of mixed fleets. Part of the checkout, not of the wheel."""

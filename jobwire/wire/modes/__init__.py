@@ -1,0 +1,15 @@
+"""Modes: which commands carry a job. The registry of those that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from jobwire.wire.modes.base import Mode
+from jobwire.wire.modes.reliable import Recoverable, Reliable
+from jobwire.wire.modes.simple import Simple
+
+__all__ = ["MODES"]
+
+MODES: Mapping[str, type[Mode]] = MappingProxyType({mode.name: mode for mode in (Simple, Recoverable, Reliable)})
+"""The three modes by name."""
