@@ -59,6 +59,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "jobwire.JobHandle.cancel": "`future->cancel`, which leaves the job in Redis",
     "jobwire.JobHandle.id": "`id`",
     "jobwire.JobHandle.done": "`is_ready`",
+    "jobwire.JobHandle.submitted": NOTHING,
     "jobwire.JobState": NOTHING,
     "jobwire.Keyspace": "`prefixed_queue`",
     "jobwire.Limits": "none: Perl reads whatever comes",

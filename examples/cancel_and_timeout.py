@@ -12,7 +12,7 @@ from jobwire.testing.server import open_server
 
 
 async def main(url: str) -> None:
-    logging.getLogger("jobwire").setLevel(logging.ERROR)  # the worker warns of failed jobs; here they are meant
+    logging.getLogger("jobwire").setLevel(logging.CRITICAL)  # the worker logs failed jobs; here they are meant
     begun: list[str] = []
     worker = jobwire.Worker(url, max_concurrent_jobs=4, job_poll_interval=0.5, timeout=0.3)
 

@@ -1,17 +1,23 @@
-"""One place for logs, metrics and spans: a function that is told of every step of every job."""
+"""One stream of events of jobs, for counters, metrics, spans and logs."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from jobwire.wire.lifecycle import Counter as Counters
 from jobwire.wire.lifecycle import Event
 from jobwire.wire.text import Text
 
-__all__ = ["Trace", "TraceEvent", "tell"]
+__all__ = ["AnyEvent", "Events", "Trace", "TraceEvent"]
+
+
+AnyEvent: TypeAlias = Event | Literal["fail", "timeout", "expire", "cancel"]
 
 
 class TraceEvent(msgspec.Struct, frozen=True):
@@ -23,7 +29,7 @@ class TraceEvent(msgspec.Struct, frozen=True):
     ``detail``  what else is known, in a few words (an error, a queue); empty where nothing
     """
 
-    event: Event | Literal["fail", "timeout", "expire", "cancel"]
+    event: AnyEvent
     role: Literal["client", "worker"]
     job_id: Text
     at: float
@@ -34,9 +40,37 @@ Trace: TypeAlias = Callable[[TraceEvent], object]
 """Called in the event loop, so it must not block; what it raises is logged and otherwise ignored."""
 
 
-def tell(trace: Trace, event: TraceEvent, log: logging.Logger) -> None:
-    """Call the hook; what it raises goes to ``log``."""
-    try:
-        trace(event)
-    except Exception:
-        log.exception("the trace hook raised")
+class Events:
+    """The one stream of events of a client or a worker: it feeds the counters and the trace hook.
+
+    Nothing else counts jobs. A hook that raises is logged, and otherwise ignored.
+    """
+
+    def __init__(self, role: Literal["client", "worker"], log: logging.Logger, trace: Trace | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.traced = trace is not None
+        self._role: Literal["client", "worker"] = role
+        self._log = log
+        self._trace = trace
+
+    def emit(self, event: AnyEvent, job_id: Text, detail: str = "") -> None:
+        """Tell of one step."""
+        trace = self._trace
+        if trace is None:
+            return
+        try:
+            trace(TraceEvent(event, self._role, job_id, time.time(), detail))
+        except Exception:
+            self._log.exception("the trace hook raised")
+
+    def end(self, counter: Counters, steps: tuple[Event, ...], job_id: Text, detail: str = "") -> None:
+        """Count one end of a job, and tell of the steps that lead there."""
+        self.counts[counter] += 1
+        if self.traced:
+            for step in steps:
+                self.emit(step, job_id, detail)
+
+    def count(self, counter: Counters, times: int = 1) -> None:
+        """Count ends of jobs that were not in hand."""
+        if times:
+            self.counts[counter] += times

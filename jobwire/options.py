@@ -71,17 +71,15 @@ def build_mode(
         check_prefix(keyspace)
         if use_multi:
             raise ConfigError("use_multi cannot work on a cluster: a transaction cannot span several nodes")
-    own = keyspace.own_list(owner) if owner is not None and processing_queue is None and kind.moves_jobs else None
-    return kind(
+    return kind.for_worker(
         keyspace,
+        owner=owner,
+        processing_queue=processing_queue,
         dialect=known,
         use_multi=use_multi,
         strings=strings,
         limits=limits,
         nested=nested,
-        owner=owner,
-        own_list=own is not None,
-        processing=own or keyspace.queue(processing_queue or PROCESSING),
     )
 
 

@@ -11,19 +11,19 @@ from functools import partial
 
 from jobwire.errors import DecodeError, ServerError, TransportError
 from jobwire.transport import Connection, Replies
-from jobwire.wire import HashMode
+from jobwire.wire import Mode
 from jobwire.wire.commands import list_remove
 
-__all__ = ["Aftermath"]
+__all__ = ["Cleanup"]
 
 REMEMBERED = 10_000
 """Jobs given up that are remembered, the youngest ones."""
 
 
-class Aftermath:
+class Cleanup:
     """Lives in the event loop of its client; nothing here waits."""
 
-    def __init__(self, mode: HashMode, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, mode: Mode, loop: asyncio.AbstractEventLoop) -> None:
         self._mode = mode
         self._loop = loop
         self._connection: Connection | None = None
@@ -63,8 +63,11 @@ class Aftermath:
 
     def _delete_due(self) -> None:
         due, self._due = self._due, []
-        if self._connection is not None and due:
-            self._connection.send(self._mode.discard_all(due), partial(self._deleted, due))
+        commands = self._mode.cleanup(due) if due else ()
+        if not commands:
+            self._deleted(due, [])
+        elif self._connection is not None:
+            self._connection.send(commands, partial(self._deleted, due))
 
     def _deleted(self, job_ids: list[bytes], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
@@ -98,8 +101,11 @@ class Aftermath:
             self._withdraw(job_id, withdraw_from)
 
     def _withdraw(self, job_id: bytes, queue: bytes) -> None:
-        if self._connection is not None:
-            self._connection.send((self._mode.withdraw(job_id, queue),), partial(self._withdrawn, job_id))
+        command = self._mode.withdraw(job_id, queue)
+        if command is None:
+            self._withdrawing.pop(job_id, None)
+        elif self._connection is not None:
+            self._connection.send((command,), partial(self._withdrawn, job_id))
 
     def _withdrawn(self, job_id: bytes, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
@@ -118,9 +124,10 @@ class Aftermath:
 
     def sweep(self) -> None:
         """Look for late results whose notice was lost."""
-        if self._connection is not None:
-            for job_id in self._abandoned:
-                self._connection.send(self._mode.check(job_id), partial(self._looked, job_id))
+        if self._connection is None or not self._mode.keeps_jobs:
+            return
+        for job_id in self._abandoned:
+            self._connection.send(self._mode.check(job_id), partial(self._looked, job_id))
 
     def _looked(self, job_id: bytes, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError) or job_id not in self._abandoned:

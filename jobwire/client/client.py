@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar, overload
 from jobwire.client.handle import JobHandle, Pending
 from jobwire.client.outstanding import Collector
 from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
-from jobwire.events import Trace
+from jobwire.events import Events, Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
 from jobwire.sereal.values import StringPolicy
@@ -112,7 +112,7 @@ class Client:
         self._meta: dict[Text, Text] = {ACCEPT.decode(): accept} if accept and tagged else {}
         self._max_outstanding = max_outstanding
         self._on_state = on_state
-        self._collector = Collector(self._mode, self._reply_to, _log, trace)
+        self._collector = Collector(self._mode, self._reply_to, _log, Events("client", _log, trace))
         self._supervisor = Supervisor(
             self._connect,
             self._collector.disconnect,
@@ -241,7 +241,7 @@ class Client:
             if meta is None and expires_in is None and traceparent is None
             else self._extended(meta, expires_in, traceparent, now),
         )
-        handle: JobHandle[Any] = JobHandle(
+        pending = Pending(
             submission.id,
             collector.loop,
             self._default_key
@@ -252,8 +252,8 @@ class Client:
             submission,
             self._give_up,
         )
-        collector.submit(handle)
-        return handle
+        collector.submit(pending)
+        return JobHandle(pending)
 
     async def submit_many(
         self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
@@ -304,7 +304,7 @@ class Client:
         raw = check_id(job_id)
         known = self._collector.pending.get(raw)
         if known is None:
-            known = JobHandle(
+            known = Pending(
                 raw,
                 self._collector.loop,
                 self._queue_key(self._queue if queue is None else queue),
@@ -314,7 +314,7 @@ class Client:
                 self._give_up,
             )
             self._collector.attach(known)
-        return known
+        return JobHandle(known)
 
     async def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
         """What Redis holds of a job now.

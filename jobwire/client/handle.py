@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from copy import copy
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from jobwire.errors import JobwireError
@@ -25,6 +26,7 @@ class Pending:
         "_callbacks",
         "_give_up",
         "_loop",
+        "_submitters",
         "_waiters",
         "acknowledged",
         "ended",
@@ -64,19 +66,27 @@ class Pending:
         self._loop = loop
         self._give_up = give_up
         self._waiters: list[asyncio.Future[None]] | None = None
-        self._callbacks: list[Callable[[Any], object]] | None = None
+        # Those who wait for Redis to have the job.
+        self._submitters: list[asyncio.Future[None]] | None = None
+        self._callbacks: list[Callable[[], object]] | None = None
 
     def end(self, error: JobwireError | None, value: object = None) -> None:
         """The one end of it; whoever waits is woken."""
         self.error = error
         self.value = value
         self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
-        for waiter in self._waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        _wake(self._waiters)
+        _wake(self._submitters)
         for callback in self._callbacks or ():
-            self._loop.call_soon(callback, self)
-        self._waiters = self._callbacks = None
+            self._loop.call_soon(callback)
+        self._waiters = self._submitters = self._callbacks = None
+
+    def check(self) -> None:
+        """Raise the error that ended it, if one did."""
+        if self.error is not None:
+            # A copy: the traceback of an error that is kept would keep the frames of whoever awaits it, these the
+            # handle, and all that until the garbage collector looks.
+            raise copy(self.error) from self.error.__cause__
 
     def waiter(self) -> asyncio.Future[None]:
         """A future of the caller's own: one who stops waiting takes the result from nobody."""
@@ -89,21 +99,34 @@ class Pending:
             self._waiters.append(future)
         return future
 
+    def submitter(self) -> asyncio.Future[None]:
+        """A future that is done once Redis has the job, or its wait has ended."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._submitters = [*(self._submitters or ()), future]
+        return future
+
     def acknowledge(self) -> None:
         """Redis has the submission; it need not be kept here as well."""
         self.acknowledged = True
         self.submission = None
+        if self._submitters is not None:
+            _wake(self._submitters)
+            self._submitters = None
 
-    def call_at_end(self, callback: Callable[[Any], object]) -> None:
+    def give_up(self) -> None:
+        """Take the job back."""
+        self._give_up(self)
+
+    def call_at_end(self, callback: Callable[[], object]) -> None:
         if self.ended:
-            self._loop.call_soon(callback, self)
+            self._loop.call_soon(callback)
         elif self._callbacks is None:
             self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
 
 
-class JobHandle(Pending, Generic[T]):
+class JobHandle(Generic[T]):
     """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it.
 
     That is ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``,
@@ -111,32 +134,45 @@ class JobHandle(Pending, Generic[T]):
     cancel the job: ``cancel`` does.
     """
 
-    __slots__ = ()
+    __slots__ = ("_pending",)
+
+    def __init__(self, pending: Pending) -> None:
+        """Made by ``Client.submit`` and ``Client.attach``."""
+        self._pending = pending
 
     @property
     def id(self) -> Text:
         """The job's ID: ``str`` where it is valid UTF-8, else ``bytes``."""
-        return readable(self.job_id)
+        return readable(self._pending.job_id)
 
     def __await__(self) -> Generator[Any, None, T]:
-        if not self.ended:
-            yield from self.waiter()
-        if self.error is not None:
-            # A copy: the traceback of an error that the handle keeps would keep the frames of whoever awaits it, these
-            # the handle, and all that until the garbage collector looks.
-            raise copy(self.error) from self.error.__cause__
-        return cast("T", self.value)
+        pending = self._pending
+        if not pending.ended:
+            yield from pending.waiter()
+        pending.check()
+        return cast("T", pending.value)
+
+    async def submitted(self) -> None:
+        """Return when Redis has the job: its hash and its entry in the queue are written.
+
+        Raises the error that ended the job before that.
+        """
+        pending = self._pending
+        if not (pending.acknowledged or pending.ended):
+            await pending.submitter()
+        if not pending.acknowledged:
+            pending.check()
 
     def __repr__(self) -> str:
-        return f"<JobHandle {self.id!r} {'done' if self.ended else 'waiting'}>"
+        return f"<JobHandle {self.id!r} {'done' if self._pending.ended else 'waiting'}>"
 
     def done(self) -> bool:
         """True once there is a result or an error."""
-        return self.ended
+        return self._pending.ended
 
     def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
         """Call ``callback(handle)`` in the event loop once the job is done."""
-        self.call_at_end(callback)
+        self._pending.call_at_end(partial(callback, self))
 
     def cancel(self) -> bool:
         """Take the job back: whoever awaits it gets ``JobCancelled``. False where it was done already.
@@ -144,7 +180,13 @@ class JobHandle(Pending, Generic[T]):
         A job that no worker has taken yet is removed from Redis; one that runs goes on, and its late result is
         cleaned up.
         """
-        if self.ended:
+        if self._pending.ended:
             return False
-        self._give_up(self)
+        self._pending.give_up()
         return True
+
+
+def _wake(waiters: list[asyncio.Future[None]] | None) -> None:
+    for waiter in waiters or ():
+        if not waiter.done():
+            waiter.set_result(None)

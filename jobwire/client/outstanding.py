@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from jobwire.client.cleanup import Aftermath
+from jobwire.client.cleanup import Cleanup
 from jobwire.client.deadlines import Deadlines
-from jobwire.client.handle import JobHandle, Pending
+from jobwire.client.handle import Pending
 from jobwire.client.timeout_report import explain_timeout
 from jobwire.errors import (
     ClosedError,
@@ -34,10 +33,10 @@ from jobwire.errors import (
     TransportError,
     printable,
 )
-from jobwire.events import Trace, TraceEvent, tell
+from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
-from jobwire.wire import HashMode, Mode, Result, Success
-from jobwire.wire.states import JobState, read_state
+from jobwire.wire import Mode, Result, Success
+from jobwire.wire.states import JobState
 from jobwire.wire.text import readable
 
 __all__ = ["Collector"]
@@ -53,19 +52,17 @@ _PASSING = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"
 class Collector:
     """The outstanding jobs of one client. Lives in one event loop; nothing here blocks."""
 
-    def __init__(self, mode: Mode, client_id: bytes, log: logging.Logger, trace: Trace | None) -> None:
-        self.pending: dict[bytes, JobHandle[Any]] = {}
+    def __init__(self, mode: Mode, client_id: bytes, log: logging.Logger, events: Events) -> None:
+        self.pending: dict[bytes, Pending] = {}
         self.queue_length: int | None = None
         self.on_queue_length: list[Callable[[int], object]] = []
         self._mode = mode
-        # The same object where jobs have hashes, so that every use of one is visibly guarded.
-        self._hashes = mode if isinstance(mode, HashMode) else None
         self._client_id = client_id
         self._log = log
-        self._trace = trace
+        self._events = events
         self._commands: Connection | None = None
         self._connections: list[Connection] = []
-        self._aftermath: Aftermath | None = None
+        self._cleanup: Cleanup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Event = asyncio.Event()
 
@@ -73,10 +70,9 @@ class Collector:
 
     def open(self) -> None:
         self.loop = asyncio.get_running_loop()
-        if self._hashes is not None:
-            self._aftermath = Aftermath(self._hashes, self.loop)
+        self._cleanup = Cleanup(self._mode, self.loop)
         self._deadlines: Deadlines[bytes] = Deadlines(self.loop, self._deadline)
-        if self._hashes is not None:
+        if self._mode.keeps_jobs:
             self._spawn(self._sweep_for_ever())
 
     def opened(self, connection: Connection) -> None:
@@ -87,21 +83,21 @@ class Collector:
         """Take up work on fresh connections: listen first, then look at what happened meanwhile."""
         await notices.execute(self._mode.subscribe(self._client_id))
         self._commands = commands
-        if self._aftermath is not None:
-            self._aftermath.connected(commands)
+        if self._cleanup is not None:
+            self._cleanup.connected(commands)
         for pending in list(self.pending.values()):
             if pending.acknowledged:
                 continue
-            if self._hashes is None or not pending.sent:
-                self._push(pending)
+            if pending.sent and self._mode.redeliverable:
+                self._spawn(self._submit_again(pending))
             else:
-                self._spawn(self._submit_again(self._hashes, pending))
+                self._push(pending)
         await self._sweep()
 
     async def disconnect(self) -> None:
         self._commands = None
-        if self._aftermath is not None:
-            self._aftermath.disconnected()
+        if self._cleanup is not None:
+            self._cleanup.disconnected()
         connections, self._connections = self._connections, []
         for connection in connections:
             await connection.close()
@@ -133,22 +129,21 @@ class Collector:
 
     # -- submitting
 
-    def submit(self, pending: JobHandle[Any]) -> None:
+    def submit(self, pending: Pending) -> None:
         """Send a submission, or keep it until there is a connection. Raises ``EncodeError``; nothing is kept then."""
-        if self._aftermath is not None:
+        if self._cleanup is not None:
             # First, so that what is still to be deleted of an earlier job of this ID goes before it.
-            self._aftermath.wanted_again(pending.job_id)
+            self._cleanup.wanted_again(pending.job_id)
         self._push(pending)
         self._expect(pending)
 
-    def attach(self, pending: JobHandle[Any]) -> None:
-        if self._aftermath is not None:
-            self._aftermath.wanted_again(pending.job_id)
+    def attach(self, pending: Pending) -> None:
+        if self._cleanup is not None:
+            self._cleanup.wanted_again(pending.job_id)
         self._expect(pending)
-        if self._hashes is not None:
-            self._check(self._hashes, pending)
+        self._check(pending)
 
-    def _expect(self, pending: JobHandle[Any]) -> None:
+    def _expect(self, pending: Pending) -> None:
         self.pending[pending.job_id] = pending
         if pending.timeout is not None:
             self._deadlines.add(pending.job_id, pending.timeout)
@@ -161,14 +156,14 @@ class Collector:
             return
         pending.sent = True
         self._commands.send(commands, partial(self._pushed, pending))
-        if self._trace is not None:
-            if self._hashes is not None:
-                self._tell("write", pending.job_id, "")
-            self._tell("push", pending.job_id, printable(pending.queue))
+        if self._events.traced:
+            if self._mode.keeps_jobs:
+                self._events.emit("write", readable(pending.job_id))
+            self._events.emit("push", readable(pending.job_id), printable(pending.queue))
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
-            if self._hashes is None:
+            if not self._mode.redeliverable:
                 # At most once: whether it arrived cannot be known, and sending it again could run it twice.
                 lost = ConnectionLost(f"{outcome}; whether job {printable(pending.job_id)} was submitted is not known")
                 self._end(pending, lost)
@@ -177,15 +172,15 @@ class Collector:
             length = self._mode.submitted(outcome)
         except ServerError as error:
             self._end(pending, error)
-            if self._aftermath is not None:
-                self._aftermath.undo(pending.job_id, pending.queue, outcome)
+            if self._cleanup is not None:
+                self._cleanup.undo(pending.job_id, pending.queue, outcome)
             return
         pending.acknowledge()
         self.queue_length = length
         for callback in self.on_queue_length:
             callback(length)
 
-    async def _submit_again(self, mode: HashMode, pending: Pending) -> None:
+    async def _submit_again(self, pending: Pending) -> None:
         """After a reconnection: a submission that was never answered is sent again where it did not arrive whole."""
         try:
             state = await self.inspect(pending.job_id, pending.queue)
@@ -198,7 +193,7 @@ class Collector:
             self._push(pending)
         else:
             pending.acknowledge()
-            self._check(mode, pending)
+            self._check(pending)
 
     async def drained(self) -> None:
         if self._commands is not None:
@@ -226,37 +221,40 @@ class Collector:
         pending = self.pending.get(notice.job_id)
         if pending is None:
             # Whatever was not ours is not ours to touch: Perl would delete the hash, whoever's it is.
-            if self._aftermath is not None:
-                self._aftermath.finished(notice.job_id)
+            if self._cleanup is not None:
+                self._cleanup.finished(notice.job_id)
             return
         if notice.result is not None:
             self._resolve(pending, notice.result)
-        elif self._hashes is not None and self._commands is not None:
-            self._commands.send((self._hashes.collect(notice.job_id),), partial(self._collected, self._hashes, pending))
+            return
+        command = self._mode.collect(notice.job_id)
+        if command is not None and self._commands is not None:
+            self._commands.send((command,), partial(self._collected, pending))
 
-    def _collected(self, mode: HashMode, pending: Pending, outcome: Replies | TransportError) -> None:
+    def _collected(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError) or pending.ended:
             return  # the sweep after the reconnection collects it; or another notice was faster
         try:
-            result = mode.collected(pending.job_id, outcome[0])
+            result = self._mode.collected(pending.job_id, outcome[0])
         except JobwireError as error:
             self._no_result(pending, error)
             return
         if result is None:
             # A notice without result: forged, or the hash is gone.
-            self._check(mode, pending)
+            self._check(pending)
         else:
             self._finish(pending, result)
 
-    def _check(self, mode: HashMode, pending: Pending) -> None:
-        if self._commands is not None:
-            self._commands.send(mode.check(pending.job_id), partial(self._checked, mode, pending))
+    def _check(self, pending: Pending) -> None:
+        commands = self._mode.check(pending.job_id)
+        if self._commands is not None and commands:
+            self._commands.send(commands, partial(self._checked, pending))
 
-    def _checked(self, mode: HashMode, pending: Pending, outcome: Replies | TransportError) -> None:
+    def _checked(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError) or pending.ended:
             return
         try:
-            result, present = mode.checked(pending.job_id, outcome)
+            result, present = self._mode.checked(pending.job_id, outcome)
         except JobwireError as error:
             self._no_result(pending, error)
             return
@@ -281,8 +279,8 @@ class Collector:
 
     def _finish(self, pending: Pending, result: Result) -> None:
         self._resolve(pending, result)
-        if self._aftermath is not None:
-            self._aftermath.delete(pending.job_id)
+        if self._cleanup is not None:
+            self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
         if not isinstance(result, Success):
@@ -312,16 +310,16 @@ class Collector:
         pending.end(error, value)
         if not self._room.is_set():
             self._room.set()
-        if self._trace is not None:
-            self._tell(_end_event(error), pending.job_id, "" if error is None else str(error))
+        if self._events.traced:
+            self._events.emit(_end_event(error), readable(pending.job_id), "" if error is None else str(error))
 
     # -- giving up
 
     def abandon(self, pending: Pending, error: JobwireError, *, withdraw: bool) -> None:
         """End the wait for a job; ``withdraw`` takes it out of the queue where no worker has taken it yet."""
         self._end(pending, error)
-        if self._aftermath is not None:
-            self._aftermath.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
+        if self._cleanup is not None:
+            self._cleanup.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
 
     def _deadline(self, job_id: bytes) -> None:
         pending = self.pending.get(job_id)
@@ -348,8 +346,8 @@ class Collector:
         connection = self._commands
         if connection is None:
             return "there is no connection to Redis"
-        if self._hashes is not None:
-            self._checked(self._hashes, pending, await connection.call(*self._hashes.check(pending.job_id)))
+        if commands := self._mode.check(pending.job_id):
+            self._checked(pending, await connection.call(*commands))
         if pending.ended:
             return ""
         return await explain_timeout(connection, self._mode, pending.job_id, pending.queue)
@@ -357,9 +355,9 @@ class Collector:
     # -- looking
 
     async def inspect(self, job_id: bytes, queue: bytes) -> JobState:
-        if self._commands is None or self._hashes is None:
+        if self._commands is None:
             raise ConnectionLost("there is no connection to Redis at the moment")
-        return read_state(await self._commands.call(*self._hashes.inspect(job_id, queue)))
+        return self._mode.inspected(await self._commands.call(*self._mode.inspect(job_id, queue)))
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -368,22 +366,18 @@ class Collector:
 
     async def _sweep(self) -> None:
         """Collect what finished without our hearing of it."""
-        if self._hashes is None or self._aftermath is None:
+        if self._cleanup is None:
             return
-        self._aftermath.sweep()
+        self._cleanup.sweep()
         for number, pending in enumerate(list(self.pending.values())):
             if pending.acknowledged and not pending.ended:
-                self._check(self._hashes, pending)
+                self._check(pending)
             if number % _SWEEP_AT_ONCE == _SWEEP_AT_ONCE - 1:
                 await self.drained()
                 await asyncio.sleep(0)
 
-    def _tell(self, event: Any, job_id: bytes, detail: str) -> None:
-        if self._trace is not None:
-            tell(self._trace, TraceEvent(event, "client", readable(job_id), time.time(), detail), self._log)
 
-
-def _end_event(error: JobwireError | None) -> str:
+def _end_event(error: JobwireError | None) -> AnyEvent:
     if error is None:
         return "collect"
     return "cancel" if isinstance(error, JobCancelled) else "timeout" if isinstance(error, JobTimeout) else "fail"

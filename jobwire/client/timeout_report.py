@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from jobwire.errors import printable
 from jobwire.transport import Connection
-from jobwire.wire import HashMode, Mode
-from jobwire.wire.commands import list_length, scan, scanned, set_members, value_type
+from jobwire.wire import Mode
+from jobwire.wire.commands import scan, scanned, set_members, value_type
 from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
-from jobwire.wire.states import JobState, read_state
+from jobwire.wire.states import JobState
 
 __all__ = ["explain_timeout"]
 
@@ -17,15 +17,9 @@ _AT_MOST = 20
 
 async def explain_timeout(connection: Connection, mode: Mode, job_id: bytes, queue: bytes) -> str:
     """One sentence that says where the job is and what to look at. Raises ``TransportError``."""
-    if isinstance(mode, HashMode):
-        state = read_state(await connection.call(*mode.inspect(job_id, queue)))
-        where = _place(state, queue)
-        waiting = state.place == "queued"
-    else:
-        length = await connection.execute(list_length(queue))
-        where = f"the queue {printable(queue)} holds {length!r} jobs"
-        waiting = bool(length)
-    if not waiting:
+    state = mode.inspected(await connection.call(*mode.inspect(job_id, queue)))
+    where = _place(state, queue)
+    if state.place != "queued" and not (state.place == "not kept" and state.queue_length):
         return where
     members = await connection.execute(set_members(mode.keyspace.workers))
     workers = (
@@ -47,6 +41,7 @@ def _place(state: JobState, queue: bytes) -> str:
         "dead": f"it was set aside as dead{why}",
         "unknown": f"its hash is there, but it is in no queue we know{why}: is it in another processing queue?",
         "gone": "its hash is gone",
+        "not kept": f"the queue {name} holds {state.queue_length} jobs",
     }[state.place]
 
 

@@ -62,6 +62,12 @@ class JobHandle(Generic[T]):
             return done_at_once(wait(self._asynchronous))
         return self._thread.run(wait(self._asynchronous), timeout=timeout)
 
+    def submitted(self, timeout: float | None = None) -> None:
+        """Return when Redis has the job; ``TimeoutError`` after ``timeout`` seconds. Raises as
+        ``jobwire.JobHandle.submitted`` does.
+        """
+        self._thread.run(self._asynchronous.submitted(), timeout=timeout)
+
     def done(self) -> bool:
         """True once there is a result or an error."""
         return self._asynchronous.done()

@@ -19,8 +19,9 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import LIFECYCLE
 from jobwire.wire.modes import MODES
-from jobwire.wire.modes.base import Mode, Notice, Submission, Taken
-from jobwire.wire.modes.reliable import HashMode, Recoverable, Reliable
+from jobwire.wire.modes.base import HashMode, Mode, Notice, Submission, Taken
+from jobwire.wire.modes.recoverable import Recoverable
+from jobwire.wire.modes.reliable import Reliable
 from jobwire.wire.modes.simple import Simple
 from jobwire.wire.text import Text
 

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from jobwire.errors import ServerError
-from jobwire.wire import HashMode, Mode, Submission, Taken
+from jobwire.errors import ServerError, WireError
+from jobwire.wire import Job, Mode, Submission, Taken
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.results import Success
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, channel, job_key
+from jobwire.wire.lifecycle import TABLE, Outcome, conclude
+from jobwire.wire.modes.base import Ending
 from jobwire.wire.scripts import Script
 from jobwire.wire.text import Text, readable
 
@@ -250,7 +252,7 @@ def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...
     their scripts call, which needs the same permissions.
     """
     samples = {"client": client_commands(mode, queue), "worker": worker_commands(mode, queue)}
-    if isinstance(mode, HashMode):
+    if mode.keeps_jobs:
         samples["scripts"] = script_commands(mode.keyspace, queue)
     return samples
 
@@ -294,15 +296,14 @@ def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
 def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
     """What a client sends in the life of a job."""
     submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
-    commands = (mode.subscribe(_SAMPLE), *mode.submit(submission, queue))
-    if not isinstance(mode, HashMode):
-        return commands
+    withdrawal = mode.withdraw(_SAMPLE, queue)
     return (
-        *commands,
+        mode.subscribe(_SAMPLE),
+        *mode.submit(submission, queue),
         *mode.check(_SAMPLE),
         *mode.inspect(_SAMPLE, queue),
-        mode.withdraw(_SAMPLE, queue),
-        mode.discard(_SAMPLE),
+        *(() if withdrawal is None else (withdrawal,)),
+        *mode.cleanup((_SAMPLE,)),
     )
 
 
@@ -325,6 +326,21 @@ def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
     if job is not None:
         commands += mode.start(job, taken, at=1.0)
         commands += mode.complete(job, taken, Success("x"), started=1.0, at=2.0)
-    if isinstance(mode, HashMode):
-        commands += (*mode.bury(taken, "x"), *mode.vanished(taken), *mode.count_attempt(taken, "x"))
+        commands += mode.note_failure(taken, 1, "x")
+        for outcome in TABLE:
+            commands += _ways_out(mode, taken, job, outcome)
     return commands
+
+
+def _ways_out(mode: Mode, taken: Taken, job: Job, outcome: Outcome) -> tuple[Command, ...]:
+    """The commands of one outcome; none where the mode does not know it."""
+    if not outcome.events:
+        return ()
+    result = Success("x") if "finish" in outcome.events else None
+    attempts, losses = int(outcome.counter == "retried"), int(outcome.counter == "lost")
+    ending = Ending(outcome, result, "x", b"{}" * (outcome.events[-1] == "reject"), 1.0, 2.0, attempts, losses)
+    try:
+        conclude("started", outcome, mode=mode.name)
+    except WireError:
+        return ()
+    return mode.commands_for(taken, job, ending)

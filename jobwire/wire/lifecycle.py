@@ -6,13 +6,28 @@ asks it what may come next. It does not know who asks: client, worker or onlooke
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from jobwire.errors import WireError
 
-__all__ = ["FINAL", "LIFECYCLE", "Event", "ModeName", "State", "Transition", "after", "events_from"]
+__all__ = [
+    "FINAL",
+    "LIFECYCLE",
+    "TABLE",
+    "Counter",
+    "Event",
+    "ModeName",
+    "Outcome",
+    "Repeat",
+    "State",
+    "Transition",
+    "after",
+    "conclude",
+    "events_from",
+]
 
 State: TypeAlias = Literal[
     "new",
@@ -31,6 +46,22 @@ Event: TypeAlias = Literal[
     "write", "push", "take", "start", "finish", "notify", "collect", "lose", "return", "bury", "reject", "forget"
 ]
 ModeName: TypeAlias = Literal["simple", "recoverable", "reliable"]
+Counter: TypeAlias = Literal[
+    "done",
+    "failed",
+    "expired",
+    "dead",
+    "retried",
+    "returned",
+    "lost",
+    "rejected",
+    "vanished",
+    "notified_again",
+    "duplicate",
+    "given_away",
+]
+"""The keys of ``Worker.counts``."""
+Repeat: TypeAlias = Literal["always", "look", "once"]
 
 _ALL: tuple[ModeName, ...] = ("simple", "recoverable", "reliable")
 _KEPT: tuple[ModeName, ...] = ("recoverable", "reliable")
@@ -70,12 +101,18 @@ LIFECYCLE: tuple[Transition, ...] = (
         "orphaned", "notify", "notified", "recovery", _KEPT, "a result is there already: only the notice was missing"
     ),
     Transition("orphaned", "collect", "collected", "client", _KEPT, "a result is there already, found by a sweep"),
-    Transition("started", "return", "queued", "worker", _KEPT, "the handler failed and the policy is to retry"),
+    Transition(
+        "started", "return", "queued", "worker", _ALL, "the handler failed and is tried again, or the worker stops"
+    ),
     Transition("started", "bury", "dead", "worker", _KEPT, "the handler failed, or the job expired, for good"),
     Transition("taken", "bury", "dead", "worker", _KEPT, "the job expired before it was begun"),
+    Transition("taken", "finish", "processed", "worker", _KEPT, "the job expired, and its client reads failures"),
+    Transition("taken", "notify", "notified", "worker", ("simple",), "the job expired; its client is told"),
     Transition("orphaned", "bury", "dead", "recovery", _KEPT, "the job has lost too many workers"),
     Transition("taken", "reject", "rejected", "worker", _ALL, "what was popped cannot be read; it is set aside whole"),
     Transition("taken", "forget", "collected", "worker", _KEPT, "its hash is gone: cancelled or collected before"),
+    Transition("started", "forget", "collected", "worker", _KEPT, "its hash went while it ran: cancelled or collected"),
+    Transition("started", "reject", "rejected", "worker", _ALL, "its failure cannot be told; it is set aside whole"),
 )
 
 FINAL: frozenset[State] = frozenset({"collected", "dead", "rejected"})
@@ -98,3 +135,85 @@ def after(state: State, event: Event, *, mode: ModeName) -> State:
 def events_from(state: State, *, mode: ModeName) -> tuple[Event, ...]:
     """What may happen next."""
     return tuple(event for source, event, known in _TABLE if source == state and known == mode)
+
+
+class Outcome(msgspec.Struct, frozen=True, eq=False):
+    """One way in which a worker's part in a job ends.
+
+    ``counter``  its key in ``Worker.counts``
+    ``events``   the events of the life cycle that it takes, where the mode has them
+    ``repeat``   after a connection was lost before Redis answered: ``always`` say it again, ``look`` at the hash first,
+                 ``once`` where a mode that may lose a job must not have it twice
+    ``insist``   say it again when Redis refuses it
+    """
+
+    counter: Counter
+    events: tuple[Event, ...] = ()
+    repeat: Repeat = "always"
+    insist: bool = False
+
+
+DONE = Outcome("done", ("finish", "notify"), "look", insist=True)
+FAILED = Outcome("failed", ("finish", "notify"), "look", insist=True)
+EXPIRED = Outcome("expired", ("bury",), insist=True)
+EXPIRED_TOLD = Outcome("expired", ("finish", "notify"), "look", insist=True)
+DEAD = Outcome("dead", ("bury",), insist=True)
+RETRIED = Outcome("retried", ("return",), insist=True)
+LOST = Outcome("lost", ("return",), insist=True)
+RETURNED = Outcome("returned", ("return",), "once")
+REJECTED = Outcome("rejected", ("reject",))
+VANISHED = Outcome("vanished", ("forget",))
+NOTIFIED_AGAIN = Outcome("notified_again", ("notify",))
+DUPLICATE = Outcome("duplicate")
+GIVEN_AWAY = Outcome("given_away")
+
+TABLE: tuple[Outcome, ...] = (
+    DONE,
+    FAILED,
+    EXPIRED,
+    EXPIRED_TOLD,
+    DEAD,
+    RETRIED,
+    LOST,
+    RETURNED,
+    REJECTED,
+    VANISHED,
+    NOTIFIED_AGAIN,
+    DUPLICATE,
+    GIVEN_AWAY,
+)
+"""Every way in which a worker lets go of a job."""
+
+
+def _conclusion(state: State, outcome: Outcome, mode: ModeName) -> tuple[tuple[Event, ...], State] | None:
+    taken: list[Event] = []
+    for event in outcome.events:
+        target = _TABLE.get((state, event, mode))
+        if target is not None:
+            taken.append(event)
+            state = target
+    return (tuple(taken), state) if taken or not outcome.events else None
+
+
+def _conclusions() -> dict[tuple[State, Outcome, ModeName], tuple[tuple[Event, ...], State]]:
+    sources: list[State] = [entry.source for entry in LIFECYCLE]
+    found: dict[tuple[State, Outcome, ModeName], tuple[tuple[Event, ...], State]] = {}
+    for state, outcome, mode in product(dict.fromkeys(sources), TABLE, _ALL):
+        conclusion = _conclusion(state, outcome, mode)
+        if conclusion is not None:
+            found[state, outcome, mode] = conclusion
+    return found
+
+
+_CONCLUSIONS = _conclusions()
+
+
+def conclude(state: State, outcome: Outcome, *, mode: ModeName) -> tuple[tuple[Event, ...], State]:
+    """The events by which ``outcome`` ends a job that is ``state``, and the state after them.
+
+    Raises ``WireError`` where a job in this state cannot end so.
+    """
+    found = _CONCLUSIONS.get((state, outcome, mode))
+    if found is None:
+        raise WireError(f"a job that is {state} cannot end as {outcome.counter} in mode {mode}")
+    return found

@@ -22,8 +22,13 @@ __all__ = [
     "FORGET_DUPLICATE",
     "GIVE_BACK",
     "GIVE_BACK_MARKED",
+    "LOSE",
+    "LOSE_MARKED",
     "NOTE",
+    "NOTE_FAILURE",
     "REJECT",
+    "REQUEUE",
+    "REQUEUE_MARKED",
     "WITHDRAW",
     "Script",
 ]
@@ -87,6 +92,69 @@ return 1
 """)
 """KEYS job hash, pending queue; ARGV job ID, the fields of the mark → 1 taken next by whoever pops. Without the mark:
 with it, the job would be recovered when this worker dies, wherever it is by then."""
+
+NOTE_FAILURE = Script.of("""\
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
+if redis.call('TYPE', KEYS[2]).ok == 'hash' then redis.call('HSET', KEYS[2], unpack(ARGV, 2)) end
+return 1
+""")
+"""KEYS processing list, job hash; ARGV job ID, field, value … → 1 written if there is a hash, 0 given away."""
+
+REQUEUE = Script.of("""\
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
+if redis.call('TYPE', KEYS[3]).ok == 'hash' then redis.call('HSET', KEYS[3], unpack(ARGV, 2)) end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('LREM', KEYS[1], 1, ARGV[1])
+return 1
+""")
+"""KEYS processing list, pending queue, job hash; ARGV job ID, field, value … → 1 taken next by whoever pops, 0 given
+away meanwhile."""
+
+LOSE = Script.of("""\
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
+local had = redis.pcall('HGET', KEYS[3], ARGV[1])
+local losses = tonumber(type(had) == 'string' and string.match(had, '^%d+$') or 0) + 1
+if losses >= tonumber(ARGV[2]) then
+  if KEYS[5] and redis.call('TYPE', KEYS[5]).ok == 'hash' then redis.call('HSET', KEYS[5], ARGV[3], ARGV[4]) end
+  redis.call('LPUSH', KEYS[4], ARGV[1])
+  redis.pcall('HDEL', KEYS[3], ARGV[1])
+else
+  redis.call('RPUSH', KEYS[2], ARGV[1])
+  redis.pcall('HSET', KEYS[3], ARGV[1], losses)
+end
+redis.call('LREM', KEYS[1], 1, ARGV[1])
+return losses
+""")
+"""KEYS processing list, pending queue, losses, dead list, job hash (not on a cluster); ARGV job ID, losses allowed,
+field, value → how often it was lost, 0 given away meanwhile."""
+
+REQUEUE_MARKED = Script.of("""\
+if redis.call('HGET', KEYS[1], ARGV[2]) ~= ARGV[4] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[2], ARGV[3])
+return 1
+""")
+"""KEYS job hash, pending queue; ARGV job ID, ``_worker``, ``_started``, worker ID, field, value … → 1 taken next by
+whoever pops, without its mark, 0 the mark is another's by now."""
+
+LOSE_MARKED = Script.of("""\
+if redis.call('HGET', KEYS[1], ARGV[2]) ~= ARGV[4] then return 0 end
+local had = redis.pcall('HGET', KEYS[3], ARGV[1])
+local losses = tonumber(type(had) == 'string' and string.match(had, '^%d+$') or 0) + 1
+if losses >= tonumber(ARGV[5]) then
+  redis.call('HSET', KEYS[1], ARGV[6], ARGV[7])
+  redis.call('LPUSH', KEYS[4], ARGV[1])
+  redis.pcall('HDEL', KEYS[3], ARGV[1])
+else
+  redis.call('RPUSH', KEYS[2], ARGV[1])
+  redis.pcall('HSET', KEYS[3], ARGV[1], losses)
+end
+redis.call('HDEL', KEYS[1], ARGV[2], ARGV[3])
+return losses
+""")
+"""KEYS job hash, pending queue, losses, dead list; ARGV job ID, ``_worker``, ``_started``, worker ID, losses allowed,
+field, value → how often it was lost, 0 the mark is another's by now."""
 
 WITHDRAW = Script.of("""\
 if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return 0 end

@@ -15,7 +15,7 @@ from jobwire.wire.text import Text, parse_epoch, readable
 
 __all__ = ["JobState", "Place", "ask_for_state", "read_state"]
 
-Place: TypeAlias = Literal["queued", "started", "processed", "dead", "unknown", "gone"]
+Place: TypeAlias = Literal["queued", "started", "processed", "dead", "unknown", "gone", "not kept"]
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,8 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 
     ``place``        ``queued``: its ID stands in the pending queue; ``started``: a worker has begun, or has at least
                      taken it; ``processed``: the result is there; ``dead``: set aside, ``error`` says why;
-                     ``unknown``: the hash is there, the ID in none of the lists that were looked at; ``gone``: no hash
+                     ``unknown``: the hash is there, the ID in none of the lists that were looked at; ``gone``: no hash;
+                     ``not kept``: mode ``simple``, of which only the length of the queue can be told
     ``ahead``        how many jobs will be taken before it, where it is queued
     ``queue_length`` length of the pending queue
     ``started``      epoch seconds, None where not begun

@@ -1,107 +1,48 @@
-"""One entry that a worker has in hand."""
+"""One entry in the hands of a worker, from its pop until Redis knows how it ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from concurrent.futures import Future
+from typing import Any
 
-from jobwire.errors import TransportError
-from jobwire.transport import Replies
-from jobwire.wire import Command, Failure, Job, Result, Taken
-from jobwire.wire.lifecycle import Event
+from jobwire.wire import Command, Job, Taken
+from jobwire.wire.lifecycle import Event, State
+from jobwire.wire.modes.base import Ending
 
-if TYPE_CHECKING:
-    from jobwire.worker.executor import Runs
-
-__all__ = ["ENDS", "AfterFirstSteps", "FailurePolicy", "Phase", "Run", "ignore", "with_replies"]
-
-Phase: TypeAlias = Literal["loading", "running", "completing", "failing", "waiting", "dropping"]
-
-ENDS: Mapping[str, Event] = MappingProxyType(
-    {
-        "returned": "return",
-        "retried": "return",
-        "dead": "bury",
-        "expired": "bury",
-        "vanished": "forget",
-        "notified again": "notify",
-    }
-)
-"""The event of the life cycle for each way in which an entry ends without a result."""
+__all__ = ["Delivery"]
 
 
-class FailurePolicy(Protocol):
-    """What becomes of a job whose handler failed; called in the job's task."""
+class Delivery:
+    """``state`` is that of the life-cycle table; ``ending`` is set once it is known how the worker lets go of it."""
 
-    async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None: ...
-
-
-class Run:
-    """``phase`` says what is done again after a connection was lost in the middle of it."""
-
-    # In the class, because most runs never change most of these.
-    phase: Phase = "loading"
+    # In the class, because most deliveries never change most of these.
+    state: State = "taken"
     job: Job | None = None
     started = 0.0
     start_said = False
-    """True once Redis was told that the handler has begun."""
+    """Redis was told that the handler has begun."""
     task: asyncio.Task[None] | None = None
-    result: Result | None = None
-    failure: Failure | None = None
-    ending: tuple[Command, ...] = ()
-    """What ends it without a result, …"""
-    count = ""
-    """… and what that is counted as."""
+    call: Future[Any] | None = None
+    """The call of a plain handler in its thread."""
+    ending: Ending | None = None
+    steps: tuple[Event, ...] = ()
+    """The events that ``ending`` takes."""
+    commands: tuple[Command, ...] = ()
+    """Those of ``ending``."""
     sent = False
-    later: asyncio.TimerHandle | None = None
-    """The next attempt at what Redis refused."""
+    waiting = False
+    """It holds no slot: it stays in hand until it is to be tried again."""
+    refusals = 0
+    """How often Redis refused ``commands``."""
+    timer: asyncio.TimerHandle | None = None
 
     def __init__(self, key: object, taken: Taken) -> None:
         self.key = key
         self.taken = taken
 
-    def try_no_more(self) -> None:
-        """Not what was to be tried again later."""
-        if self.later is not None:
-            self.later.cancel()
-
-    @property
-    def outcome(self) -> Literal["failed", "done"]:
-        return "failed" if type(self.result) is Failure else "done"
-
-
-class AfterFirstSteps:
-    """Calls ``function`` for each run that is added, once all tasks made in the same turn of the loop have made their
-    first step.
-    """
-
-    def __init__(self, function: Callable[[Run], None]) -> None:
-        self._function = function
-        self._added: list[Run] = []
-
-    def add(self, run: Run, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._added:
-            loop.call_soon(self._again)
-        self._added.append(run)
-
-    def _again(self) -> None:
-        # Behind the task of the first, before those of the others: they stand in the queue by now.
-        added, self._added = self._added, []
-        asyncio.get_running_loop().call_soon(self._call, added)
-
-    def _call(self, added: list[Run]) -> None:
-        for run in added:
-            self._function(run)
-
-
-def ignore(replies: Replies) -> None:
-    """For commands whose replies say nothing that is not known."""
-    del replies
-
-
-def with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
-    """``then``, unless the connection was lost instead."""
-    if not isinstance(outcome, TransportError):
-        then(outcome)
+    def cancel_timer(self) -> None:
+        """Give up the next attempt at a command that Redis refused."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,35 +1,53 @@
-"""What a worker has in hand: each entry from the moment it was popped until nothing of it is left to do."""
+"""The life of a job in a worker, step by step: accept, load, perform, finish, report.
+
+``finish`` is the only way out. ``jobwire.wire.lifecycle.TABLE`` says of each outcome which events it takes, under which
+key it is counted, and whether it may be said twice after a lost connection.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections import Counter
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
-from jobwire.events import Trace, TraceEvent, tell
+from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, printable
+from jobwire.events import Events
 from jobwire.transport import Connection, Replies
-from jobwire.wire import Command, Failure, HashMode, Job, Mode, Result, Success, Taken
-from jobwire.wire.commands import first_error
+from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
+from jobwire.wire import lifecycle as life
+from jobwire.wire.lifecycle import Outcome
+from jobwire.wire.modes.base import Ending
 from jobwire.wire.rejected_entries import encode_rejected
 from jobwire.wire.text import Text, readable
-from jobwire.worker.delivery import ENDS, AfterFirstSteps, FailurePolicy, Run, ignore, with_replies
-from jobwire.worker.endings import RETRY_AFTER, tell_failure
-from jobwire.worker.execution import cancelled_from_outside, execute, failure_of
+from jobwire.worker.delivery import Delivery
 from jobwire.worker.handlers import Handler, current
-from jobwire.worker.maintenance import Upkeep
+from jobwire.worker.maintenance import Maintenance
+from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
+from jobwire.worker.threads import HandlerThreads
 
-__all__ = ["FailurePolicy", "Run", "Runs"]
+__all__ = ["Executor"]
+
+RETRY_AFTER = 1.0
+"""Seconds until a command that Redis refused is sent again; twice that the next time, and so on."""
+_LONGEST_RETRY = 30.0
+_LASTING = frozenset({"NOPERM", "WRONGTYPE"})
+"""Errors that do not pass by themselves: the entry stays where it is, until an operator has mended their cause."""
+_LOST_DELAY = 1.0
+"""Seconds until a job is given back whose handler somebody else has cancelled."""
+_LONGEST_MESSAGE = 10_000
+"""Characters of a handler's error message that are logged, written and sent."""
+_LONGEST_STORY = 50_000
+"""Characters of a traceback that is logged."""
 
 
-class Runs:
-    """All entries that one worker has in hand."""
+class Executor:
+    """The deliveries of one worker. ``deliveries`` holds all that is in hand, by identity."""
 
     def __init__(
         self,
@@ -37,363 +55,568 @@ class Runs:
         *,
         worker_id: Text,
         find_handler: Callable[[Job], Handler],
-        policy: FailurePolicy,
+        decide: Decide,
         timeout: float | None,
         threads: int,
+        max_losses: int,
         on_free: Callable[[], None],
         log: logging.Logger,
-        trace: Trace | None,
-        upkeep: Upkeep,
+        events: Events,
+        maintenance: Maintenance,
     ) -> None:
-        self.mode = mode
-        self.hashes = mode if isinstance(mode, HashMode) else None
-        self.counts: Counter[str] = Counter()
-        self.log = log
-        self.active: dict[object, Run] = {}
+        self.deliveries: dict[object, Delivery] = {}
+        self.busy = 0
+        """Slots that are taken: by jobs, and by threads whose jobs were given up."""
+        self.refused = False
+        """Redis would not take an end: something may have been left behind."""
+        self._mode = mode
         self._worker_id = worker_id
         self._find_handler = find_handler
-        self._policy = policy
+        self._decide = decide
         self._timeout = timeout
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="jobwire-handler")
+        self._threads = HandlerThreads(threads)
+        self._max_losses = max_losses
         self._on_free = on_free
-        self._upkeep = upkeep
+        self._log = log
+        self._events = events
+        self._maintenance = maintenance
         self._later = AfterFirstSteps(self._say_start)
-        self._trace = trace
+        self._started: life.State = life.after("taken", "start", mode=mode.name)
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
-        self._draining = asyncio.Event()
-        self.refused = False  # Redis would not take an end: something may have been left behind
+        self._draining = False
 
-    # -- life
+    # -- one job, step by step
+
+    def accept(self, taken: Taken) -> None:
+        """Take an entry in hand."""
+        identity = self._mode.identity(taken)
+        key: object = object() if identity is None else identity
+        before = self.deliveries.get(key)
+        if before is not None:
+            if before.ending is None or before.ending.result is not None or not before.sent:
+                self._drop_duplicate(taken)
+                return
+            # We let it go, and were faster to take it again than to hear that it is back.
+            self._end(before, before.ending.outcome)
+        delivery = Delivery(key, taken)
+        self.deliveries[key] = delivery
+        self.busy += 1
+        if self._events.traced and identity is not None:
+            self._events.emit("take", readable(identity))
+        if self._draining:
+            self.finish(delivery, life.RETURNED)
+        else:
+            self._load(delivery)
+
+    def _drop_duplicate(self, taken: Taken) -> None:
+        # It runs here at this moment, so one of the two entries is enough; the client is told once.
+        self._events.count(life.DUPLICATE.counter)
+        self._log.warning("job %s came again while it runs; the second entry is dropped", printable(taken.entry))
+        self.send(self._mode.forget_duplicate(taken))
+
+    def _load(self, delivery: Delivery) -> None:
+        command = self._mode.load(delivery.taken)
+        if command is None:
+            self._loaded(delivery, [None])
+        elif self._commands is not None:
+            self._commands.send((command,), partial(self._loaded, delivery))
+
+    def _loaded(self, delivery: Delivery, replies: Replies | TransportError) -> None:
+        if isinstance(replies, TransportError) or delivery.state != "taken" or delivery.ending is not None:
+            return
+        try:
+            job = self._mode.read(delivery.taken, replies[0])
+        except ServerError as error:
+            self._not_loaded(delivery, error)
+            return
+        except DecodeError as error:
+            self._reject(delivery, error)
+            return
+        delivery.job = job
+        if self._events.traced and job is not None and type(delivery.key) is not bytes:
+            self._events.emit("take", job.id)
+        if job is None:
+            self._log.info("job %s has no hash any more: it was cancelled or collected", self._name_of(delivery))
+            self.finish(delivery, life.VANISHED)
+        elif job.result is not None:
+            self._log.info("job %s has a result already; its client is told again", self._name_of(delivery))
+            self.finish(delivery, life.NOTIFIED_AGAIN)
+        elif job.expires is not None and job.expires < time.time():
+            self._expire(delivery, job)
+        else:
+            self._perform(delivery, job)
+
+    def _not_loaded(self, delivery: Delivery, error: ServerError) -> None:
+        name = self._name_of(delivery)
+        if error.code == "WRONGTYPE":
+            self._reject(delivery, JobDecodeError(f"the key of job {name} holds no hash: {error}"))
+            return
+        self._log.error("cannot read job %s: %s; trying again", name, error)
+        delivery.timer = self._loop.call_later(RETRY_AFTER, self._load, delivery)
+
+    def _expire(self, delivery: Delivery, job: Job) -> None:
+        self._log.warning("job %s had expired before it was begun", self._name_of(delivery))
+        self._events.emit("expire", job.id)
+        delivery.started = time.time()
+        failure = Failure("Expired", "the job was not begun before its time (_expires)")
+        if self._mode.reads_failures(job):
+            self.finish(delivery, life.EXPIRED_TOLD, failure)
+        else:
+            self.finish(delivery, life.EXPIRED, reason=_sentence(failure))
+
+    def _perform(self, delivery: Delivery, job: Job) -> None:
+        delivery.state = self._started
+        delivery.started = time.time()
+        # The task first: what a handler that does not wait gives back then leaves in the same write.
+        delivery.task = self._loop.create_task(self._execute(delivery, job))
+        if self._mode.completion_says_start:
+            # Where the handler is done by then, its completion says all.
+            self._later.add(delivery, self._loop)
+        else:
+            self._say_start(delivery)
+        if self._events.traced:
+            self._events.emit("start", job.id)
+
+    def _say_start(self, delivery: Delivery) -> None:
+        if delivery.ending is None and not delivery.start_said and delivery.job is not None:
+            delivery.start_said = True
+            self.send(self._mode.start(delivery.job, delivery.taken, at=delivery.started))
+
+    async def _execute(self, delivery: Delivery, job: Job) -> None:
+        current.set(job)
+        try:
+            value = await self._call(delivery, self._find_handler(job), job)
+            if delivery.ending is None and delivery.state == self._started:
+                self.finish(delivery, life.DONE, Success(value))
+        except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
+            cancelled = isinstance(error, asyncio.CancelledError) and _cancelled_from_outside()
+            if delivery.ending is None and delivery.state == self._started:
+                if cancelled and self._mode.redeliverable:
+                    self._lose(delivery)
+                else:
+                    self._fail(delivery, job, error)
+            if cancelled:
+                raise
+
+    async def _call(self, delivery: Delivery, handler: Handler, job: Job) -> Any:
+        """The handler's result. Raises whatever it raises, ``TimeoutError`` where it takes too long."""
+        argument = handler.prepare(job)
+        if not handler.in_thread:
+            work = handler.function(argument)
+            return await (work if self._timeout is None else self._within(self._timeout, work))
+        begun: asyncio.Future[None] = self._loop.create_future()
+        context = copy_context()
+        delivery.call = self._threads.submit(
+            lambda: context.run(handler.function, argument), begun=partial(_tell_loop, self._loop, begun)
+        )
+        work = asyncio.wrap_future(delivery.call)
+        if self._timeout is None:
+            return await work
+        await asyncio.wait((begun, work), return_when=asyncio.FIRST_COMPLETED)  # a deadline begins with the call
+        try:
+            return await self._within(self._timeout, work)
+        except TimeoutError:
+            if not delivery.call.done():
+                self._log.warning(
+                    "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it "
+                    "returns",
+                    getattr(handler.function, "__qualname__", repr(handler.function)),
+                    self._timeout,
+                    self._name_of(delivery),
+                )
+            raise
+
+    @staticmethod
+    async def _within(timeout: float, work: Any) -> Any:
+        deadline = asyncio.timeout(timeout)
+        try:
+            async with deadline:
+                return await work
+        except TimeoutError:
+            if deadline.expired():
+                raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
+            raise
+
+    def _fail(self, delivery: Delivery, job: Job, error: BaseException) -> None:
+        self._say_start(delivery)  # its hash stays
+        failure = failure_of(error)
+        self._log_failure(delivery, failure, error)
+        self._events.emit("fail", job.id, _sentence(failure))
+        try:
+            self._follow(delivery, job, failure, self._decide(job, failure))
+        except Exception as worse:  # nothing may end without an outcome
+            self._log.exception("cannot say that job %s failed", self._name_of(delivery))
+            self._reject(delivery, JobDecodeError(f"its failure could not be told: {worse}"))
+
+    def _follow(self, delivery: Delivery, job: Job, failure: Failure, decision: Decision) -> None:
+        if not isinstance(decision, Complete) and not self._mode.redeliverable:
+            decision = Complete(failure)
+        match decision:
+            case Complete(result):
+                self.finish(delivery, life.FAILED if isinstance(result, Failure) else life.DONE, result)
+            case Requeue(delay):
+                attempts = job.attempts + 1
+                self._log.info("job %s: attempt %d failed; again in %g s", self._name_of(delivery), attempts, delay)
+                self.finish(delivery, life.RETRIED, reason=_sentence(failure), attempts=attempts, delay=delay)
+            case Bury():
+                self.finish(delivery, life.DEAD, reason=_sentence(failure))
+
+    def _log_failure(self, delivery: Delivery, failure: Failure, error: BaseException) -> None:
+        story = "".join(traceback.format_exception(error))
+        # A story of megabytes, or one that no stream can write, is cut and escaped; all others go to the log whole.
+        plain = len(story) < _LONGEST_STORY and _encodable(story)
+        self._log.error(
+            "job %s failed: %s: %s%s",
+            self._name_of(delivery),
+            failure.type,
+            ascii(failure.message),
+            "" if plain else "\n" + ascii(story[-_LONGEST_STORY:]),
+            exc_info=error if plain else None,
+        )
+
+    def _lose(self, delivery: Delivery) -> None:
+        """The program has cancelled the handler's task: that is no failure of the job, and no orderly stop either."""
+        self._log.error(
+            "the handler of job %s was cancelled, not by its worker: the job goes back to its queue, and that is "
+            "counted as the loss of a worker",
+            self._name_of(delivery),
+        )
+        delay = 0.0 if self._mode.ownership == "shared" else _LOST_DELAY
+        self.finish(delivery, life.LOST, reason="lost its worker too often", max_losses=self._max_losses, delay=delay)
+
+    def _reject(self, delivery: Delivery, error: DecodeError) -> None:
+        """Set aside, whole, an entry that cannot be read."""
+        self._log.error("set aside in %s: %s", printable(self._mode.keyspace.rejected), error)
+        taken = delivery.taken
+        record = encode_rejected(
+            taken.entry, queue=taken.queue, worker=self._worker_id, reason=str(error), at=time.time()
+        )
+        self.finish(delivery, life.REJECTED, reason=str(error), record=record)
+
+    def finish(
+        self,
+        delivery: Delivery,
+        outcome: Outcome,
+        result: Result | None = None,
+        *,
+        reason: str = "",
+        record: bytes = b"",
+        attempts: int = 0,
+        max_losses: int = 0,
+        delay: float = 0.0,
+    ) -> None:
+        """Let go of an entry: the one way out.
+
+        ``delay`` seconds from now: until then it holds no slot, and stays where recovery finds it. Raises
+        ``EncodeError`` for a result that the wire cannot say, and ``WireError`` for an outcome that the life cycle does
+        not know here; then nothing has changed.
+        """
+        ending = Ending(outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses)
+        delivery.steps, _ = life.conclude(delivery.state, outcome, mode=self._mode.name)
+        delivery.commands = self._mode.commands_for(delivery.taken, delivery.job, ending)
+        delivery.ending = ending
+        delivery.sent = False
+        if delay and not self._draining:
+            self._wait(delivery, delay)
+        else:
+            self._report(delivery)
+
+    def _wait(self, delivery: Delivery, delay: float) -> None:
+        delivery.timer = self._loop.call_later(delay, self._report, delivery)
+        if delivery.ending is not None and delivery.ending.outcome is life.RETRIED:
+            delivery.waiting = True
+            self._note(delivery)
+            self._release_slot(delivery)
+        # Any other keeps its slot: where a program cancels handlers because its loop ends, nothing more may be popped.
+
+    def _note(self, delivery: Delivery) -> None:
+        """So that whoever recovers the job meanwhile knows how often it has failed."""
+        ending = delivery.ending
+        if ending is not None and ending.attempts:
+            self.send(self._mode.note_failure(delivery.taken, ending.attempts, ending.reason))
+
+    def _report(self, delivery: Delivery) -> None:
+        if not delivery.commands:
+            self._reported(delivery, [])
+        elif self._commands is not None:
+            delivery.sent = True
+            self._commands.send(delivery.commands, partial(self._reported, delivery))
+
+    def _reported(self, delivery: Delivery, replies: Replies | TransportError) -> None:
+        if isinstance(replies, TransportError) or delivery.ending is None:
+            return  # once there is a connection, ``connected`` goes on
+        try:
+            done = self._mode.reported(delivery.ending, replies)
+        except ServerError as error:
+            self._refuse(delivery, delivery.ending, error)
+            return
+        if done:
+            self._end(delivery, delivery.ending.outcome)
+            return
+        self._log.warning(
+            "job %s was given to another worker meanwhile; its end here is dropped", self._name_of(delivery)
+        )
+        self._end(delivery, life.GIVEN_AWAY)
+
+    def _refuse(self, delivery: Delivery, ending: Ending, error: ServerError) -> None:
+        """Redis refused an end."""
+        name = self._name_of(delivery)
+        if error.code == "NOSCRIPT":  # the server was restarted, or its scripts were flushed
+            self.send(self._mode.prepare())
+            delivery.timer = self._loop.call_later(0.0, self._report, delivery)
+        elif self._insists(ending, error):
+            delay = min(RETRY_AFTER * 2.0 ** min(delivery.refusals, 30), _LONGEST_RETRY)
+            delivery.refusals += 1
+            self._log.error("cannot end job %s (%s): %s; again in %g s", name, ending.outcome.counter, error, delay)
+            delivery.timer = self._loop.call_later(delay, self._report, delivery)
+        elif ending.outcome.insist and error.code not in _LASTING:
+            self.finish(delivery, life.RETURNED)
+        else:
+            self._log.error("cannot end job %s (%s): %s", name, ending.outcome.counter, error)
+            self.refused = True
+            self._end(delivery, ending.outcome)
+
+    def _insists(self, ending: Ending, error: ServerError) -> bool:
+        if ending.result is not None:
+            return True
+        return ending.outcome.insist and not self._draining and error.code not in _LASTING
+
+    def _end(self, delivery: Delivery, outcome: Outcome) -> None:
+        if self.deliveries.get(delivery.key) is not delivery:
+            return
+        del self.deliveries[delivery.key]
+        ending = delivery.ending
+        told = outcome is not life.GIVEN_AWAY
+        name = self._id_of(delivery) if self._events.traced else ""
+        self._events.end(outcome.counter, delivery.steps if told else (), name, ending.reason if ending else "")
+        if ending is not None and told:
+            self._maintain(delivery, ending)
+        delivery.cancel_timer()
+        if not delivery.waiting:
+            self._release_slot(delivery)
+        if self._idle is not None and not self.deliveries:
+            self._idle.set()
+
+    def _maintain(self, delivery: Delivery, ending: Ending) -> None:
+        if ending.record:
+            self._maintenance.rejected(self.send)
+        elif self._maintenance.expires and ending.result is not None and delivery.job is not None:
+            self._maintenance.completed(delivery.job, delivery.taken.entry, self.send)
+
+    def _release_slot(self, delivery: Delivery) -> None:
+        """A slot is free when its thread is, which may be later than the end of its job."""
+        if delivery.call is None or delivery.call.done() or delivery.call.cancel():
+            self.busy -= 1
+            self._on_free()
+            return
+        delivery.call.add_done_callback(lambda _: _tell_loop(self._loop, self._thread_returned))
+
+    def _thread_returned(self) -> None:
+        self.busy -= 1
+        self._on_free()
+
+    # -- connections and life
 
     def connected(self, commands: Connection) -> None:
-        """Take up again what a lost connection interrupted."""
+        """Take up again all that a lost connection interrupted."""
         self._commands = commands
         self._loop = asyncio.get_running_loop()
-        for run in list(self.active.values()):
-            self._again(run)
+        for delivery in list(self.deliveries.values()):
+            self._resume(delivery)
+
+    def _resume(self, delivery: Delivery) -> None:
+        ending = delivery.ending
+        if ending is None:
+            if delivery.state == "taken":
+                delivery.cancel_timer()
+                self._load(delivery)
+            return
+        if delivery.timer is not None and not delivery.sent:
+            self._note(delivery)
+            return
+        delivery.cancel_timer()
+        repeat = ending.outcome.repeat
+        if repeat == "look" and delivery.sent and ending.result is not None:
+            self._look(delivery)
+        elif repeat == "once" and delivery.sent and not self._mode.redeliverable:
+            self._end(delivery, ending.outcome)
+        else:
+            self._report(delivery)
+
+    def _look(self, delivery: Delivery) -> None:
+        """A completion was sent and not answered: the hash shows whether it arrived."""
+        command = self._mode.load(delivery.taken)
+        if command is None:
+            self._report(delivery)
+        else:
+            self.send((command,), partial(self._looked, delivery))
+
+    def _looked(self, delivery: Delivery, replies: Replies) -> None:
+        if self.deliveries.get(delivery.key) is not delivery or delivery.ending is None:
+            return
+        try:
+            job = self._mode.read(delivery.taken, replies[0])
+        except (ServerError, DecodeError):
+            self._report(delivery)
+            return
+        if job is None:
+            self._log.info("job %s has no hash any more: it was cancelled or collected", self._name_of(delivery))
+            self.finish(delivery, life.VANISHED)
+        elif job.result is not None:
+            self.finish(delivery, delivery.ending.outcome)
+        else:
+            self._report(delivery)
 
     def disconnected(self) -> None:
+        """The connections are gone."""
         self._commands = None
-        if self.mode.own_list:
+        if self._mode.ownership == "list":
             # Not begun yet, and perhaps given away until we are back: what is still ours is found in the list.
-            for run in [run for run in self.active.values() if run.phase == "loading"]:
-                self._leave(run)
+            for delivery in list(self.deliveries.values()):
+                if delivery.state == "taken" and delivery.ending is None:
+                    self._leave(delivery)
+
+    def send(self, commands: tuple[Command, ...], then: Callable[[Replies], None] | None = None) -> None:
+        """``then`` is only called with replies: after a lost connection the state of a delivery says how to go on."""
+        if self._commands is not None and commands:
+            self._commands.send(commands, None if then is None else partial(_with_replies, then))
+
+    @property
+    def running(self) -> int:
+        """Deliveries that hold a slot."""
+        return sum(not delivery.waiting for delivery in self.deliveries.values())
 
     @property
     def draining(self) -> bool:
-        return self._draining.is_set()
+        return self._draining
 
     def drain(self) -> None:
-        """From now on what comes is given back, and nothing is waited for but handlers."""
-        self._draining.set()
-
-    async def pause(self, seconds: float) -> None:
-        """Wait that long, or until ``drain``."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._draining.wait()
+        """From now on entries that come are given back, and nothing is waited for but handlers."""
+        self._draining = True
+        for delivery in list(self.deliveries.values()):
+            if delivery.timer is not None and delivery.ending is not None:
+                delivery.cancel_timer()
+                self._report(delivery)
 
     async def idle(self, *, within: float) -> None:
         """Return when nothing is in hand, or after so many seconds."""
         self._idle = asyncio.Event()
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self.active:
+                while self.deliveries:
                     self._idle.clear()
                     await self._idle.wait()
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _again(self, run: Run) -> None:
-        run.try_no_more()
-        if run.phase == "loading":
-            self._load(run)
-        elif run.phase == "completing":
-            self._look_before_completing(run)
-        elif run.phase == "failing" and run.task is not None and run.task.done():
-            run.task = self._loop.create_task(self._fail(run))
-        elif run.phase == "dropping":
-            if run.sent and run.count == "returned" and self.hashes is None:
-                self._finish(run)  # at most once: it may stand in its queue already
-            else:
-                self._send_ending(run)  # saying it twice does no harm
-
-    def send(self, commands: tuple[Command, ...], then: Callable[[Replies], None]) -> None:
-        """``then`` is only called with replies: after a lost connection the run's phase says how to go on."""
-        if self._commands is not None:
-            self._commands.send(commands, partial(with_replies, then))
-
-    async def call(self, commands: tuple[Command, ...]) -> Replies:
-        """Raises ``TransportError``, also for the first error that the server answers with."""
-        if self._commands is None:
-            raise TransportError("there is no connection to Redis at the moment")
-        replies = await self._commands.call(*commands)
-        if (error := first_error(replies)) is not None:
-            raise error
-        return replies
-
-    # -- an entry, step by step
-
-    def begin(self, taken: Taken) -> None:
-        """Take an entry in hand."""
-        key: object = taken.entry if self.hashes is not None else object()
-        before = self.active.get(key)
-        if before is not None and before.phase == "dropping":
-            # We gave it back, and were faster to take it again than to hear that it is back.
-            self._finish(before)
-        elif before is not None:
-            self._drop_duplicate(taken)
-            return
-        run = Run(key, taken)
-        self.active[key] = run
-        if self._trace is not None and self.hashes is not None:
-            self._tell("take", run)
-        if self._draining.is_set():
-            self.drop(run, self.mode.give_back(taken), "returned")
-        else:
-            self._load(run)
-
-    def _drop_duplicate(self, taken: Taken) -> None:
-        # It runs here at this moment, so one of the two entries is enough; the client is told once.
-        self.counts["duplicate"] += 1
-        self.log.warning("job %s came again while it runs; the second entry is dropped", printable(taken.entry))
-        self.send(self.mode.forget_duplicate(taken), ignore)
-
-    def _load(self, run: Run) -> None:
-        command = self.mode.load(run.taken)
-        if command is None:
-            self._loaded(run, [None])
-        elif self._commands is not None:
-            self._commands.send((command,), partial(self._loaded, run))
-
-    def _loaded(self, run: Run, outcome: Replies | TransportError) -> None:
-        if isinstance(outcome, TransportError) or run.phase != "loading":
-            return
-        try:
-            job = self.mode.read(run.taken, outcome[0])
-        except ServerError as error:
-            if error.code == "WRONGTYPE":
-                self.reject(run, JobDecodeError(f"the key of job {printable(run.taken.entry)} holds no hash: {error}"))
-            else:
-                self.log.error("cannot read job %s: %s; trying again", printable(run.taken.entry), error)
-                run.later = self._loop.call_later(RETRY_AFTER, self._load, run)
-            return
-        except DecodeError as error:
-            self.reject(run, error)
-            return
-        run.job = job
-        if self._trace is not None and self.hashes is None:
-            self._tell("take", run)
-        if job is None:
-            self._vanished(run)
-        elif job.result is not None:
-            self._notify_again(run, job)
-        elif job.expires is not None and job.expires < time.time():
-            self._expired(run, job)
-        else:
-            self._start(run, job)
-
-    def _vanished(self, run: Run) -> None:
-        self.log.info("job %s has no hash any more: it was cancelled or collected", printable(run.taken.entry))
-        if self.hashes is not None:
-            self.drop(run, self.hashes.vanished(run.taken), "vanished")
-
-    def _notify_again(self, run: Run, job: Job) -> None:
-        self.log.info("job %s has a result already; its client is told again", printable(run.taken.entry))
-        if self.hashes is not None:
-            self.drop(run, self.hashes.notify(job, run.taken), "notified again")
-
-    def _expired(self, run: Run, job: Job) -> None:
-        self.log.warning("job %s had expired before it was begun", printable(run.taken.entry))
-        self._tell("expire", run)
-        run.started = time.time()
-        failure = Failure("Expired", "the job was not begun before its time (_expires)")
-        if self.hashes is None or "E" in job.accept:
-            self.counts["expired"] += 1
-            self.complete(run, failure)
-        else:
-            self.drop(run, self.hashes.bury(run.taken, f"{failure.type}: {failure.message}"), "expired")
-
-    def _start(self, run: Run, job: Job) -> None:
-        run.phase = "running"
-        run.started = time.time()
-        # The task first: what a handler that does not wait gives back then leaves in the same write.
-        run.task = self._loop.create_task(self._execute(run, job))
-        if self.mode.completion_says_start:
-            # Where the handler is done by then, its completion says all.
-            self._later.add(run, self._loop)
-        else:
-            self._say_start(run)
-        if self._trace is not None:
-            self._tell("start", run)
-
-    def _say_start(self, run: Run) -> None:
-        if run.phase == "running" and not run.start_said and run.job is not None:
-            run.start_said = True
-            commands = self.mode.start(run.job, run.taken, at=run.started)
-            if commands and self._commands is not None:
-                self._commands.send(commands)
-
-    async def _execute(self, run: Run, job: Job) -> None:
-        current.set(job)
-        try:
-            value = await execute(self._find_handler(job), job, threads=self._threads, timeout=self._timeout)
-            if run.phase == "running":
-                self.complete(run, Success(value))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
-            if isinstance(error, asyncio.CancelledError) and cancelled_from_outside():
-                if run.phase == "running":
-                    # Its event loop ends. Somebody else may run it.
-                    self.drop(run, self.mode.give_back(run.taken), "returned")
-                raise
-            if run.phase == "running":
-                self._say_start(run)  # its hash stays
-                run.failure = failure_of(error)
-                self.log.warning(
-                    "job %s failed: %s: %s", printable(run.taken.entry), run.failure.type, ascii(run.failure.message)
-                )
-                await self._fail(run)
-
-    def complete(self, run: Run, result: Result) -> None:
-        """Write and publish a result. Raises ``EncodeError`` for a value that the wire cannot say."""
-        assert run.job is not None  # noqa: S101 - only jobs that were read are ever completed
-        commands = self.mode.complete(run.job, run.taken, result, started=run.started, at=time.time())
-        run.result = result
-        run.phase = "completing"
-        if self._commands is not None:
-            self._commands.send(commands, partial(self._completed, run))
-
-    def _completed(self, run: Run, outcome: Replies | TransportError) -> None:
-        if isinstance(outcome, TransportError):
-            return  # once there is a connection, the hash shows whether it arrived
-        try:
-            written = self.mode.completed(outcome)
-        except ServerError as error:
-            self._complete_later(run, error)
-            return
-        if written:
-            self.counts[run.outcome] += 1
-            if self.hashes is not None and run.job is not None and "_error" in run.job.meta:
-                self.send((self.hashes.forget_attempts(run.taken),), ignore)
-            if self._upkeep.expires and run.job is not None:
-                self._upkeep.completed(run.job, run.taken.entry, self.send)
-            if self._trace is not None:
-                if self.hashes is not None:
-                    self._tell("finish", run)
-                self._tell("notify", run)
-        else:
-            self.counts["given away"] += 1
-            self.log.warning(
-                "job %s was given to another worker meanwhile; this result is dropped", printable(run.taken.entry)
-            )
-        self._finish(run)
-
-    def _complete_later(self, run: Run, error: ServerError) -> None:
-        delay = 0.0 if error.code == "NOSCRIPT" else RETRY_AFTER
-        if delay:
-            self.log.error("cannot complete job %s: %s; trying again", printable(run.taken.entry), error)
-        else:  # the server was restarted, or its scripts were flushed
-            self.send(self.mode.prepare(), ignore)
-        run.later = self._loop.call_later(delay, self._complete_again, run)
-
-    def _complete_again(self, run: Run) -> None:
-        if run.result is not None and run.phase == "completing":
-            self.complete(run, run.result)
-
-    def _look_before_completing(self, run: Run) -> None:
-        """A completion was sent and not answered: whether it arrived shows in the hash."""
-        command = self.mode.load(run.taken)
-        if command is None:
-            self._complete_again(run)
-        else:
-            self.send((command,), partial(self._looked, run))
-
-    def _looked(self, run: Run, replies: Replies) -> None:
-        try:
-            job = self.mode.read(run.taken, replies[0])
-        except (ServerError, DecodeError):
-            self._complete_again(run)
-            return
-        if run.phase != "completing":
-            return
-        if job is None:
-            self._vanished(run)
-        elif job.result is not None and self.hashes is not None:
-            self.drop(run, self.hashes.notify(job, run.taken), run.outcome)
-        else:
-            self._complete_again(run)
-
-    async def _fail(self, run: Run) -> None:
-        if run.job is not None and run.failure is not None:
-            run.phase = "failing"
-            self._tell("fail", run, f"{run.failure.type}: {run.failure.message}")
-            await tell_failure(self, run, run.job, run.failure, self._policy)
-
-    # -- ends without a result
-
-    def reject(self, run: Run, error: DecodeError) -> None:
-        """Set aside, whole, what cannot be read."""
-        self.log.error("set aside in %s: %s", printable(self.mode.keyspace.rejected), error)
-        record = encode_rejected(
-            run.taken.entry, queue=run.taken.queue, worker=self._worker_id, reason=str(error), at=time.time()
-        )
-        self.drop(run, self.mode.reject(run.taken, record), "rejected")
-        self._tell("reject", run, str(error))
-
-    def drop(self, run: Run, commands: tuple[Command, ...], count: str) -> None:
-        """Send what ends this run, and count it."""
-        run.phase = "dropping"
-        run.ending = commands
-        run.count = count
-        if commands:
-            self._send_ending(run)
-        else:
-            self._finish(run)
-
-    def _send_ending(self, run: Run) -> None:
-        run.sent = self._commands is not None
-        self.send(run.ending, partial(self._dropped, run))
-
-    def _dropped(self, run: Run, replies: Replies) -> None:
-        for reply in replies:
-            if isinstance(reply, ServerError):
-                self.log.error("job %s: %s", printable(run.taken.entry), reply)
-                self.refused = True
-        if run.count == "rejected":
-            self._upkeep.rejected(self.send)
-        self._finish(run)
+    def give_back_unfinished(self) -> None:
+        """The grace is over: cancel the handlers that still run, and return their jobs to the queue."""
+        # The youngest first, so that the oldest is taken next.
+        for delivery in reversed(list(self.deliveries.values())):
+            if delivery.ending is not None:
+                continue
+            self._log.warning("job %s did not end in time; it goes back to its queue", self._name_of(delivery))
+            self.finish(delivery, life.RETURNED)
+            if delivery.task is not None:
+                delivery.task.cancel()
 
     def abandon(self) -> None:
-        """All this is somebody else's now: cancel what runs, and say nothing."""
-        for run in list(self.active.values()):
-            self._leave(run)
+        """All this is somebody else's now: cancel the handlers, and say nothing."""
+        for delivery in list(self.deliveries.values()):
+            self._leave(delivery)
 
-    def _leave(self, run: Run) -> None:
-        del self.active[run.key]
-        run.phase = "dropping"
-        run.try_no_more()
-        if run.task is not None:
-            run.task.cancel()
+    def _leave(self, delivery: Delivery) -> None:
+        del self.deliveries[delivery.key]
+        delivery.state = "orphaned"
+        delivery.cancel_timer()
+        if delivery.task is not None:
+            delivery.task.cancel()
+        if not delivery.waiting:
+            self._release_slot(delivery)
 
-    def _finish(self, run: Run) -> None:
-        if self.active.get(run.key) is not run:
-            return
-        del self.active[run.key]
-        if run.count:
-            self.counts[run.count] += 1
-            if run.count in ENDS:
-                self._tell(ENDS[run.count], run)
-        if self._idle is not None and not self.active:
-            self._idle.set()
-        self._on_free()
+    def close(self) -> None:
+        """End the threads; a handler that still runs in one is not waited for."""
+        self._threads.close()
 
-    def _tell(self, event: Any, run: Run, detail: str = "") -> None:
-        if self._trace is None:
-            return
-        # In mode simple an entry is the whole job; what its ID is shows when it was read.
-        name = run.job.id if run.job is not None else readable(run.taken.entry) if self.hashes is not None else ""
-        tell(self._trace, TraceEvent(event, "worker", name, time.time(), detail), self.log)
+    # -- names
+
+    def _name_of(self, delivery: Delivery) -> str:
+        return printable(delivery.taken.entry)
+
+    def _id_of(self, delivery: Delivery) -> Text:
+        # In mode simple an entry is the whole job; its ID shows when it was read.
+        if delivery.job is not None:
+            return delivery.job.id
+        return readable(delivery.key) if isinstance(delivery.key, bytes) else ""
+
+
+class AfterFirstSteps:
+    """Calls ``function`` for each delivery that is added, once all tasks made in the same turn of the loop have made
+    their first step.
+    """
+
+    def __init__(self, function: Callable[[Delivery], None]) -> None:
+        self._function = function
+        self._added: list[Delivery] = []
+
+    def add(self, delivery: Delivery, loop: asyncio.AbstractEventLoop) -> None:
+        """Call ``function(delivery)`` soon."""
+        if not self._added:
+            loop.call_soon(self._again)
+        self._added.append(delivery)
+
+    def _again(self) -> None:
+        # Behind the task of the first, before those of the others: they stand in the queue by now.
+        added, self._added = self._added, []
+        asyncio.get_running_loop().call_soon(self._call, added)
+
+    def _call(self, added: list[Delivery]) -> None:
+        for delivery in added:
+            self._function(delivery)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """``error`` as it is told to the submitter."""
+    try:
+        words = str(error)
+    except Exception as worse:  # an error that cannot say what it is
+        words = f"(its message cannot be had: {type(worse).__name__})"
+    if isinstance(error, EncodeError):
+        words = f"the handler's result cannot be sent: {words}"
+    if len(words) > _LONGEST_MESSAGE:
+        words = f"{words[:_LONGEST_MESSAGE]}… ({len(words)} characters)"
+    return Failure(type(error).__name__, words)
+
+
+def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
+    """``then``, unless the connection was lost instead."""
+    if not isinstance(outcome, TransportError):
+        then(outcome)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _sentence(failure: Failure) -> str:
+    return f"{failure.type}: {failure.message}"
+
+
+def _cancelled_from_outside() -> bool:
+    """Is this task to end, rather than that its handler raised CancelledError by itself?"""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _tell_loop(loop: asyncio.AbstractEventLoop, told: asyncio.Future[None] | Callable[[], None]) -> None:
+    """From a thread; a loop that is closed needs to know nothing any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(told if callable(told) else partial(_settle, told))
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

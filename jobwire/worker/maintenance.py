@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 from jobwire.errors import printable
 from jobwire.transport import Replies
@@ -13,17 +13,20 @@ from jobwire.wire.commands import list_length
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.scripts import EXPIRE_UNHEARD
 from jobwire.wire.text import wire_bytes
-from jobwire.worker.delivery import ignore
 
-__all__ = ["MAX_REJECTED", "Upkeep"]
+__all__ = ["MAX_REJECTED", "Maintenance"]
 
 MAX_REJECTED = 1000
 """Entries in ``<prefix>::rejected`` from which on a worker raises the alarm."""
 
-Send: TypeAlias = Callable[[tuple[Command, ...], Callable[[Replies], None]], None]
+
+class Send(Protocol):
+    """Sends commands; ``then`` gets their replies, where they arrive."""
+
+    def __call__(self, commands: tuple[Command, ...], then: Callable[[Replies], None] | None = None) -> None: ...
 
 
-class Upkeep:
+class Maintenance:
     """``expire_results``: seconds until a result goes that no client was listening for, None for never.
 
     A client that listens on its channel, Perl or Python, is there; its result is never touched. A Perl client that does
@@ -44,7 +47,7 @@ class Upkeep:
     def completed(self, job: Job, job_id: bytes, send: Send) -> None:
         """A result was written and published."""
         notices = channel(wire_bytes(job.reply_to))
-        send((EXPIRE_UNHEARD.call_whole((job_key(job_id),), notices, self._milliseconds),), ignore)
+        send((EXPIRE_UNHEARD.call_whole((job_key(job_id),), notices, self._milliseconds),))
 
     def rejected(self, send: Send) -> None:
         """One more entry was set aside: is that an alarm? The list itself is never shortened."""

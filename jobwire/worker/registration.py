@@ -11,12 +11,11 @@ from collections.abc import Callable, Container
 
 from jobwire.errors import TransportError
 from jobwire.transport import Connection, Transport
-from jobwire.wire import HashMode, Reliable
+from jobwire.wire import Mode
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.workers import Home
 from jobwire.worker.heartbeat import BEAT, TTL, Heartbeat
-from jobwire.worker.own_list import return_stuck
-from jobwire.worker.rescuer import Recovery
+from jobwire.worker.rescuer import Recovery, return_stuck
 
 __all__ = ["Membership", "settling"]
 
@@ -39,7 +38,7 @@ class Membership:
     def __init__(
         self,
         transport: Transport,
-        mode: HashMode,
+        mode: Mode,
         worker_id: Text,
         home: Home,
         *,
@@ -124,6 +123,6 @@ class Membership:
 
     async def _care(self, recovery: Recovery, dead: list[bytes]) -> None:
         await recovery.run(workers=dead)
-        if self._connection is not None and isinstance(self._mode, Reliable) and self._mode.own_list:
+        if self._connection is not None:
             queue = self._home.queues[0]
             self._stuck = await return_stuck(self._connection, self._mode, queue, self._in_hand, self._stuck)

@@ -14,22 +14,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 
 import msgspec
 
 from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
-from jobwire.wire import HashMode, Keyspace
+from jobwire.wire import Keyspace, Mode, Taken
 from jobwire.wire import workers as fleet
 from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scanned
-from jobwire.wire.connection_commands import client_kill, client_list_all, clients_named
+from jobwire.wire.connection_commands import client_kill, client_list, client_list_all, clients_named, is_listed
 from jobwire.wire.dead_letters import scan_type
 from jobwire.wire.keys import JOB_PREFIX, job_key
 from jobwire.wire.text import Text, parse_epoch, readable
 from jobwire.wire.workers import Home
 
-__all__ = ["MAX_LOSSES", "Recovered", "Recovery"]
+__all__ = ["MAX_LOSSES", "Recovered", "Recovery", "return_leftovers", "return_stuck", "until_gone"]
 
 MAX_LOSSES = 5
 """How many workers a job may lose before it is set aside as dead."""
@@ -40,6 +40,8 @@ REMEMBERED = 600.0
 _log = logging.getLogger("jobwire.recovery")
 _FIRST_TIME = 2
 _CHUNK = 1000
+_PATIENCE = 5.0
+"""Seconds until a connection that is closed here and listed there is ended by force."""
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class Recovery:
     """Recovery for one keyspace, on a connection of the caller's. Its methods raise ``TransportError``."""
 
     def __init__(
-        self, connection: Connection, mode: HashMode, *, max_losses: int = MAX_LOSSES, queue: bytes | None = None
+        self, connection: Connection, mode: Mode, *, max_losses: int = MAX_LOSSES, queue: bytes | None = None
     ) -> None:
         self._connection = connection
         self._keyspace: Keyspace = mode.keyspace
@@ -321,3 +323,63 @@ def _note(job_id: bytes, worker: bytes, queue: bytes, outcome: str) -> Recovered
     whose = f" of worker {printable(worker)}" if worker else ""
     _log.warning("job %s%s: %s (%s)", printable(job_id), whose, outcome, printable(queue))
     return Recovered(readable(job_id), readable(worker), readable(queue), outcome)
+
+
+# -- the own list of a living worker
+
+
+async def until_gone(commands: Connection, client_id: int | None, name: str) -> None:
+    """Return when the server has noticed that a popping connection of ours is closed.
+
+    Until then its pops may still move jobs into the own list. ``name`` guards against an ID that a restarted server has
+    given to another connection. Where an ACL forbids to ask, ``return_stuck`` finds what comes too late. Raises
+    ``TransportError``.
+    """
+    if client_id is None:
+        return
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _PATIENCE
+    try:
+        while is_listed(await commands.execute(client_list(client_id)), name):
+            if loop.time() > end:
+                # Half-open: the server would keep it until its own timeouts.
+                await commands.execute(client_kill(client_id))
+            await asyncio.sleep(0.005)
+    except ServerError as error:
+        _log.info("cannot see whether the old connection has ended: %s", error)
+
+
+async def return_leftovers(commands: Connection, mode: Mode, queue: bytes, in_hand: Container[object]) -> int:
+    """Put back entries of the own list that are not in hand: newest first, so that the oldest is taken next.
+
+    Says how many; none where the mode has no such list. Raises ``TransportError``.
+    """
+    returned = 0
+    for entry in await _own_entries(commands, mode):
+        if entry not in in_hand:
+            for command in mode.give_back(Taken(queue, entry)):
+                await commands.execute(command)
+            returned += 1
+    return returned
+
+
+async def return_stuck(
+    commands: Connection, mode: Mode, queue: bytes, in_hand: Container[object], before: Container[bytes]
+) -> frozenset[bytes]:
+    """Put back entries that were not in hand at the look ``before``, and are not now; the others are the next
+    ``before``.
+
+    Such entries were moved for a pop whose reply was never seen. Raises ``TransportError``.
+    """
+    stray = [entry for entry in await _own_entries(commands, mode) if entry not in in_hand]
+    for entry in stray:
+        if entry in before:
+            _log.warning("job %s stood in this worker's list and was not in hand: returned", printable(entry))
+            for command in mode.give_back(Taken(queue, entry)):
+                await commands.execute(command)
+    return frozenset(entry for entry in stray if entry not in before)
+
+
+async def _own_entries(commands: Connection, mode: Mode) -> list[bytes]:
+    ask = mode.leftovers()
+    return [] if ask is None else _strings(await commands.execute(ask))

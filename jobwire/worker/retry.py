@@ -1,7 +1,7 @@
-"""What becomes of a job whose handler failed.
+"""The answer to a failed job: tell its client, try it again, or bury it.
 
 A submitter that reads failures (extension ``_accept`` with ``E``, and mode ``simple``) is told. For the others, Perl
-clients above all, the wire has no word for failure, so a policy says what happens:
+clients above all, the wire has no word for failure, so ``on_failure`` decides:
 
 ``leave``  nothing is published, as in Perl; the hash stays and the job's ID moves to ``<prefix>::dead``.
            Costs: the Perl client waits for ever, as it does with a Perl worker.
@@ -9,78 +9,78 @@ clients above all, the wire has no word for failure, so a policy says what happe
            Costs: handlers must bear being run again.
 ``reply``  the client gets an ordinary result, the object ``{"error": {"type": …, "message": …}}``.
            Costs: Perl code that does not look for it takes it for a result.
+
+A function ``(job, failure) -> Complete | Requeue | Bury`` decides case by case. It is called in the event loop, must
+not block, and must do nothing but decide; ``job.attempts`` says how often the handler has failed before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
-from jobwire.errors import ConfigError, printable
-from jobwire.wire import Failure, Job, Success
+import msgspec
+
+from jobwire.errors import ConfigError
+from jobwire.wire import Failure, Job, Result, Success
 from jobwire.wire.codec.results import printable_failure
-from jobwire.worker.executor import FailurePolicy, Run, Runs
 
-__all__ = ["OnFailure", "policy_named"]
-
-OnFailure: TypeAlias = Literal["leave", "retry", "reply"]
+__all__ = ["Bury", "Complete", "Decide", "Decision", "OnFailure", "Requeue", "decide_by"]
 
 
-class Leave:
-    """Tell whoever reads failures; for the others set the job aside."""
+class Complete(msgspec.Struct, frozen=True):
+    """Give the client ``result``: a ``Failure``, or a ``Success`` that says it in its own way."""
 
-    async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None:
-        if runs.hashes is None or "E" in job.accept:
-            runs.complete(run, failure)
-        else:
-            runs.drop(run, runs.hashes.bury(run.taken, f"{failure.type}: {failure.message}"), "dead")
+    result: Result
 
 
-class Reply:
+class Requeue(msgspec.Struct, frozen=True):
+    """Try the job again, ``delay`` seconds from now at the earliest. It holds no slot meanwhile."""
+
+    delay: float = 0.0
+
+
+class Bury(msgspec.Struct, frozen=True):
+    """Move the job to ``<prefix>::dead``, whole."""
+
+
+Decision: TypeAlias = Complete | Requeue | Bury
+Decide: TypeAlias = Callable[[Job, Failure], Decision]
+OnFailure: TypeAlias = Literal["leave", "retry", "reply"] | Decide
+
+
+def leave(job: Job, failure: Failure) -> Decision:
+    """Tell whoever reads failures; bury the jobs of the others."""
+    return Complete(failure) if "E" in job.accept else Bury()
+
+
+def reply(job: Job, failure: Failure) -> Decision:
     """Tell whoever reads failures; give the others a result that they can test."""
-
-    async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None:
-        if runs.hashes is None or "E" in job.accept:
-            runs.complete(run, failure)
-        else:
-            words = printable_failure(failure)
-            runs.complete(run, Success({"error": {"type": words.type, "message": words.message}}))
+    if "E" in job.accept:
+        return Complete(failure)
+    words = printable_failure(failure)
+    return Complete(Success({"error": {"type": words.type, "message": words.message}}))
 
 
-class Retry:
-    """Try again, up to ``max_attempts`` times in all, ``retry_delay`` seconds later, then twice that, and so on."""
+def retry(max_attempts: int, retry_delay: float) -> Decide:
+    """Up to ``max_attempts`` times in all, ``retry_delay`` seconds later, twice that the next time, and so on; then
+    ``leave``.
+    """
 
-    def __init__(self, max_attempts: int, retry_delay: float) -> None:
-        self._max_attempts = max_attempts
-        self._retry_delay = retry_delay
-        self._end = Leave()
+    def decide(job: Job, failure: Failure) -> Decision:
+        if job.attempts + 1 >= max_attempts:
+            return leave(job, failure)
+        return Requeue(retry_delay * 2.0 ** min(job.attempts, 60))
 
-    async def __call__(self, runs: Runs, run: Run, job: Job, failure: Failure) -> None:
-        if runs.hashes is None:
-            await self._end(runs, run, job, failure)
-            return
-        reason = f"{failure.type}: {failure.message}"
-        attempts = (await runs.call(runs.hashes.count_attempt(run.taken, reason)))[0]
-        if not isinstance(attempts, int) or attempts >= self._max_attempts:
-            await runs.call((runs.hashes.forget_attempts(run.taken),))
-            await self._end(runs, run, job, failure)
-            return
-        delay = self._retry_delay * 2 ** (attempts - 1)
-        runs.log.info("job %s: attempt %d failed; again in %g s", printable(run.taken.entry), attempts, delay)
-        run.phase = "waiting"
-        await runs.pause(delay)
-        if run.phase == "waiting":
-            runs.drop(run, runs.hashes.give_back(run.taken), "retried")
+    return decide
 
 
-def _policies(max_attempts: int, retry_delay: float) -> Mapping[str, FailurePolicy]:
-    return MappingProxyType({"leave": Leave(), "reply": Reply(), "retry": Retry(max_attempts, retry_delay)})
-
-
-def policy_named(name: str, *, max_attempts: int, retry_delay: float) -> FailurePolicy:
-    """Raises ``ConfigError`` that lists the policies."""
-    policies = _policies(max_attempts, retry_delay)
-    if name not in policies:
-        raise ConfigError(f"unknown failure policy {name!r}; there are {', '.join(policies)}")
-    return policies[name]
+def decide_by(on_failure: OnFailure, *, max_attempts: int, retry_delay: float) -> Decide:
+    """The function that ``on_failure`` names or is. Raises ``ConfigError`` that lists the names."""
+    if callable(on_failure):
+        return on_failure
+    known: dict[str, Decide] = {"leave": leave, "reply": reply, "retry": retry(max_attempts, retry_delay)}
+    if on_failure not in known:
+        names = ", ".join(get_args(get_args(OnFailure)[0]))
+        raise ConfigError(f"unknown failure policy {on_failure!r}; there are {names}, or a function of job and failure")
+    return known[on_failure]

@@ -11,25 +11,24 @@ from types import TracebackType
 from typing import Self
 
 from jobwire.errors import ClosedError, ConfigError, TransportError
-from jobwire.events import Trace
+from jobwire.events import Events, Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.options import at_least, backoff_of, build_mode, queue_keys
 from jobwire.sereal.values import StringPolicy
 from jobwire.transport import Connection, OnLost, Transport, open_transport
 from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
-from jobwire.wire import Dialect, HashMode, Reliable, new_id
+from jobwire.wire import Dialect, new_id
 from jobwire.wire.codec.ids import check_id
 from jobwire.wire.text import Text, wire_bytes
-from jobwire.wire.workers import Home, connection_tag
-from jobwire.worker.endings import give_back_unfinished
-from jobwire.worker.executor import Runs
+from jobwire.wire.workers import connection_tag
+from jobwire.worker.executor import Executor
 from jobwire.worker.fetcher import Intake, PipelinedIntake, SingleIntake, end_pops
 from jobwire.worker.heartbeat import BEAT, TTL
-from jobwire.worker.maintenance import MAX_REJECTED, Upkeep
-from jobwire.worker.own_list import return_leftovers, until_gone
+from jobwire.worker.maintenance import MAX_REJECTED, Maintenance
 from jobwire.worker.registration import Membership
-from jobwire.worker.retry import OnFailure, policy_named
+from jobwire.worker.rescuer import return_leftovers, until_gone
+from jobwire.worker.retry import OnFailure, decide_by
 from jobwire.worker.routing import Handling
 from jobwire.worker.signals import set_by_signals
 
@@ -58,7 +57,7 @@ class Worker(Handling):
     ``use_multi``            complete inside MULTI … EXEC
     ``timeout``              seconds a handler may take; None for no limit
     ``id``                   this worker's ID
-    ``on_failure``           ``leave``, ``retry`` or ``reply``: see ``jobwire.worker.retry``
+    ``on_failure``           ``leave``, ``retry``, ``reply``, or a function that decides: see ``jobwire.worker.retry``
     ``max_attempts``, ``retry_delay``  for ``retry``: times in all, seconds before the first repetition
     ``max_losses``           how many workers a job may lose before it is set aside as dead
     ``heartbeat``, ``heartbeat_ttl``  seconds between signs of life, and until their absence means that this worker died
@@ -152,17 +151,19 @@ class Worker(Handling):
         self._ended = asyncio.Event()
         self._stopped = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._runs = Runs(
+        self._events = Events("worker", _log, trace)
+        self._executor = Executor(
             self._mode,
             worker_id=self.id,
             find_handler=self._find_handler,
-            policy=policy_named(on_failure, max_attempts=max_attempts, retry_delay=retry_delay),
+            decide=decide_by(on_failure, max_attempts=max_attempts, retry_delay=retry_delay),
             timeout=timeout,
             threads=threads or max_concurrent_jobs,
+            max_losses=max_losses,
             on_free=self._fill,
             log=_log,
-            trace=trace,
-            upkeep=self._upkeep(expire_results, max_rejected),
+            events=self._events,
+            maintenance=self._maintenance(expire_results, max_rejected),
         )
         self._membership = self._member(heartbeat, heartbeat_ttl, max_losses)
         self._supervisor = Supervisor(
@@ -174,24 +175,25 @@ class Worker(Handling):
             maximum_attempts=max_reconnects,
         )
 
-    def _upkeep(self, expire_results: float | None, max_rejected: int) -> Upkeep:
+    def _maintenance(self, expire_results: float | None, max_rejected: int) -> Maintenance:
         at_least("expire_results", expire_results, 0.001)
         at_least("max_rejected", max_rejected, 1, unit="entry")
         if expire_results is not None and self._transport.spread:
             raise ConfigError("expire_results cannot work on a cluster, whose nodes know their own listeners alone")
-        kept = expire_results if isinstance(self._mode, HashMode) else None
-        return Upkeep(self._mode.keyspace, expire_results=kept, max_rejected=max_rejected, log=_log)
+        kept = expire_results if self._mode.keeps_jobs else None
+        return Maintenance(self._mode.keyspace, expire_results=kept, max_rejected=max_rejected, log=_log)
 
     def _member(self, beat: float, ttl: float, max_losses: int) -> Membership | None:
-        """None where nothing is this worker's own: in Perl's shared list, and in mode simple, nobody has an owner."""
-        if not isinstance(self._mode, HashMode) or (self._mode.moves_jobs and not self._mode.own_list):
+        """None where no entry has an owner: in Perl's shared list, and in a mode that keeps no jobs."""
+        home = self._mode.home(self._queues)
+        if home is None:
             return None
         return Membership(
             self._transport,
             self._mode,
             self.id,
-            Home(self._queues, marks=not self._mode.moves_jobs),
-            in_hand=self._runs.active,
+            home,
+            in_hand=self._executor.deliveries,
             on_lost=self._displaced,
             max_losses=max_losses,
             beat=beat,
@@ -250,22 +252,22 @@ class Worker(Handling):
 
     async def _drain(self, grace: float) -> None:
         self._state = "closed"
-        self._runs.drain()
+        self._executor.drain()
         if self._foreign:
             await self._supervisor.stop()
-            self._runs.abandon()
+            self._executor.abandon()
             return
         await self._stop_taking()
-        await self._runs.idle(within=grace)
-        give_back_unfinished(self._runs)
-        await self._runs.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
+        await self._executor.idle(within=grace)
+        self._executor.give_back_unfinished()
+        await self._executor.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
 
     async def _close(self) -> None:
         self._state = "closed"
         await self._supervisor.stop()
         if self._membership is not None:
-            await self._membership.stop(left=self._runs.refused or self.running > 0)
-        self._runs.close()
+            await self._membership.stop(left=self._executor.refused or bool(self._executor.deliveries))
+        self._executor.close()
         await self._transport.close()
         self._ended.set()
         self._stopped.set()
@@ -297,15 +299,15 @@ class Worker(Handling):
     def counts(self) -> Counter[str]:
         """How many jobs ended how since the start.
 
-        ``done``, ``failed``, ``dead``, ``retried``, ``returned``, ``rejected``, ``expired``, ``vanished``,
-        ``duplicate``, ``given away``, ``notified again``.
+        ``done``, ``failed``, ``dead``, ``retried``, ``returned``, ``lost``, ``rejected``, ``expired``, ``vanished``,
+        ``duplicate``, ``given_away``, ``notified_again``.
         """
-        return self._runs.counts.copy()
+        return self._events.counts.copy()
 
     @property
     def running(self) -> int:
-        """How many jobs are in hand now."""
-        return len(self._runs.active)
+        """How many jobs are in hand now; a job that waits to be tried again is not counted."""
+        return self._executor.running
 
     # -- connections
 
@@ -320,30 +322,29 @@ class Worker(Handling):
         self._popping_id = popping.client_id
         for command in self._mode.prepare():
             await commands.execute(command)
-        if isinstance(self._mode, Reliable) and self._mode.own_list:
+        if self._owns_list:
             await until_gone(commands, previous_id, previous_name)
         if self._membership is not None:
             await self._membership.connected(commands)
-        if isinstance(self._mode, Reliable) and self._mode.own_list:
-            await self._return_leftovers(commands, self._mode)
+        await self._return_leftovers(commands)
         self._commands = commands
-        self._runs.connected(commands)
-        if self._runs.draining:
+        self._executor.connected(commands)
+        if self._executor.draining:
             return
-        kind = PipelinedIntake if self._mode.own_list else SingleIntake
+        kind = PipelinedIntake if self._owns_list else SingleIntake
         self._intake = kind(
             self._mode,
             popping,
             queues=self._queues,
             wait=self._wait,
-            free=lambda: self._slots - len(self._runs.active),
-            on_taken=self._runs.begin,
+            free=lambda: self._slots - self._executor.busy,
+            on_taken=self._executor.accept,
             log=_log,
         )
         self._fill()
 
     async def _disconnect(self) -> None:
-        self._runs.disconnected()
+        self._executor.disconnected()
         if self._membership is not None:
             self._membership.disconnected()
         intake, self._intake, self._commands = self._intake, None, None
@@ -372,11 +373,11 @@ class Worker(Handling):
         intake, commands, self._intake = self._intake, self._commands, None
         if intake is None or commands is None:
             return
-        if isinstance(self._mode, Reliable) and self._mode.own_list:
+        if self._owns_list:
             await intake.stop()
             with contextlib.suppress(TransportError):
                 await until_gone(commands, self._popping_id, self._popping_name)
-                await self._return_leftovers(commands, self._mode)
+                await self._return_leftovers(commands)
             return
         await end_pops(intake, commands, self._popping_id)
 
@@ -388,6 +389,10 @@ class Worker(Handling):
                 self._connections.append(other)
                 await end_pops(intake, other, self._popping_id)
 
-    async def _return_leftovers(self, commands: Connection, mode: Reliable) -> None:
-        returned = await return_leftovers(commands, mode, self._queues[0], self._runs.active)
-        self._runs.counts.update({"returned": returned} if returned else {})
+    @property
+    def _owns_list(self) -> bool:
+        return self._mode.ownership == "list"
+
+    async def _return_leftovers(self, commands: Connection) -> None:
+        returned = await return_leftovers(commands, self._mode, self._queues[0], self._executor.deliveries)
+        self._events.count("returned", returned)

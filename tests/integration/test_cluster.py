@@ -184,7 +184,7 @@ async def test_a_revived_worker_neither_overwrites_nor_leaves_a_ghost(faces: Clu
     assert await within(handle) == "1"
     await eventually(raw.nothing_left)
     gate.set()
-    await until(lambda: first.counts["given away"] == 1)
+    await until(lambda: first.counts["given_away"] == 1)
     assert second.counts["done"] == 1
     assert raw.nothing_left()
 
@@ -374,7 +374,7 @@ async def test_a_node_is_restarted_during_work(faces: ClusterFaces, raw: Raw, mo
     results = await within(work, 60)
     assert results
     # Where the answer to a completion was lost, its client may have collected the job by the time the worker looks.
-    assert worker.counts.keys() <= {"done", "duplicate", "given away", "notified again", "returned", "vanished"}
+    assert worker.counts.keys() <= {"done", "duplicate", "given_away", "notified_again", "returned", "vanished"}
 
 
 # -- what is refused

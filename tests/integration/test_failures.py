@@ -181,7 +181,7 @@ async def test_a_job_that_waits_for_its_retry_does_not_hold_a_stop(
     worker = await faces.worker(work, **kept_way, on_failure="retry", retry_delay=100)
     client = await faces.client(**client_options(kept_way))
     client.submit({}, id="a")
-    await eventually(lambda: raw.hget("jobs::attempts", "a") == b"1")
+    await eventually(lambda: raw.hget("job::a", "_attempts") == b"1")
     await within(worker.stop(30), 3)
     assert entries(raw, "jobs::pending") == [b"a"]
     assert entries(raw, "jobs::processing") == []
@@ -357,7 +357,7 @@ async def test_a_job_with_result_is_not_run_again(faces: Faces, raw: redis.Redis
     worker = await faces.worker(work, **kept_way)
     assert await within(handle) == "earlier"
     assert ran == []
-    await eventually(lambda: worker.counts["notified again"] == 1)
+    await eventually(lambda: worker.counts["notified_again"] == 1)
     await eventually(lambda: nothing_left(raw))
 
 

@@ -11,15 +11,17 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import pytest
 import redis
 from faces import raw_client, until, within
 
 from jobwire import Client, Job, JobError, JobHandle, Worker
+from jobwire.client.handle import Pending
 from jobwire.testing.scripted import SILENT, Outcome, ScriptedTransport
 from jobwire.wire import Failure, Submission, Success
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE
-from jobwire.worker.delivery import Run
+from jobwire.worker.delivery import Delivery
 
 CONTROL = {"config|resetstat", "info"}
 
@@ -102,7 +104,7 @@ async def test_what_is_submitted_and_collected_in_one_turn_leaves_in_few_writes(
         await turns()
         assert [len(write) for write in commands.writes[before:]] == [64, 64, 64, 8]
         for handle in handles:
-            notices.push([b"message", b"client::x", handle.job_id])
+            notices.push([b"message", b"client::x", str(handle.id).encode()])
         await turns()
         assert [handle.done() for handle in handles] == [True] * 100
         deletions = [command for command in commands.commands if command[0] == b"DEL"]
@@ -163,8 +165,11 @@ async def test_memory_does_not_grow_with_the_jobs_done(redis_url: str) -> None:
         assert await rounds(client, 50) - before < 1500
 
 
-async def test_what_is_over_leaves_nothing_to_the_garbage_collector(redis_url: str) -> None:
+async def test_what_is_over_leaves_nothing_to_the_garbage_collector(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A failure that its handle keeps, and whose traceback keeps the handle, would stay for minutes, with its job."""
+    caplog.set_level("CRITICAL", "jobwire.worker")  # a captured record keeps its traceback, and that the job
     worker = Worker(redis_url, max_concurrent_jobs=8, timeout=0.2)
 
     @worker.handler
@@ -186,7 +191,7 @@ async def test_what_is_over_leaves_nothing_to_the_garbage_collector(redis_url: s
         return "result"
 
     def left() -> Counter[str]:
-        kinds = (JobHandle, Submission, Job, Run, JobError, asyncio.Task, Success, Failure)
+        kinds = (JobHandle, Pending, Submission, Job, Delivery, JobError, asyncio.Task, Success, Failure)
         return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds))
 
     async with Client(redis_url, id="c") as client, worker:
@@ -215,7 +220,7 @@ async def test_what_is_over_leaves_nothing_to_the_garbage_collector(redis_url: s
 async def test_a_submission_that_redis_has_is_not_kept_as_well(redis_url: str) -> None:
     async with Client(redis_url) as client:
         handle = client.submit({"value": "x" * 1000})
-        assert handle.submission is not None
-        await until(lambda: handle.acknowledged)
-        assert handle.submission is None
+        assert handle._pending.submission is not None
+        await within(handle.submitted())
+        assert handle._pending.submission is None
         handle.cancel()

@@ -261,7 +261,7 @@ async def test_after_a_restart_no_live_work_is_swept(tmp_path: Path, caplog: pyt
                 assert raw.hlen("jobs::attempts") == 0
                 await eventually(lambda: nothing_left(raw))
             assert all("given to another worker" not in worker.log for worker in busy)
-            assert here.counts["given away"] == 0
+            assert here.counts["given_away"] == 0
 
 
 # -- what is lost on the way
@@ -372,7 +372,7 @@ async def test_a_result_that_is_there_is_told_and_not_made_again(faces: Faces, r
     listening = raw.pubsub()
     listening.subscribe("client::c")
     raw.lpush("jobs::pending", "a")
-    await until(lambda: worker.counts["notified again"] == 1)
+    await until(lambda: worker.counts["notified_again"] == 1)
     assert [message["data"] for message in drain(listening) if message["type"] == "message"] == [b"a"]
     assert raw.hget("job::a", "result") == b"Tthere"
     assert entries(raw, "jobs::pending") == []

@@ -119,8 +119,9 @@ async def test_many_rejected_entries_are_an_alarm_and_none_is_dropped(
 
 async def test_the_options_reach_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []
-    from jobwire import client, worker
+    from jobwire.client import client
     from jobwire.transport import open_transport
+    from jobwire.worker import worker
 
     def record(url: str, **options: Any) -> Any:
         told.append(options)

@@ -150,7 +150,7 @@ async def test_a_completion_of_a_job_that_was_given_away_counts_as_that(started:
     server = Played(b"j")
     server.answers[b"EVALSHA"] = 0
     worker = await started(server, processing_queue=None)
-    await until(lambda: worker.counts == Counter({"given away": 1}))
+    await until(lambda: worker.counts == Counter({"given_away": 1}))
 
 
 async def test_a_server_that_forgot_the_script(started: Any) -> None:

@@ -13,6 +13,7 @@ from jobwire.wire.text import Text, wire_bytes
 
 __all__ = [
     "ACCEPT",
+    "ATTEMPTS",
     "ERROR",
     "EXPIRES",
     "MARKS",
@@ -43,14 +44,15 @@ QUEUE = b"_queue"
 TRACEPARENT = b"_traceparent"
 WORKER = b"_worker"
 ERROR = b"_error"
+ATTEMPTS = b"_attempts"
 
 STANDARD = frozenset({REPLY_TO, QUEUED, STARTED, PROCESSED})
 """The fields that Perl writes itself."""
 
-RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR})
+RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR, ATTEMPTS})
 """Names that no parameter may have: the field of that name would win over it in a Perl worker."""
 
-MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR})
+MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR, ATTEMPTS})
 """What a worker writes beside a submission. A hash of nothing else is a ghost: its job was gone by then."""
 
 _KNOWN_TAGS = frozenset("EV")

@@ -62,6 +62,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return parse_epoch(self._meta_bytes("_expires")) if "_expires" in self.meta else None
 
     @property
+    def attempts(self) -> int:
+        """How often its handler has failed so far (extension ``_attempts``)."""
+        value = self.meta.get("_attempts", "")
+        return int(value) if value[:1] and value.isdigit() else 0
+
+    @property
     def queue(self) -> bytes | None:
         """The whole key of the pending queue it came through, where somebody wrote it down (extension ``_queue``)."""
         return self._meta_bytes("_queue")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from jobwire.wire.modes.base import Mode
-from jobwire.wire.modes.reliable import Recoverable, Reliable
+from jobwire.wire.modes.recoverable import Recoverable
+from jobwire.wire.modes.reliable import Reliable
 from jobwire.wire.modes.simple import Simple
 
 __all__ = ["MODES"]

@@ -1,36 +1,47 @@
-"""What a mode is: which commands carry a job, and what the replies mean. Plain data in, plain data out.
+"""The contract of a mode: the commands that carry a job, and the meaning of their replies. Plain data in and out.
 
-Client, worker, recorder and conformance suite ask the same object; ``modes.reliable`` and ``modes.simple``
-hold the three that there are.
+Client, worker, recorder and conformance suite ask the same object, and never which mode it is: a mode answers their
+questions (``identity``, ``ownership``, ``redeliverable``, ``commands_for`` …). The modes stand in modules of their own
+beside this one; ``jobwire.wire.modes`` is their registry.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
-from jobwire.errors import ConfigError, DecodeError, ServerError
+from jobwire.errors import ConfigError, DecodeError, MismatchError, ServerError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
+from jobwire.wire import accelerator
 from jobwire.wire import commands as c
+from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
-from jobwire.wire.codec.fields import Nested
-from jobwire.wire.codec.jobs import Job
-from jobwire.wire.codec.results import Result
+from jobwire.wire.codec.fields import Nested, plans, text_field
+from jobwire.wire.codec.jobs import Job, decode_job, encode_job
+from jobwire.wire.codec.results import Result, Success, decode_result, encode_outcome
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import Keyspace, channel
-from jobwire.wire.lifecycle import ModeName
-from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.keys import PROCESSING, Keyspace, channel, job_key
+from jobwire.wire.lifecycle import ModeName, Outcome
+from jobwire.wire.scripts import DELETE_GHOST, WITHDRAW
+from jobwire.wire.states import JobState, ask_for_state, read_state
+from jobwire.wire.text import Text, epoch, readable, wire_bytes
+from jobwire.wire.workers import Home
 
 __all__ = [
+    "Ending",
+    "HashMode",
     "Mode",
     "Notice",
+    "Ownership",
     "Submission",
     "Taken",
     "entry_of",
+    "error_text",
+    "outcome_fields",
     "pop_now",
     "pop_waiting",
     "popped",
@@ -56,6 +67,32 @@ class Taken(msgspec.Struct, frozen=True):
     entry: bytes
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """How a worker lets go of a job.
+
+    ``result``      the value or failure to write and publish, where there is one
+    ``reason``      why it is buried, tried again or given back
+    ``record``      JSON for the list of rejected entries
+    ``started``, ``at``  epoch seconds: the handler began, it ended
+    ``attempts``    how often the handler has failed so far; 0 where it did not fail
+    ``max_losses``  count a lost worker, and bury the job that has lost so many; 0 to count none
+    """
+
+    outcome: Outcome
+    result: Result | None = None
+    reason: str = ""
+    record: bytes = b""
+    started: float = 0.0
+    at: float = 0.0
+    attempts: int = 0
+    max_losses: int = 0
+
+
+Ownership: TypeAlias = Literal["none", "shared", "list", "mark"]
+"""By what a popped entry belongs to its worker: nothing, a list that all workers share (nobody can tell whose it is), a
+list of the worker's own, a mark in the job's hash."""
+
+
 class Notice(msgspec.Struct, frozen=True):
     """What a message on a client's channel says: this job is done; ``result`` only where it came along."""
 
@@ -63,17 +100,34 @@ class Notice(msgspec.Struct, frozen=True):
     result: Result | None
 
 
+_MOVES = frozenset({"bury", "reject", "return"})
+"""Events whose scripts answer 0 where the entry is not there any more."""
+
+
 def seconds(value: float) -> bytes:
     """A waiting time as Redis takes it: seconds, whole where whole; 0 means without end."""
     return b"%.15g" % value
 
 
+class ModeOptions(TypedDict, total=False):
+    """Options of every mode, as ``Mode`` documents them."""
+
+    dialect: Dialect | None
+    use_multi: bool
+    strings: StringPolicy
+    limits: Limits
+    nested: Nested
+
+
 class Mode(ABC):
     """One mode with its names: asked by client, worker, recorder and suite alike.
 
-    ``many_queues``  a worker may take from several queues, in order of priority
-    ``keeps_jobs``   a job has a hash from submission until its result is collected
-    ``moves_jobs``   popping moves the ID to a processing list, so that a pop in flight cannot lose it
+    ``many_queues``    a worker may take from several queues, in order of priority
+    ``keeps_jobs``     a job has a hash from submission until its result is collected
+    ``moves_jobs``     popping moves the ID to a processing list, so that a pop in flight cannot lose it
+    ``redeliverable``  a command whose reply was lost may be said again: at least once; False where it is at most once
+    ``ownership``      by what a popped entry belongs to its worker
+    ``spread``         lists and hashes live on several servers
     ``completion_says_start``  ``complete`` writes what ``start`` does as well: a job done at once needs no ``start``
     """
 
@@ -81,6 +135,8 @@ class Mode(ABC):
     many_queues: ClassVar[bool]
     keeps_jobs: ClassVar[bool]
     moves_jobs: ClassVar[bool]
+    redeliverable: ClassVar[bool]
+    spread: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -109,6 +165,22 @@ class Mode(ABC):
         self.strings: StringPolicy = strings
         self.limits = limits
         self.nested: Nested = nested
+
+    @classmethod
+    def for_worker(
+        cls, keyspace: Keyspace, *, owner: Text | None, processing_queue: Text | None, **options: Unpack[ModeOptions]
+    ) -> Self:
+        """The mode of a worker with the ID ``owner``; ``processing_queue=None`` gives it a list of its own where this
+        mode has such lists.
+        """
+        own = keyspace.own_list(owner) if owner is not None and processing_queue is None and cls.moves_jobs else None
+        processing = own or keyspace.queue(processing_queue or PROCESSING)
+        return cls(keyspace, owner=owner, own_list=own is not None, processing=processing, **options)
+
+    @property
+    @abstractmethod
+    def ownership(self) -> Ownership:
+        """By what a popped entry belongs to its worker."""
 
     # -- both
 
@@ -143,7 +215,54 @@ class Mode(ABC):
     def notice(self, payload: bytes) -> Notice:
         """What a message says. Raises ``ResultDecodeError`` or ``MismatchError``."""
 
+    @abstractmethod
+    def collect(self, job_id: bytes) -> Command | None:
+        """Fetch the result of a job that a notice named; None where notices carry results."""
+
+    @abstractmethod
+    def collected(self, job_id: bytes, reply: Reply) -> Result | None:
+        """The result; None where there is none (yet, or any more).
+
+        Raises ``ServerError``, ``ResultDecodeError``, ``MismatchError``.
+        """
+
+    @abstractmethod
+    def check(self, job_id: bytes) -> tuple[Command, ...]:
+        """As ``collect``, and whether the job is there at all; nothing where the mode keeps no jobs."""
+
+    @abstractmethod
+    def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[Result | None, bool]:
+        """The result or None, and whether the job is there. Raises as ``collected`` does."""
+
+    @abstractmethod
+    def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        """Ask where the job is; ``inspected`` reads the replies."""
+
+    @abstractmethod
+    def inspected(self, replies: Sequence[Reply]) -> JobState:
+        """Where the job is. Raises the first ``ServerError`` among the replies."""
+
+    @abstractmethod
+    def withdraw(self, job_id: bytes, queue: bytes) -> Command | None:
+        """Take a job back that no worker has taken; answers 1, or 0 where it is too late. None where nobody can."""
+
+    @abstractmethod
+    def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
+        """Delete everything of jobs whose results were collected, or that are not wanted any more."""
+
     # -- worker
+
+    @abstractmethod
+    def home(self, queues: Sequence[bytes]) -> Home | None:
+        """Where the entries of a dead worker of this mode belong; None where they have no owner."""
+
+    @abstractmethod
+    def identity(self, taken: Taken) -> bytes | None:
+        """The job ID of an entry; None where only the job itself says it."""
+
+    def reads_failures(self, job: Job) -> bool:
+        """Does the submitter read the result of a job that failed?"""
+        return "E" in job.accept
 
     @abstractmethod
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
@@ -181,6 +300,28 @@ class Mode(ABC):
     def prepare(self) -> tuple[Command, ...]:
         """What a worker sends once on each new connection."""
         return ()
+
+    @abstractmethod
+    def note_failure(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
+        """Write into the job's hash that its handler has failed ``attempts`` times, and why, while it waits here."""
+
+    @abstractmethod
+    def commands_for(self, taken: Taken, job: Job | None, ending: Ending) -> tuple[Command, ...]:
+        """Let go of an entry as ``ending`` says. Raises ``EncodeError`` for a result that the wire cannot say."""
+
+    def reported(self, ending: Ending, replies: Sequence[Reply]) -> bool:
+        """True where it was done, False where the job had been given away. Raises the first ``ServerError``."""
+        if ending.result is not None:
+            return self.completed(replies)
+        error = c.first_error(replies)
+        if error is not None:
+            raise error
+        moved = ending.outcome.events[-1] in _MOVES
+        return not (moved and replies and replies[-1] == 0)
+
+    def leftovers(self) -> Command | None:
+        """The entries of the worker's own list, newest first; None without such a list."""
+        return None
 
     @abstractmethod
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
@@ -232,3 +373,203 @@ def entry_of(reply: Reply, queue: bytes) -> bytes:
 def refuse_queues(name: str) -> ConfigError:
     """The error for several queues in a mode that has one; the sentence is Perl's (Worker/Redis.pm, ``configure``)."""
     return ConfigError(f"Only a single queue is supported in {name} mode")
+
+
+class HashMode(Mode):
+    """The common part of modes that keep a hash for each job: IDs in the queues, completion published."""
+
+    keeps_jobs = True
+    redeliverable = True
+
+    # -- client
+
+    def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
+        commands = (self._hash_of(submission), c.list_push(queue, submission.id))
+        return self._together(commands) if self.use_multi else commands
+
+    def _hash_of(self, submission: Submission) -> Command:
+        dialect = self.dialect or DEFAULT_DIALECT
+        key = job_key(submission.id)
+        if accelerator.compiled is not None and dialect.typed_fields and dialect.timing_fields:
+            head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
+            command: Command | None = accelerator.compiled.hash_fields(
+                head, submission.queued, submission.meta, submission.data, m.encode_meta, text_field, m.RESERVED
+            )
+            if command is not None:
+                return command
+        fields = encode_job(
+            submission.data,
+            reply_to=submission.reply_to,
+            queued=submission.queued,
+            dialect=dialect,
+            meta=submission.meta,
+            nested=self.nested,
+        )
+        return c.hash_set(key, fields)
+
+    def notice(self, payload: bytes) -> Notice:
+        return Notice(payload, None)
+
+    def collect(self, job_id: bytes) -> Command:
+        """Fetch the result of a job."""
+        return (b"HMGET", job_key(job_id), m.RESULT)
+
+    def collected(self, job_id: bytes, reply: Reply) -> Result | None:
+        if isinstance(reply, ServerError):
+            raise reply
+        raw = reply[0] if isinstance(reply, list) and reply else None
+        if not isinstance(raw, bytes):
+            return None
+        dialect = self.dialect or DEFAULT_DIALECT
+        if accelerator.compiled is not None and dialect.tagged_results and self.strings == "auto":
+            scalar = accelerator.compiled.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
+            if scalar is not None:
+                return Success(scalar[0])
+        return decode_result(
+            raw,
+            dialect=dialect,
+            strings=self.strings,
+            limits=self.limits,
+            key=job_key(job_id),
+        )
+
+    def check(self, job_id: bytes) -> tuple[Command, ...]:
+        return (self.collect(job_id), c.exists(job_key(job_id)))
+
+    def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[Result | None, bool]:
+        error = c.first_error(replies)
+        if error is not None:
+            raise error
+        return self.collected(job_id, replies[0]), replies[1] != 0
+
+    def withdraw(self, job_id: bytes, queue: bytes) -> Command:
+        return WITHDRAW.call_whole((queue, job_key(job_id)), job_id)
+
+    def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        return ask_for_state(job_id, queue, self.processing, self.keyspace.dead)
+
+    def inspected(self, replies: Sequence[Reply]) -> JobState:
+        return read_state(replies)
+
+    def discard(self, *job_ids: bytes) -> Command:
+        """Delete the hashes of jobs whose results were collected, or that are not wanted any more."""
+        return c.delete(*map(job_key, job_ids))
+
+    def discard_all(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
+        """``discard``, in as few commands as these hashes need."""
+        return (self.discard(*job_ids),)
+
+    def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
+        return self.discard_all(job_ids)
+
+    # -- worker
+
+    def identity(self, taken: Taken) -> bytes:
+        return taken.entry
+
+    def load(self, taken: Taken) -> Command:
+        return (b"HGETALL", job_key(taken.entry))
+
+    def read(self, taken: Taken, reply: Reply) -> Job | None:
+        return self._read_quickly(taken, reply) or self._read(taken, reply)
+
+    def _read_quickly(self, taken: Taken, reply: Reply) -> Job | None:
+        if accelerator.compiled is None or self.strings != "auto":
+            return None
+        dialect = self.dialect or DEFAULT_DIALECT
+        limits = self.limits
+        found = accelerator.compiled.job_fields(
+            reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes
+        )
+        if found is None or (self.dialect is None and found[3] is None):
+            return None
+        data, meta, reply_to, queued, started, processed, result = found
+        return Job(
+            id=readable(taken.entry),
+            data=data,
+            reply_to=reply_to,
+            queued=queued,
+            started=started,
+            processed=processed,
+            meta=meta,
+            result=result,
+            dialect=dialect,
+        )
+
+    def _read(self, taken: Taken, reply: Reply) -> Job | None:
+        fields = c.hash_pairs(reply, key=job_key(taken.entry))
+        if m.REPLY_TO not in fields and fields.keys() <= m.MARKS:
+            self._check_entry(taken)
+            return None
+        return decode_job(taken.entry, fields, dialect=self.dialect, strings=self.strings, limits=self.limits)
+
+    def _check_entry(self, taken: Taken) -> None:
+        """Raises ``MismatchError`` where the hash is missing because the entry is a whole job."""
+        if taken.entry[:1] == b"{" and b'"data"' in taken.entry:
+            raise MismatchError(
+                f"an envelope where a job ID should be: {printable(taken.entry)}; a client of mode 'simple' pushed it "
+                f"to a worker of mode {self.name!r}: give both the same mode, or queues of their own",
+                key=taken.queue,
+                raw=taken.entry,
+            )
+
+    def vanished(self, taken: Taken) -> tuple[Command, ...]:
+        """Drop the entry of a job whose hash is gone, with the ghost that a worker may have left in its place."""
+        return (*self.forget(taken), DELETE_GHOST.call_whole((job_key(taken.entry),), *sorted(m.MARKS)))
+
+    def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
+        del started
+        return self._together(
+            (c.hash_set(job_key(taken.entry), outcome_fields(job, result, at, self.limits)), *self.notify(job, taken))
+        )
+
+    def notify(self, job: Job, taken: Taken) -> tuple[Command, ...]:
+        """Publish that the result is there, and drop the entry."""
+        return (c.publish(channel(job.reply_to), taken.entry), *self.forget(taken))
+
+    @abstractmethod
+    def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
+        """Move a job that will not be run again to the dead ones; its hash keeps everything and says why."""
+
+    def adopt(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        """Push a job that no queue holds any more on ``queue``, to be taken next."""
+        return (c.list_push_next(queue, job_id),)
+
+    @abstractmethod
+    def requeue(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
+        """``note_failure`` and ``give_back``."""
+
+    @abstractmethod
+    def lose(self, taken: Taken, max_losses: int, reason: str) -> tuple[Command, ...]:
+        """Give an entry back as lost by its worker, or bury it for ``reason`` where it was lost so often."""
+
+    def commands_for(self, taken: Taken, job: Job | None, ending: Ending) -> tuple[Command, ...]:
+        if job is not None and ending.result is not None:
+            return self.complete(job, taken, ending.result, started=ending.started, at=ending.at)
+        event = ending.outcome.events[-1]
+        if event == "notify" and job is not None:
+            return self.notify(job, taken)
+        if event == "forget":
+            return self.vanished(taken)
+        if event == "reject":
+            return self.reject(taken, ending.record)
+        return self.bury(taken, ending.reason) if event == "bury" else self._return(taken, ending)
+
+    def _return(self, taken: Taken, ending: Ending) -> tuple[Command, ...]:
+        if ending.max_losses:
+            return self.lose(taken, ending.max_losses, ending.reason)
+        return self.requeue(taken, ending.attempts, ending.reason) if ending.attempts else self.give_back(taken)
+
+    def _failure_fields(self, attempts: int, reason: str) -> tuple[bytes, ...]:
+        return (m.ATTEMPTS, b"%d" % attempts, m.ERROR, error_text(reason))
+
+
+def outcome_fields(job: Job, result: Result, at: float, limits: Limits) -> dict[bytes, bytes]:
+    """The fields of a completion. Raises ``EncodeError``."""
+    fields = {m.PROCESSED: epoch(at)} if job.dialect.timing_fields else {}
+    fields[m.RESULT] = encode_outcome(result, dialect=job.dialect, accept=job.accept, limits=limits)
+    return fields
+
+
+def error_text(reason: str) -> bytes:
+    return reason.encode(errors="backslashreplace")

@@ -18,10 +18,11 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
-from jobwire.wire.modes.base import Mode, Taken
-from jobwire.wire.modes.reliable import HashMode, Recoverable, Reliable, error_text
+from jobwire.wire.modes.base import HashMode, Mode, Taken, error_text, outcome_fields
+from jobwire.wire.modes.recoverable import Recoverable
+from jobwire.wire.modes.reliable import OwnList, Reliable
 from jobwire.wire.modes.simple import Simple
-from jobwire.wire.scripts import NOTE, REJECT, Script
+from jobwire.wire.scripts import LOSE, NOTE, REJECT, Script
 from jobwire.wire.text import epoch, wire_bytes
 
 __all__ = ["SPREAD_MODES", "SpreadRecoverable", "SpreadReliable", "check_prefix"]
@@ -38,6 +39,19 @@ a result already, or the job was collected or taken back. So the first of two ru
 """
 
 
+_LOSE_TO_LIST = Script.of("""\
+local losses = redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
+if losses >= tonumber(ARGV[2]) then
+  redis.call('LPUSH', KEYS[3], ARGV[1])
+  redis.call('HDEL', KEYS[2], ARGV[1])
+else
+  redis.call('RPUSH', KEYS[1], ARGV[1])
+end
+return losses
+""")
+"""KEYS pending queue, losses, dead list; ARGV job ID, losses allowed → how often it was lost."""
+
+
 class _SpreadHashes(HashMode):
     spread = True
 
@@ -52,26 +66,44 @@ class _SpreadHashes(HashMode):
         return NOTE.call_whole((job_key(taken.entry),), m.ERROR, error_text(reason))
 
 
-class SpreadReliable(_SpreadHashes, Reliable):
-    """The list says who has a job, the hash whether it is done: the result first, then the entry."""
+class ClusterOwnList(OwnList):
+    """The result first, then the entry: the hash says whether a job is done, the list who has it."""
 
     def prepare(self) -> tuple[Command, ...]:
-        return (_WRITE_RESULT.load(),) if self.own_list else ()
+        return (_WRITE_RESULT.load(),)
 
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
-        if not self.own_list:
-            return super().complete(job, taken, result, started=started, at=at)
-        fields = self._outcome(job, result, at)
+        fields = outcome_fields(job, result, at, self._limits)
         if job.dialect.timing_fields:
             fields[m.STARTED] = epoch(started)
         pairs = [item for pair in fields.items() for item in pair]
         args = (taken.entry, channel(wire_bytes(job.reply_to)), m.REPLY_TO, m.RESULT)
-        return (_WRITE_RESULT.call((job_key(taken.entry),), *args, *pairs), *self.forget(taken))
+        removed = c.list_remove(self._key, taken.entry)
+        return (_WRITE_RESULT.call((job_key(taken.entry),), *args, *pairs), removed)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         """False where somebody else was first, and the entry was not ours any more either."""
-        self._apart(replies)
-        return not self.own_list or any(reply == 1 for reply in replies)
+        error = c.first_error(replies)
+        if error is not None:
+            raise error
+        return any(reply == 1 for reply in replies)
+
+
+class SpreadReliable(_SpreadHashes, Reliable):
+    """The list says who has a job, the hash whether it is done."""
+
+    own_list_type = ClusterOwnList
+
+    def note_failure(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
+        return (NOTE.call_whole((job_key(taken.entry),), *self._failure_fields(attempts, reason)),)
+
+    def requeue(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
+        return (*self.note_failure(taken, attempts, reason), *self.give_back(taken))
+
+    def lose(self, taken: Taken, max_losses: int, reason: str) -> tuple[Command, ...]:
+        keys = (self.processing, taken.queue, self.keyspace.attempts, self.keyspace.dead)
+        lost = LOSE.call_whole(keys, taken.entry, b"%d" % max_losses, m.ERROR, error_text(reason))
+        return (self._note(taken, reason), lost)
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         moved = REJECT.call_whole((self.processing, self.keyspace.dead), taken.entry, taken.entry)
@@ -83,6 +115,13 @@ class SpreadRecoverable(_SpreadHashes, Recoverable):
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
         return (c.list_push_next(taken.queue, taken.entry),)
+
+    def requeue(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
+        return (*self.note_failure(taken, attempts, reason), *self.give_back(taken))
+
+    def lose(self, taken: Taken, max_losses: int, reason: str) -> tuple[Command, ...]:
+        keys = (taken.queue, self.keyspace.attempts, self.keyspace.dead)
+        return (self._note(taken, reason), _LOSE_TO_LIST.call_whole(keys, taken.entry, b"%d" % max_losses))
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         unmark = c.hash_delete(job_key(taken.entry), m.WORKER)

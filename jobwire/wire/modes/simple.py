@@ -19,7 +19,8 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Failure, Result, Success
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import channel
-from jobwire.wire.modes.base import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
+from jobwire.wire.modes.base import Ending, Mode, Notice, Ownership, Submission, Taken, pop_now, pop_waiting, popped
+from jobwire.wire.states import JobState
 from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
 
 __all__ = ["Simple"]
@@ -36,6 +37,17 @@ class Simple(Mode):
     many_queues = True
     keeps_jobs = False
     moves_jobs = False
+    redeliverable = False
+
+    @property
+    def ownership(self) -> Ownership:
+        return "none"
+
+    def home(self, queues: Sequence[bytes]) -> None:
+        del queues
+
+    def identity(self, taken: Taken) -> None:
+        del taken
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
         extensions = dict(m.encode_meta(name, value) for name, value in submission.meta.items())
@@ -56,6 +68,37 @@ class Simple(Mode):
     def notice(self, payload: bytes) -> Notice:
         reply = decode_reply_envelope(payload, limits=self.limits)
         return Notice(reply.id.encode(), Success(reply.result) if reply.error is None else reply.error)
+
+    def collect(self, job_id: bytes) -> None:
+        del job_id
+
+    def collected(self, job_id: bytes, reply: Reply) -> None:
+        del job_id, reply
+
+    def check(self, job_id: bytes) -> tuple[Command, ...]:
+        del job_id
+        return ()
+
+    def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[None, bool]:
+        del job_id, replies
+        return None, True
+
+    def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        del job_id
+        return (c.list_length(queue),)
+
+    def inspected(self, replies: Sequence[Reply]) -> JobState:
+        error = c.first_error(replies)
+        if error is not None:
+            raise error
+        return JobState(place="not kept", queue_length=replies[0] if isinstance(replies[0], int) else 0)
+
+    def withdraw(self, job_id: bytes, queue: bytes) -> None:
+        del job_id, queue
+
+    def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
+        del job_ids
+        return ()
 
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
         return pop_waiting(queues, wait)
@@ -99,6 +142,15 @@ class Simple(Mode):
             job.id, value=value, failure=failure, started=started, processed=at, limits=self.limits
         )
         return self._together((c.publish(channel(wire_bytes(job.reply_to)), envelope),))
+
+    def note_failure(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
+        del taken, attempts, reason
+        return ()
+
+    def commands_for(self, taken: Taken, job: Job | None, ending: Ending) -> tuple[Command, ...]:
+        if job is not None and ending.result is not None:
+            return self.complete(job, taken, ending.result, started=ending.started, at=ending.at)
+        return self.reject(taken, ending.record) if ending.record else self.give_back(taken)
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
         return (c.list_push_next(taken.queue, taken.entry),)
