@@ -231,7 +231,7 @@ class Client:
             )
         wait = self._timeout if timeout is UNSET else self._wait(timeout)
         now = time.time()
-        parameters = {} if data is None else parameters_of(data)
+        parameters = {} if data is None else data if type(data) is dict else parameters_of(data)
         submission = Submission(
             id=new_id().encode() if id is None else self._unused(id),
             data=parameters,
@@ -312,6 +312,8 @@ class Client:
                 None,
                 None,
                 self._give_up,
+                sent=True,
+                acknowledged=True,
             )
             self._collector.attach(known)
         return JobHandle(known)

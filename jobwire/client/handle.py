@@ -8,6 +8,8 @@ from copy import copy
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
+import msgspec
+
 from jobwire.errors import JobwireError
 from jobwire.wire import Submission
 from jobwire.wire.text import Text, readable
@@ -19,67 +21,45 @@ __all__ = ["JobHandle", "Pending"]
 _MANY_WAITERS = 16
 
 
-class Pending:
-    """A job that the client waits for, and whoever waits for it."""
+class Pending(msgspec.Struct, eq=False):
+    """A job that the client waits for, and whoever waits for it.
 
-    __slots__ = (
-        "_callbacks",
-        "_give_up",
-        "_loop",
-        "_submitters",
-        "_waiters",
-        "acknowledged",
-        "ended",
-        "error",
-        "job_id",
-        "queue",
-        "result_type",
-        "sent",
-        "submission",
-        "timeout",
-        "value",
-    )
+    ``submission``    None for a job that an earlier client submitted (attach), and once Redis has it
+    ``sent``          True from the moment it was written to a connection
+    ``acknowledged``  True once Redis has said that hash and queue entry are there
+    """
 
-    def __init__(  # noqa: PLR0917 - one for every job: keywords would double what it costs
-        self,
-        job_id: bytes,
-        loop: asyncio.AbstractEventLoop,
-        queue: bytes,
-        timeout: float | None,
-        result_type: Any,
-        submission: Submission | None,
-        give_up: Callable[[Any], None],
-    ) -> None:
-        self.job_id = job_id
-        self.queue = queue
-        self.timeout = timeout
-        self.result_type = result_type
-        # None for a job that an earlier client submitted (attach), and once Redis has it.
-        self.submission = submission
-        # True from the moment it was written to a connection.
-        self.sent = submission is None
-        # True once Redis has said that hash and queue entry are there.
-        self.acknowledged = submission is None
-        self.ended = False
-        self.value: Any = None
-        self.error: JobwireError | None = None
-        self._loop = loop
-        self._give_up = give_up
-        self._waiters: list[asyncio.Future[None]] | None = None
-        # Those who wait for Redis to have the job.
-        self._submitters: list[asyncio.Future[None]] | None = None
-        self._callbacks: list[Callable[[], object]] | None = None
+    job_id: bytes
+    loop: asyncio.AbstractEventLoop
+    queue: bytes
+    timeout: float | None
+    result_type: Any
+    submission: Submission | None
+    take_back: Callable[[Any], None]
+    sent: bool = False
+    acknowledged: bool = False
+    ended: bool = False
+    value: Any = None
+    error: JobwireError | None = None
+    waiters: list[asyncio.Future[None]] | None = None
+    submitters: list[asyncio.Future[None]] | None = None
+    callbacks: list[Callable[[], object]] | None = None
 
     def end(self, error: JobwireError | None, value: object = None) -> None:
         """The one end of it; whoever waits is woken."""
         self.error = error
         self.value = value
         self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
-        _wake(self._waiters)
-        _wake(self._submitters)
-        for callback in self._callbacks or ():
-            self._loop.call_soon(callback)
-        self._waiters = self._submitters = self._callbacks = None
+        if self.waiters is not None:
+            _wake(self.waiters)
+            self.waiters = None
+        if self.submitters is not None:
+            _wake(self.submitters)
+            self.submitters = None
+        if self.callbacks is not None:
+            for callback in self.callbacks:
+                self.loop.call_soon(callback)
+            self.callbacks = None
 
     def check(self) -> None:
         """Raise the error that ended it, if one did."""
@@ -90,43 +70,39 @@ class Pending:
 
     def waiter(self) -> asyncio.Future[None]:
         """A future of the caller's own: one who stops waiting takes the result from nobody."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        if self._waiters is None:
-            self._waiters = [future]
+        future: asyncio.Future[None] = self.loop.create_future()
+        if self.waiters is None:
+            self.waiters = [future]
         else:
-            if len(self._waiters) >= _MANY_WAITERS:
-                self._waiters = [waiter for waiter in self._waiters if not waiter.done()]
-            self._waiters.append(future)
+            if len(self.waiters) >= _MANY_WAITERS:
+                self.waiters = [waiter for waiter in self.waiters if not waiter.done()]
+            self.waiters.append(future)
         return future
 
     def submitter(self) -> asyncio.Future[None]:
         """A future that is done once Redis has the job, or its wait has ended."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._submitters = [*(self._submitters or ()), future]
+        future: asyncio.Future[None] = self.loop.create_future()
+        self.submitters = [*(self.submitters or ()), future]
         return future
 
     def acknowledge(self) -> None:
         """Redis has the submission; it need not be kept here as well."""
         self.acknowledged = True
         self.submission = None
-        if self._submitters is not None:
-            _wake(self._submitters)
-            self._submitters = None
-
-    def give_up(self) -> None:
-        """Take the job back."""
-        self._give_up(self)
+        if self.submitters is not None:
+            _wake(self.submitters)
+            self.submitters = None
 
     def call_at_end(self, callback: Callable[[], object]) -> None:
         if self.ended:
-            self._loop.call_soon(callback)
-        elif self._callbacks is None:
-            self._callbacks = [callback]
+            self.loop.call_soon(callback)
+        elif self.callbacks is None:
+            self.callbacks = [callback]
         else:
-            self._callbacks.append(callback)
+            self.callbacks.append(callback)
 
 
-class JobHandle(Generic[T]):
+class JobHandle(msgspec.Struct, Generic[T], eq=False):
     """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it.
 
     That is ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``,
@@ -134,11 +110,7 @@ class JobHandle(Generic[T]):
     cancel the job: ``cancel`` does.
     """
 
-    __slots__ = ("_pending",)
-
-    def __init__(self, pending: Pending) -> None:
-        """Made by ``Client.submit`` and ``Client.attach``."""
-        self._pending = pending
+    _pending: Pending
 
     @property
     def id(self) -> Text:
@@ -149,7 +121,8 @@ class JobHandle(Generic[T]):
         pending = self._pending
         if not pending.ended:
             yield from pending.waiter()
-        pending.check()
+        if pending.error is not None:
+            pending.check()
         return cast("T", pending.value)
 
     async def submitted(self) -> None:
@@ -182,11 +155,11 @@ class JobHandle(Generic[T]):
         """
         if self._pending.ended:
             return False
-        self._pending.give_up()
+        self._pending.take_back(self._pending)
         return True
 
 
-def _wake(waiters: list[asyncio.Future[None]] | None) -> None:
-    for waiter in waiters or ():
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)

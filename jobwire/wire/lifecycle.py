@@ -6,7 +6,9 @@ asks it what may come next. It does not know who asks: client, worker or onlooke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -26,6 +28,7 @@ __all__ = [
     "Transition",
     "after",
     "conclude",
+    "conclusions",
     "events_from",
 ]
 
@@ -195,17 +198,9 @@ def _conclusion(state: State, outcome: Outcome, mode: ModeName) -> tuple[tuple[E
     return (tuple(taken), state) if taken or not outcome.events else None
 
 
-def _conclusions() -> dict[tuple[State, Outcome, ModeName], tuple[tuple[Event, ...], State]]:
-    sources: list[State] = [entry.source for entry in LIFECYCLE]
-    found: dict[tuple[State, Outcome, ModeName], tuple[tuple[Event, ...], State]] = {}
-    for state, outcome, mode in product(dict.fromkeys(sources), TABLE, _ALL):
-        conclusion = _conclusion(state, outcome, mode)
-        if conclusion is not None:
-            found[state, outcome, mode] = conclusion
-    return found
-
-
-_CONCLUSIONS = _conclusions()
+def conclusions(mode: ModeName) -> Mapping[tuple[State, Outcome], tuple[tuple[Event, ...], State]]:
+    """The ways in which a job can end in ``mode``: by state and outcome, the events and the state after them."""
+    return _CONCLUSIONS[mode]
 
 
 def conclude(state: State, outcome: Outcome, *, mode: ModeName) -> tuple[tuple[Event, ...], State]:
@@ -213,7 +208,20 @@ def conclude(state: State, outcome: Outcome, *, mode: ModeName) -> tuple[tuple[E
 
     Raises ``WireError`` where a job in this state cannot end so.
     """
-    found = _CONCLUSIONS.get((state, outcome, mode))
+    found = _CONCLUSIONS[mode].get((state, outcome))
     if found is None:
         raise WireError(f"a job that is {state} cannot end as {outcome.counter} in mode {mode}")
     return found
+
+
+def _conclusions_of(mode: ModeName) -> Mapping[tuple[State, Outcome], tuple[tuple[Event, ...], State]]:
+    sources: list[State] = [entry.source for entry in LIFECYCLE]
+    found: dict[tuple[State, Outcome], tuple[tuple[Event, ...], State]] = {}
+    for state, outcome in product(dict.fromkeys(sources), TABLE):
+        conclusion = _conclusion(state, outcome, mode)
+        if conclusion is not None:
+            found[state, outcome] = conclusion
+    return MappingProxyType(found)
+
+
+_CONCLUSIONS = {mode: _conclusions_of(mode) for mode in _ALL}

@@ -6,6 +6,8 @@ import asyncio
 from concurrent.futures import Future
 from typing import Any
 
+import msgspec
+
 from jobwire.wire import Command, Job, Taken
 from jobwire.wire.lifecycle import Event, State
 from jobwire.wire.modes.base import Ending
@@ -13,33 +15,34 @@ from jobwire.wire.modes.base import Ending
 __all__ = ["Delivery"]
 
 
-class Delivery:
-    """``state`` is that of the life-cycle table; ``ending`` is set once it is known how the worker lets go of it."""
+class Delivery(msgspec.Struct, eq=False):
+    """An entry, and what has become of it.
 
-    # In the class, because most deliveries never change most of these.
+    ``state``       that of the life-cycle table
+    ``start_said``  Redis was told that the handler has begun
+    ``call``        the call of a plain handler in its thread
+    ``ending``      set once it is known how the worker lets go of it
+    ``steps``, ``commands``  the events and the commands of ``ending``
+    ``sent``        ``commands`` were written to a connection
+    ``waiting``     it holds no slot: it stays in hand until it is to be tried again
+    ``refusals``    how often Redis refused ``commands``
+    """
+
+    key: object
+    taken: Taken
     state: State = "taken"
     job: Job | None = None
-    started = 0.0
-    start_said = False
-    """Redis was told that the handler has begun."""
+    started: float = 0.0
+    start_said: bool = False
     task: asyncio.Task[None] | None = None
     call: Future[Any] | None = None
-    """The call of a plain handler in its thread."""
     ending: Ending | None = None
     steps: tuple[Event, ...] = ()
-    """The events that ``ending`` takes."""
     commands: tuple[Command, ...] = ()
-    """Those of ``ending``."""
-    sent = False
-    waiting = False
-    """It holds no slot: it stays in hand until it is to be tried again."""
-    refusals = 0
-    """How often Redis refused ``commands``."""
+    sent: bool = False
+    waiting: bool = False
+    refusals: int = 0
     timer: asyncio.TimerHandle | None = None
-
-    def __init__(self, key: object, taken: Taken) -> None:
-        self.key = key
-        self.taken = taken
 
     def cancel_timer(self) -> None:
         """Give up the next attempt at a command that Redis refused."""

@@ -16,7 +16,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, printable
+from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, WireError, printable
 from jobwire.events import Events
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
@@ -58,8 +58,8 @@ class Executor:
         decide: Decide,
         timeout: float | None,
         threads: int,
+        slots: int,
         max_losses: int,
-        on_free: Callable[[], None],
         log: logging.Logger,
         events: Events,
         maintenance: Maintenance,
@@ -75,12 +75,15 @@ class Executor:
         self._decide = decide
         self._timeout = timeout
         self._threads = HandlerThreads(threads)
+        self._slots = slots
         self._max_losses = max_losses
-        self._on_free = on_free
+        self.on_free: Callable[[], None] = _nothing
+        """Called whenever a slot has become free."""
         self._log = log
         self._events = events
         self._maintenance = maintenance
         self._later = AfterFirstSteps(self._say_start)
+        self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
@@ -142,7 +145,7 @@ class Executor:
         elif job.result is not None:
             self._log.info("job %s has a result already; its client is told again", self._name_of(delivery))
             self.finish(delivery, life.NOTIFIED_AGAIN)
-        elif job.expires is not None and job.expires < time.time():
+        elif "_expires" in job.meta and (job.expires or time.time()) < time.time():
             self._expire(delivery, job)
         else:
             self._perform(delivery, job)
@@ -313,7 +316,10 @@ class Executor:
         not know here; then nothing has changed.
         """
         ending = Ending(outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses)
-        delivery.steps, _ = life.conclude(delivery.state, outcome, mode=self._mode.name)
+        conclusion = self._conclusions.get((delivery.state, outcome))
+        if conclusion is None:
+            raise WireError(f"a job that is {delivery.state} cannot end as {outcome.counter} in mode {self._mode.name}")
+        delivery.steps = conclusion[0]
         delivery.commands = self._mode.commands_for(delivery.taken, delivery.job, ending)
         delivery.ending = ending
         delivery.sent = False
@@ -390,10 +396,14 @@ class Executor:
         told = outcome is not life.GIVEN_AWAY
         name = self._id_of(delivery) if self._events.traced else ""
         self._events.end(outcome.counter, delivery.steps if told else (), name, ending.reason if ending else "")
-        if ending is not None and told:
+        if ending is not None and told and (ending.record or self._maintenance.expires):
             self._maintain(delivery, ending)
-        delivery.cancel_timer()
-        if not delivery.waiting:
+        if delivery.timer is not None:
+            delivery.cancel_timer()
+        if delivery.call is None and not delivery.waiting:
+            self.busy -= 1
+            self.on_free()
+        elif not delivery.waiting:
             self._release_slot(delivery)
         if self._idle is not None and not self.deliveries:
             self._idle.set()
@@ -408,13 +418,13 @@ class Executor:
         """A slot is free when its thread is, which may be later than the end of its job."""
         if delivery.call is None or delivery.call.done() or delivery.call.cancel():
             self.busy -= 1
-            self._on_free()
+            self.on_free()
             return
         delivery.call.add_done_callback(lambda _: _tell_loop(self._loop, self._thread_returned))
 
     def _thread_returned(self) -> None:
         self.busy -= 1
-        self._on_free()
+        self.on_free()
 
     # -- connections and life
 
@@ -481,6 +491,10 @@ class Executor:
         """``then`` is only called with replies: after a lost connection the state of a delivery says how to go on."""
         if self._commands is not None and commands:
             self._commands.send(commands, None if then is None else partial(_with_replies, then))
+
+    def free(self) -> int:
+        """Slots for further jobs."""
+        return self._slots - self.busy
 
     @property
     def running(self) -> int:
@@ -599,6 +613,10 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _nothing() -> None:
+    pass
 
 
 def _sentence(failure: Failure) -> str:

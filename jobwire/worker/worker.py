@@ -159,8 +159,8 @@ class Worker(Handling):
             decide=decide_by(on_failure, max_attempts=max_attempts, retry_delay=retry_delay),
             timeout=timeout,
             threads=threads or max_concurrent_jobs,
+            slots=max_concurrent_jobs,
             max_losses=max_losses,
-            on_free=self._fill,
             log=_log,
             events=self._events,
             maintenance=self._maintenance(expire_results, max_rejected),
@@ -337,13 +337,15 @@ class Worker(Handling):
             popping,
             queues=self._queues,
             wait=self._wait,
-            free=lambda: self._slots - self._executor.busy,
+            free=self._executor.free,
             on_taken=self._executor.accept,
             log=_log,
         )
-        self._fill()
+        self._executor.on_free = self._intake.fill
+        self._intake.fill()
 
     async def _disconnect(self) -> None:
+        self._executor.on_free = _nothing
         self._executor.disconnected()
         if self._membership is not None:
             self._membership.disconnected()
@@ -364,10 +366,6 @@ class Worker(Handling):
             self._on_state(state, error)
 
     # -- taking
-
-    def _fill(self) -> None:
-        if self._intake is not None:
-            self._intake.fill()
 
     async def _stop_taking(self) -> None:
         intake, commands, self._intake = self._intake, self._commands, None
@@ -396,3 +394,7 @@ class Worker(Handling):
     async def _return_leftovers(self, commands: Connection) -> None:
         returned = await return_leftovers(commands, self._mode, self._queues[0], self._executor.deliveries)
         self._events.count("returned", returned)
+
+
+def _nothing() -> None:
+    pass

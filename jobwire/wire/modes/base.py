@@ -24,11 +24,11 @@ from jobwire.wire.codec.fields import Nested, plans, text_field
 from jobwire.wire.codec.jobs import Job, decode_job, encode_job
 from jobwire.wire.codec.results import Result, Success, decode_result, encode_outcome
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import PROCESSING, Keyspace, channel, job_key
+from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, job_key
 from jobwire.wire.lifecycle import ModeName, Outcome
 from jobwire.wire.scripts import DELETE_GHOST, WITHDRAW
 from jobwire.wire.states import JobState, ask_for_state, read_state
-from jobwire.wire.text import Text, epoch, readable, wire_bytes
+from jobwire.wire.text import Text, epoch, wire_bytes
 from jobwire.wire.workers import Home
 
 __all__ = [
@@ -384,12 +384,12 @@ class HashMode(Mode):
     # -- client
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
-        commands = (self._hash_of(submission), c.list_push(queue, submission.id))
+        commands = (self._hash_of(submission), (b"LPUSH", queue, submission.id))
         return self._together(commands) if self.use_multi else commands
 
     def _hash_of(self, submission: Submission) -> Command:
         dialect = self.dialect or DEFAULT_DIALECT
-        key = job_key(submission.id)
+        key = JOB_PREFIX + submission.id
         if accelerator.compiled is not None and dialect.typed_fields and dialect.timing_fields:
             head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
             command: Command | None = accelerator.compiled.hash_fields(
@@ -412,7 +412,7 @@ class HashMode(Mode):
 
     def collect(self, job_id: bytes) -> Command:
         """Fetch the result of a job."""
-        return (b"HMGET", job_key(job_id), m.RESULT)
+        return (b"HMGET", JOB_PREFIX + job_id, m.RESULT)
 
     def collected(self, job_id: bytes, reply: Reply) -> Result | None:
         if isinstance(reply, ServerError):
@@ -453,14 +453,14 @@ class HashMode(Mode):
 
     def discard(self, *job_ids: bytes) -> Command:
         """Delete the hashes of jobs whose results were collected, or that are not wanted any more."""
-        return c.delete(*map(job_key, job_ids))
+        return (b"DEL", *[JOB_PREFIX + job_id for job_id in job_ids])
 
     def discard_all(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
         """``discard``, in as few commands as these hashes need."""
-        return (self.discard(*job_ids),)
+        return self.cleanup(job_ids)
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
-        return self.discard_all(job_ids)
+        return (self.discard(*job_ids),)
 
     # -- worker
 
@@ -468,7 +468,7 @@ class HashMode(Mode):
         return taken.entry
 
     def load(self, taken: Taken) -> Command:
-        return (b"HGETALL", job_key(taken.entry))
+        return (b"HGETALL", JOB_PREFIX + taken.entry)
 
     def read(self, taken: Taken, reply: Reply) -> Job | None:
         return self._read_quickly(taken, reply) or self._read(taken, reply)
@@ -484,8 +484,12 @@ class HashMode(Mode):
         if found is None or (self.dialect is None and found[3] is None):
             return None
         data, meta, reply_to, queued, started, processed, result = found
+        try:  # ``readable``, without the call
+            job_id: Text = taken.entry.decode()
+        except UnicodeDecodeError:
+            job_id = taken.entry
         return Job(
-            id=readable(taken.entry),
+            id=job_id,
             data=data,
             reply_to=reply_to,
             queued=queued,

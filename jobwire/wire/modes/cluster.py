@@ -59,7 +59,7 @@ class _SpreadHashes(HashMode):
         """Takes the ID out of the queue alone; who gets a 1 deletes the hash."""
         return (b"LREM", queue, b"-1", job_id)
 
-    def discard_all(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
+    def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
         return tuple(map(self.discard, job_ids))
 
     def _note(self, taken: Taken, reason: str) -> Command:
