@@ -6,15 +6,21 @@
  * does the whole document from its start. So there is one place that decides what is an error, and
  * this file decides nothing but speed.
  *
- * No Python code runs while a value is built or written: keys are exact str or bytes.
+ * Memory is safe by construction, not because nothing happens: an allocation may run the garbage collector, which runs
+ * anybody's code, which may change whatever it can reach. So
+ *  - an object is owned for as long as a later step may use it: what references name, keys and containers noted;
+ *  - a list is whole from its first moment (filled with None), and its length is asked again before each item is put;
+ *  - a container that is written is counted again at its end: if it changed meanwhile, the Python code starts over.
+ * tests/fuzz/sanitized.py holds this against AddressSanitizer. The module does not declare that it runs without the GIL:
+ * a free-threaded Python turns the GIL on when it is imported.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
-/* Deeper documents go to the Python code, which needs no C stack. */
-#define DEEPEST 1000
+/* Deeper documents go to the Python code, which needs no C stack; a level takes about 200 bytes of it here. */
+#define DEEPEST 512
 #define KEY_SLOTS 64
 #define COPY_SLOTS 64
 
@@ -260,13 +266,21 @@ read_array(Reader *r, uint64_t count, Py_ssize_t at)
     PyObject *list = PyList_New((Py_ssize_t)count);
     if (!list)
         return NULL;
+    for (Py_ssize_t i = 0; i < (Py_ssize_t)count; i++)
+        PyList_SET_ITEM(list, i, Py_NewRef(Py_None));
     if (at >= 0 && track(r, at, list) < 0)
         goto fail;
     for (Py_ssize_t i = 0; i < (Py_ssize_t)count; i++) {
         PyObject *item = read_value(r);
         if (!item)
             goto fail;
+        if (PyList_GET_SIZE(list) != (Py_ssize_t)count) { /* somebody found it and changed it */
+            Py_DECREF(item);
+            goto fail;
+        }
+        PyObject *none = PyList_GET_ITEM(list, i);
         PyList_SET_ITEM(list, i, item);
+        Py_DECREF(none);
     }
     return list;
 fail:
@@ -438,6 +452,23 @@ read_value(Reader *r)
     return value;
 }
 
+/* "O&": a whole number of any size; one beyond the machine's is its largest or smallest. */
+static int
+whole_number(PyObject *number, void *into)
+{
+    Py_ssize_t value = PyNumber_AsSsize_t(number, NULL);
+    if (value == -1 && PyErr_Occurred())
+        return 0;
+    *(Py_ssize_t *)into = value;
+    return 1;
+}
+
+static int
+levels(Py_ssize_t depth)
+{
+    return depth < 0 ? 0 : depth < DEEPEST ? (int)depth : DEEPEST;
+}
+
 static PyObject *
 decode(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -445,14 +476,17 @@ decode(PyObject *Py_UNUSED(module), PyObject *args)
     Reader r;
     memset(&r, 0, sizeof r);
     Py_ssize_t depth;
-    if (!PyArg_ParseTuple(args, "Snninn", &data, &r.start, &r.base, &r.policy, &depth, &r.room))
+    if (!PyArg_ParseTuple(args, "SnniO&O&", &data, &r.start, &r.base, &r.policy, whole_number, &depth, whole_number,
+                          &r.room))
         return NULL;
     r.data = (const unsigned char *)PyBytes_AS_STRING(data);
     r.size = PyBytes_GET_SIZE(data);
+    if (r.start < 0 || r.start > r.size || r.base < -r.size || r.base > r.size || r.policy < AUTO || r.policy > BYTES)
+        Py_RETURN_NOTIMPLEMENTED;
     r.pos = r.start;
-    r.depth = depth < DEEPEST ? (int)depth : DEEPEST;
+    r.depth = levels(depth);
     r.unfolded = r.size + (1 << 16);
-    PyObject *value = r.start < 0 ? NULL : read_value(&r);
+    PyObject *value = read_value(&r);
     for (int i = 0; i < KEY_SLOTS; i++)
         Py_XDECREF(r.keys[i]);
     for (int i = 0; i < COPY_SLOTS; i++)
@@ -470,7 +504,7 @@ decode(PyObject *Py_UNUSED(module), PyObject *args)
 /* ---- writing ------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject *key;
+    PyObject *key; /* owned */
     Py_ssize_t place;
 } Slot;
 
@@ -480,7 +514,7 @@ typedef struct {
     int depth, share_keys, true_tag, false_tag;
     Slot *keys; /* open addressing: hash keys written, and where */
     Py_ssize_t key_count, key_size;
-    PyObject **met; /* open addressing: containers that could be met again */
+    PyObject **met; /* open addressing: containers that could be met again; owned, so that no address comes twice */
     Py_ssize_t met_count, met_size;
 } Writer;
 
@@ -654,7 +688,7 @@ write_key(Writer *w, PyObject *key)
     for (; w->keys[at].key; at = (at + 1) & mask)
         if (same_text(w->keys[at].key, key))
             return write_number(w, COPY, (uint64_t)(w->keys[at].place + w->base));
-    w->keys[at] = (Slot){key, w->used};
+    w->keys[at] = (Slot){Py_NewRef(key), w->used};
     w->key_count++;
     return write_text(w, key);
 }
@@ -690,11 +724,11 @@ grow_met(Writer *w)
 }
 
 /* Give up (-1) where the container was met before: the Python code then writes references.
- * A container with one reference, its parent's, cannot be met twice. */
+ * A container with two references, its parent's and ours, cannot be met twice. */
 static int
 note_container(Writer *w, PyObject *value)
 {
-    if (Py_REFCNT(value) == 1)
+    if (Py_REFCNT(value) <= 2)
         return 0;
     if (2 * w->met_count >= w->met_size && grow_met(w) < 0)
         return -1;
@@ -702,7 +736,7 @@ note_container(Writer *w, PyObject *value)
     for (; w->met[at]; at = (at + 1) & mask)
         if (w->met[at] == value)
             return -1;
-    w->met[at] = value;
+    w->met[at] = Py_NewRef(value);
     w->met_count++;
     return 0;
 }
@@ -718,29 +752,66 @@ open_container(Writer *w, PyObject *value, Py_ssize_t count, int small, int larg
 }
 
 static int
-write_items(Writer *w, PyObject **items, Py_ssize_t count)
+write_owned(Writer *w, PyObject *value)
 {
+    Py_INCREF(value);
+    int failed = write_value(w, value);
+    Py_DECREF(value);
+    return failed;
+}
+
+static int
+write_list(Writer *w, PyObject *list)
+{
+    Py_ssize_t count = PyList_GET_SIZE(list), i = 0;
+    if (open_container(w, list, count, ARRAYREF, ARRAY) < 0)
+        return -1;
+    w->depth--;
+    for (; i < count && i < PyList_GET_SIZE(list); i++)
+        if (write_owned(w, PyList_GET_ITEM(list, i)) < 0)
+            return -1;
+    w->depth++;
+    return i == count && count == PyList_GET_SIZE(list) ? 0 : -1;
+}
+
+static int
+write_tuple(Writer *w, PyObject *tuple)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(tuple);
+    if (open_container(w, tuple, count, ARRAYREF, ARRAY) < 0)
+        return -1;
     w->depth--;
     for (Py_ssize_t i = 0; i < count; i++)
-        if (write_value(w, items[i]) < 0)
+        if (write_owned(w, PyTuple_GET_ITEM(tuple, i)) < 0)
             return -1;
     w->depth++;
     return 0;
 }
 
 static int
+write_pair(Writer *w, PyObject *key, PyObject *value)
+{
+    Py_INCREF(key);
+    Py_INCREF(value);
+    int failed = write_key(w, key) < 0 || write_value(w, value) < 0;
+    Py_DECREF(key);
+    Py_DECREF(value);
+    return failed ? -1 : 0;
+}
+
+static int
 write_dict(Writer *w, PyObject *dict)
 {
     PyObject *key, *value;
-    Py_ssize_t at = 0;
-    if (open_container(w, dict, PyDict_GET_SIZE(dict), HASHREF, HASH) < 0)
+    Py_ssize_t at = 0, count = PyDict_GET_SIZE(dict), written = 0;
+    if (open_container(w, dict, count, HASHREF, HASH) < 0)
         return -1;
     w->depth--;
-    while (PyDict_Next(dict, &at, &key, &value))
-        if (write_key(w, key) < 0 || write_value(w, value) < 0)
+    for (; PyDict_Next(dict, &at, &key, &value); written++)
+        if (written == count || write_pair(w, key, value) < 0)
             return -1;
     w->depth++;
-    return 0;
+    return written == count ? 0 : -1;
 }
 
 static int
@@ -753,12 +824,8 @@ write_value(Writer *w, PyObject *value)
         return write_integer(w, value);
     if (type == &PyDict_Type)
         return write_dict(w, value);
-    if (type == &PyList_Type) {
-        Py_ssize_t count = PyList_GET_SIZE(value);
-        if (open_container(w, value, count, ARRAYREF, ARRAY) < 0)
-            return -1;
-        return write_items(w, ((PyListObject *)value)->ob_item, count);
-    }
+    if (type == &PyList_Type)
+        return write_list(w, value);
     if (value == Py_None)
         return write_tag(w, UNDEF);
     if (type == &PyBool_Type)
@@ -767,12 +834,8 @@ write_value(Writer *w, PyObject *value)
         return write_float(w, PyFloat_AS_DOUBLE(value));
     if (type == &PyBytes_Type)
         return write_binary(w, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
-    if (type == &PyTuple_Type && PyTuple_GET_SIZE(value)) {
-        Py_ssize_t count = PyTuple_GET_SIZE(value);
-        if (open_container(w, value, count, ARRAYREF, ARRAY) < 0)
-            return -1;
-        return write_items(w, ((PyTupleObject *)value)->ob_item, count);
-    }
+    if (type == &PyTuple_Type && PyTuple_GET_SIZE(value))
+        return write_tuple(w, value);
     return -1;
 }
 
@@ -783,14 +846,19 @@ encode(PyObject *Py_UNUSED(module), PyObject *args)
     Writer w;
     memset(&w, 0, sizeof w);
     Py_ssize_t depth;
-    if (!PyArg_ParseTuple(args, "OSniiin", &value, &head, &w.base, &w.share_keys, &w.true_tag, &w.false_tag, &depth))
+    if (!PyArg_ParseTuple(args, "OSnpiiO&", &value, &head, &w.base, &w.share_keys, &w.true_tag, &w.false_tag,
+                          whole_number, &depth))
         return NULL;
-    w.depth = depth < DEEPEST ? (int)depth : DEEPEST;
+    w.depth = levels(depth);
     /* Offsets count from the body, which stands behind `head`. */
     w.base -= PyBytes_GET_SIZE(head);
     int failed = depth < 0 || reserve(&w, 256) < 0
-        || write_raw(&w, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head)) < 0 || write_value(&w, value) < 0;
+        || write_raw(&w, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head)) < 0 || write_owned(&w, value) < 0;
     PyObject *document = failed ? NULL : PyBytes_FromStringAndSize((char *)w.out, w.used);
+    for (Py_ssize_t i = 0; i < w.key_size; i++)
+        Py_XDECREF(w.keys[i].key);
+    for (Py_ssize_t i = 0; i < w.met_size; i++)
+        Py_XDECREF(w.met[i]);
     PyMem_Free(w.out);
     PyMem_Free(w.keys);
     PyMem_Free(w.met);
