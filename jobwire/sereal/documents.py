@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, overload
 
 from jobwire.errors import SerealDecodeError, SerealEncodeError
@@ -34,6 +35,7 @@ def loads(
     limits: Limits = DEFAULT_LIMITS,
     with_header: Literal[False] = False,
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> Any: ...
 @overload
 def loads(
@@ -43,6 +45,7 @@ def loads(
     limits: Limits = DEFAULT_LIMITS,
     with_header: Literal[True],
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> tuple[Any, Any]: ...
 def loads(
     document: Buffer,
@@ -51,6 +54,7 @@ def loads(
     limits: Limits = DEFAULT_LIMITS,
     with_header: bool = False,
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> Any:
     """The value of one Sereal document (versions 1–5), which must end where the value ends.
 
@@ -58,12 +62,15 @@ def loads(
     ``with_header`` gives ``(value, user data of the header)``, the latter None where there is none;
     ``object_hook`` is given each blessed value as a ``PerlObject`` and answers what to put in its place.
 
+    ``accept_newer`` (or that of ``limits``) reads documents of versions 6 and 7, too, as far as they hold the tags of
+    version 5; without it they are refused, with the remedies. Any other tag is refused, never guessed.
+
     ``SerealDecodeError`` (with ``offset``, ``tag`` and ``raw``) for anything malformed or beyond
     the limits, and nothing else but what the hook raises. Counterpart: Sereal::Decoder 5.003,
     ``decode_sereal`` and ``decode_sereal_with_header_data``.
     """
     data = bytes(document)
-    options = _options(data, strings, limits, object_hook)
+    options = _options(data, strings, limits, object_hook, accept_newer)
     value, header, stop = _read_one(data, 0, options)
     if stop != len(data):
         raise SerealDecodeError(f"{len(data) - stop} bytes behind the document (see iter_loads)", offset=stop, raw=data)
@@ -76,20 +83,25 @@ def iter_loads(
     strings: StringPolicy = "auto",
     limits: Limits = DEFAULT_LIMITS,
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> Iterator[Any]:
     """The values of documents that stand one behind the other, each read when it is asked for.
 
     Options and errors as for :func:`loads`. Counterpart: Sereal::Decoder's option ``incremental``.
     """
     data = bytes(documents)
-    options = _options(data, strings, limits, object_hook)
+    options = _options(data, strings, limits, object_hook, accept_newer)
     start = 0
     while start < len(data):
         value, _, start = _read_one(data, start, options)
         yield value
 
 
-def _options(data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHook | None) -> _Options:
+def _options(
+    data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHook | None, accept_newer: bool
+) -> _Options:
+    if accept_newer:
+        limits = replace(limits, accept_newer=True)
     if len(data) > limits.max_bytes:
         raise SerealDecodeError(f"{len(data)} bytes, more than {limits.max_bytes} (max_bytes)", offset=0, raw=data)
     string_reader(strings)  # ValueError for an unknown policy, whatever the document
@@ -97,7 +109,7 @@ def _options(data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHoo
 
 
 def _read_one(document: bytes, start: int, options: _Options) -> tuple[Any, Header, int]:
-    header = read_header(document, start)
+    header = read_header(document, start, accept_newer=options.limits.accept_newer)
     if header.compression == tags.RAW:
         base = start if header.version == 1 else header.stop - 1
         value, stop = _read_body(document, header.stop, base, options)
