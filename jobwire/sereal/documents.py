@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, get_args, overload
 
+from jobwire import fast
 from jobwire.errors import SerealDecodeError, SerealEncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.sereal import accelerator, tags
+from jobwire.sereal import tags
 from jobwire.sereal.compression import Compression, compression_type, deflate, inflate
 from jobwire.sereal.decoder import Body, ObjectHook
 from jobwire.sereal.encoder import Style, write_body
@@ -19,6 +20,9 @@ from jobwire.sereal.values import StringPolicy, string_reader
 __all__ = ["dumps", "iter_loads", "loads"]
 
 Buffer = bytes | bytearray | memoryview
+
+_POLICIES = {policy: number for number, policy in enumerate(get_args(StringPolicy))}
+"""The compiled code's numbers."""
 
 
 class _Options(NamedTuple):
@@ -135,12 +139,10 @@ def _user_data(document: bytes, header: Header, options: _Options) -> Any:
 def _read_body(data: bytes, start: int, base: int, options: _Options) -> tuple[Any, int]:
     """The value and the place behind it. The compiled code, where there is one, hands back what it does not know."""
     limits = options.limits
-    if accelerator.decode is not None:
-        policy = accelerator.POLICIES.index(options.strings)
-        done = accelerator.decode(data, start, base, policy, limits.max_depth, limits.max_items)
-        if done is not NotImplemented:
-            value, stop = done
-            return value, stop
+    done = fast.decode(data, start, base, _POLICIES[options.strings], limits.max_depth, limits.max_items)
+    if done is not NotImplemented:
+        value, stop = done
+        return value, stop
     body = Body(
         data, start=start, base=base, strings=options.strings, limits=limits, readers=READERS, hook=options.hook
     )
@@ -206,9 +208,9 @@ def dumps(
 
 def _write(head: bytes, value: object, style: Style, *, base: int) -> bytes:
     """``head`` and the body behind it."""
-    if accelerator.encode is not None and not style.unusual:
+    if not style.unusual:
         true, false = (tags.YES, tags.NO) if style.version >= 5 else (tags.TRUE, tags.FALSE)
-        done = accelerator.encode(value, head, base, style.share_keys, true, false, style.limits.max_depth)
+        done = fast.encode(value, head, base, style.share_keys, true, false, style.limits.max_depth)
         if done is not NotImplemented:
             document: bytes = done
             return document

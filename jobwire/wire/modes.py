@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
+from jobwire import fast
 from jobwire.errors import MismatchError, ServerError, printable
-from jobwire.wire import accelerator
 from jobwire.wire import commands as c
 from jobwire.wire import meta as m
 from jobwire.wire.commands import Command, Reply
@@ -55,9 +55,9 @@ class HashMode(Mode):
     def _hash_of(self, submission: Submission) -> Command:
         dialect = self.dialect or DEFAULT_DIALECT
         key = job_key(submission.id)
-        if accelerator.compiled is not None and dialect.typed_fields and dialect.timing_fields:
+        if dialect.typed_fields and dialect.timing_fields:
             head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
-            command: Command | None = accelerator.compiled.hash_fields(
+            command: Command | None = fast.hash_fields(
                 head, submission.queued, submission.meta, submission.data, m.encode_meta, text_field, m.RESERVED
             )
             if command is not None:
@@ -90,8 +90,8 @@ class HashMode(Mode):
         if not isinstance(raw, bytes):
             return None
         dialect = self.dialect or DEFAULT_DIALECT
-        if accelerator.compiled is not None and dialect.tagged_results and self.strings == "auto":
-            scalar = accelerator.compiled.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
+        if dialect.tagged_results and self.strings == "auto":
+            scalar = fast.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
             if scalar is not None:
                 return Success(scalar[0])
         return decode_result(
@@ -138,13 +138,11 @@ class HashMode(Mode):
         return self._read_quickly(taken, reply) or self._read(taken, reply)
 
     def _read_quickly(self, taken: Taken, reply: Reply) -> Job | None:
-        if accelerator.compiled is None or self.strings != "auto":
+        if self.strings != "auto":
             return None
         dialect = self.dialect or DEFAULT_DIALECT
         limits = self.limits
-        found = accelerator.compiled.job_fields(
-            reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes
-        )
+        found = fast.job_fields(reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes)
         if found is None or (self.dialect is None and found[3] is None):
             return None
         data, meta, reply_to, queued, started, processed, result = found
@@ -246,14 +244,9 @@ class Reliable(HashMode):
             return super().complete(job, taken, result, started=started, at=at)
         dialect, entry = job.dialect, taken.entry
         key, reply_to = job_key(entry), channel(job.reply_to)
-        if (
-            accelerator.compiled is not None
-            and type(result) is Success
-            and dialect.tagged_results
-            and dialect.timing_fields
-        ):
+        if type(result) is Success and dialect.tagged_results and dialect.timing_fields:
             exact = type(result.value) is int and "V" in m.parse_accept(job.meta.get("_accept"))
-            command: Command | None = accelerator.compiled.completion(
+            command: Command | None = fast.completion(
                 self._completing, key, entry, reply_to, result.value, exact, started, at
             )
             if command is not None:

@@ -21,19 +21,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from structures import Documents, Jobs, Values
 
+from jobwire import fast
 from jobwire.errors import JobwireError, SerealDecodeError, ServerError
 from jobwire.limits import Limits
 from jobwire.sereal import PerlObject, PerlRegexp, ScalarRef, dumps, loads
-from jobwire.sereal import accelerator as sereal_code
 from jobwire.transport.outbox import new_outbox
 from jobwire.wire import DIALECTS, Keyspace, Reliable, Submission, Success, Taken
-from jobwire.wire import accelerator as wire_code
 
 POLICIES = ("auto", "auto", "exact", "latin-1", "utf-8", "bytes")
 LIMITS = (
@@ -45,14 +44,10 @@ LIMITS = (
     Limits(max_items=2**70, max_depth=2**70),
 )
 TAKEN = Taken(b"jobs::pending", b"j\xff")
+PARTS: tuple[Literal["sereal", "wire"], ...] = ("sereal", "wire")
 SLOW = 20.0
 """Seconds that no single input may take."""
 Thunk = Callable[[], Any]
-
-
-def turn(on: bool) -> None:
-    for code in (sereal_code, wire_code):
-        (code.turn_on if on else code.turn_off)()
 
 
 def parts(value: Any) -> list[Any] | None:
@@ -106,21 +101,23 @@ def outcome(work: Thunk) -> tuple[str, Any]:
     try:
         return "read", work()
     except SerealDecodeError as error:
-        assert error.offset is not None
-        assert 0 <= error.offset <= len(error.raw or b"")
-        return "refused", (str(error), error.offset, error.tag)
+        refused = error
+
     except (JobwireError, ServerError) as error:
         return "refused", (type(error), str(error))
+    assert refused.offset is not None
+    assert 0 <= refused.offset <= len(refused.raw or b"")
+    return "refused", (str(refused), refused.offset, refused.tag)
 
 
 def compare(work: Thunk) -> str:
     """``read`` or ``refused``; ``AssertionError`` where the two codes do not agree, or take too long."""
     began = time.perf_counter()
-    turn(on=True)
+    fast.turn_on()
     verdict, compiled = outcome(work)
-    turn(on=False)
+    fast.turn_off()
     plain_verdict, plain = outcome(work)
-    turn(on=True)
+    fast.turn_on()
     if verdict != plain_verdict or not same(compiled, plain):
         raise AssertionError(
             f"compiled: {verdict} {reprlib.repr(compiled)}, plain: {plain_verdict} {reprlib.repr(plain)}"
@@ -248,6 +245,11 @@ class Works:
 TIMES = (0.0, 1e9, 1e9 - 1e-7, 1795434940.123456, 7_999_999_999.999_999, 8e9, -1.5, float("inf"), float("nan"), 1.5e300)
 
 
+def compiled_files() -> list[str]:
+    """Where the compiled code comes from; empty where there is none."""
+    return [f"{sys.modules[f'jobwire.{part}._speedups'].__file__}" for part in PARTS if fast.available(part)]
+
+
 def drawn(seed: int) -> Iterator[tuple[str, Thunk, object]]:
     """Without an end: sixteen documents, then something else."""
     works = Works(seed)
@@ -282,7 +284,18 @@ def run(*, count: int, seconds: float = math.inf, seed: int = 1) -> Counter[str]
 class _Mallinfo2(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )  # fmt: skip
     ]
 
 
@@ -303,7 +316,7 @@ def leaked(calls: int, seed: int = 1, *, kinds: int = 400) -> float:
     The least of five stretches: what leaks does so in each, while a cache that grows is done with it at some time.
     """
     works = [work for (_, work, _), _ in zip(drawn(seed), range(kinds), strict=False)]
-    turn(on=True)
+    fast.turn_on()
     number = max(1, calls // kinds // 5)
     marks = []
     for _ in range(6):
@@ -321,8 +334,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--leaks", type=int, metavar="CALLS", help="instead: bytes a call that are never given back")
     options = parser.parse_args()
-    for code in (sereal_code, wire_code):
-        print("compiled:", getattr(code._module, "__file__", "not built"), flush=True)
+    print(f"compiled: {', '.join(compiled_files())}", flush=True)
     began = time.monotonic()
     if options.leaks:
         print(f"{options.leaks} calls: {leaked(options.leaks, options.seed):.4f} bytes a call stay")

@@ -1,7 +1,7 @@
-"""Sereal documents, job hashes, results and values that know the structure of the real ones: nearly right, and wrong in it.
+"""Sereal documents, job hashes, results and values with the structure of real ones: nearly right, or wrong in it.
 
-Mutated bytes seldom build a hash with a key twice whose first value a later REFP names; what is drawn here does, all the
-time. The same seed, the same structures.
+Mutated bytes seldom build a hash with a key twice whose first value a later REFP names; what is drawn here does, all
+the time. The same seed, the same structures.
 """
 
 from __future__ import annotations
@@ -340,7 +340,7 @@ class Values:
     def leaf(self) -> Any:
         return self.random.choice(
             ["", "text", "é", "\ud800", "x" * 40, b"", b"\xff", b"y" * 40, 0, 1, -1, 16, -17, 2**63, -(2**63), 2**64]
-            + [-(2**63) - 1, 1.5, 0.1, 1e300, float("nan"), -0.0, float("inf"), True, False, None, Word("w"), object]
+            + [-(2**63) - 1, 1.5, 0.1, 1e300, float("nan"), -0.0, float("inf"), True, False, None, Word("w"), object]  # noqa: RUF005
         )
 
 
@@ -355,9 +355,15 @@ class Jobs:
 
     NAMES = (
         b"_reply_to", b"_reply_to", b"_queued", b"_started", b"_processed", b"result", b"_accept", b"_expires", b"_x",
-        b"text_a", b"text_a", b"text_b", b"text_", b"text_\xc3\xa9", b"text_\xff", b"json_a", b"sereal_a", b"Other", b"",
+        b"text_a", b"text_a", b"text_b", b"text_", b"text_\xc3\xa9", b"text_\xff", b"json_a", b"sereal_a",
+        b"Other", b"",
     )  # fmt: skip
     TEXTS = (b"c", b"", b"\xff", b"\xc3\xa9", b"1795434940.5", b"nan", b"1_0", b" 7 ", b"-inf", b"E,V", b"x" * 300)
+
+    RESULTS = (
+        b"", b"text", b"\xff", b"0", b"-0", b"007", b"-7", b"9" * 18, b"9" * 19, b"1e5", b"null", b"true", b"[1]",
+        b'"x"', b'{"type":"A","message":"m"}', b"-", b"--1", b"1\x00",
+    )  # fmt: skip
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -391,8 +397,7 @@ class Jobs:
 
     def result(self) -> bytes:
         rand = self.random
-        rest: bytes = rand.choice([b"", b"text", b"\xff", b"0", b"-0", b"007", b"-7", b"9" * 18, b"9" * 19, b"1e5", b"null",
-                                   b"true", b"[1]", b'"x"', b'{"type":"A","message":"m"}', b"-", b"--1", b"1\x00"])  # fmt: skip
+        rest: bytes = rand.choice(self.RESULTS)
         return rand.choice([b"T", b"V", b"J", b"S", b"E", b"", b"X", b"\x00"]) + (
             next(self.documents) if rand.random() < 0.1 else rest
         )

@@ -67,7 +67,9 @@ def test_newer_versions_are_refused_with_the_remedies(version: int) -> None:
             assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("document", [b"=srl\x06\x00\x01", b"=srl\x07\x00\x01", b"=\xf3rl\x08\x00\x01", b"=\xf3rl\x0f\x00\x01"])
+@pytest.mark.parametrize(
+    "document", [b"=srl\x06\x00\x01", b"=srl\x07\x00\x01", b"=\xf3rl\x08\x00\x01", b"=\xf3rl\x0f\x00\x01"]
+)
 @pytest.mark.parametrize("accept_newer", [False, True])
 def test_other_versions_are_just_unknown(document: bytes, accept_newer: bool) -> None:
     with pytest.raises(SerealDecodeError, match="jobwire reads versions 1 to 5") as caught:
@@ -152,7 +154,12 @@ def test_an_empty_string_is_one_byte(value: Any, body: bytes, version: int, opti
     assert dumps(value, version=version, **options)[6:] == body
 
 
-@given(value=st.recursive(st.sampled_from(["", b"", "a", 1]), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["", "k"]), inner)))
+@given(
+    value=st.recursive(
+        st.sampled_from(["", b"", "a", 1]),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["", "k"]), inner),
+    )
+)
 def test_no_other_form_of_an_empty_string_is_written(value: Any) -> None:
     for options in ({}, {"canonical": True}, {"dedupe_strings": True}):
         document = dumps(value, **options)
