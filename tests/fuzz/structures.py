@@ -292,8 +292,19 @@ _KINDS: tuple[Callable[[Documents], None], ...] = (
 )  # fmt: skip
 
 
+class Word(str):
+    """A subclass of what the codecs know."""
+
+    __slots__ = ()
+
+
 class Values:
     """Python values: shared, within themselves, with keys of every kind, deep."""
+
+    LEAVES: tuple[Any, ...] = (
+        "", "text", "é", "\ud800", "x" * 40, b"", b"\xff", b"y" * 40, 0, 1, -1, 16, -17, 2**63, -(2**63), 2**64,
+        -(2**63) - 1, 1.5, 0.1, 1e300, float("nan"), -0.0, float("inf"), True, False, None, Word("w"), object,
+    )  # fmt: skip
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -338,16 +349,7 @@ class Values:
         ) else self.random.choice("abcdefgh")  # fmt: skip
 
     def leaf(self) -> Any:
-        return self.random.choice(
-            ["", "text", "é", "\ud800", "x" * 40, b"", b"\xff", b"y" * 40, 0, 1, -1, 16, -17, 2**63, -(2**63), 2**64]
-            + [-(2**63) - 1, 1.5, 0.1, 1e300, float("nan"), -0.0, float("inf"), True, False, None, Word("w"), object]  # noqa: RUF005
-        )
-
-
-class Word(str):
-    """A subclass of what the codecs know."""
-
-    __slots__ = ()
+        return self.random.choice(self.LEAVES)
 
 
 class Jobs:
