@@ -1,4 +1,4 @@
-"""Whatever the garbage collector runs while compiled code works: nobody sees half a value, and nothing is used after it.
+"""Whatever the garbage collector runs while compiled code works: nobody sees half a value or uses what was let go of.
 
 Each program runs alone, as what is tested would end it.
 """
@@ -30,13 +30,12 @@ seen = 0
 def meddle(phase, info):
     "Look into every new list and tuple; then let go of what `targets` holds."
     global seen
-    if phase != "stop":
-        return
     seen += 1
-    for found in gc.get_objects(generation=0)[-40:]:
-        if type(found) in (list, tuple):
-            for item in found:
-                type(item)
+    for generation in range(3) if phase == "start" else ():
+        for found in gc.get_objects(generation=generation)[-40:]:
+            if type(found) in (list, tuple):
+                for item in found:
+                    type(item)
     for target in targets:
         target.clear()
 
@@ -48,7 +47,7 @@ gc.set_threshold(1, 1, 1)
 
 def run(program: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", MEDDLE + textwrap.dedent(program)],
+        [sys.executable, "-P", "-X", "faulthandler", "-c", MEDDLE + textwrap.dedent(program)],
         capture_output=True,
         text=True,
         check=False,
