@@ -163,6 +163,8 @@ async def perl_stack(program: str) -> Finding:
         return Finding("warn", "perl", f"{', '.join(missing)} missing: no Perl client or worker runs here (cpanm them)")
     versions = ", ".join(f"{module} {found[module]}" for module in _PERL)
     if re.match(r"([6-9]|\d\d)\b", found["Sereal"]):
-        words = "it writes documents that jobwire and older Perls refuse: stay below 6, or load Jobwire::SerealProtocol first"
-        return Finding("warn", "perl", f"{versions}; of Sereal 6 and later, {words}")
+        remedy = "stay below 6, or load Jobwire::SerealProtocol first"
+        return Finding(
+            "warn", "perl", f"{versions}; jobwire and older Perls refuse what Sereal 6 and later write: {remedy}"
+        )
     return Finding("ok", "perl", versions)
