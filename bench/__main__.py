@@ -14,8 +14,8 @@ from pathlib import Path
 from bench import micro, report
 from bench.measure import Sample, measure, medians
 from bench.systems import PACKAGES, Load, System, floor_in_c, ours, perl, queues, versions
+from jobwire import fast
 from jobwire.testing.server import RedisServer
-from jobwire.wire import accelerator
 
 FLOOR = "floor, Python, uvloop"
 JOBWIRE = "jobwire, uvloop"
@@ -146,7 +146,7 @@ def main() -> None:
 
 def _machine() -> str:
     others = ", ".join(f"{name} {version}" for name, version in versions().items())
-    code = "built" if accelerator.available() else "NOT built (python -m jobwire.build)"
+    code = "built" if fast.available("wire") else "NOT built (python -m jobwire.build)"
     cores = len(os.sched_getaffinity(0))
     return (
         f"Python {platform.python_version()}, {cores} cores, {platform.system()} {platform.machine()}. {others}. "

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "sereal"))
 
 import sereal_peer
 
-from jobwire.sereal import accelerator, dumps, loads
+from jobwire import fast
+from jobwire.sereal import dumps, loads
 
 
 def deep(levels: int) -> list[Any]:
@@ -76,14 +77,14 @@ def measured(value: Any, peer: sereal_peer.SerealPeer | None) -> dict[str, list[
     """Seconds of one call, (decode, encode) by codec: the best of many short rounds, the codecs taking turns, so that
     a busy spell of the machine hits all alike."""
     works = codecs(value)
-    if not accelerator.available():
+    if not fast.available("sereal"):
         del works["compiled"]
     times = {name: [float("inf")] * 2 for name in works}
     if peer is not None:
         times["Perl XS"] = [float("inf")] * 2
     for _ in range(ROUNDS):
         for name, pair in works.items():
-            (accelerator.turn_off if name == "plain Python" else accelerator.turn_on)()
+            (fast.turn_off if name == "plain Python" else fast.turn_on)()
             for index, work in enumerate(pair):
                 times[name][index] = min(times[name][index], one_round(work))
         if peer is not None:
@@ -126,7 +127,7 @@ def cell(seconds: float, base: float) -> str:
 
 
 def profile() -> None:
-    accelerator.turn_off()
+    fast.turn_off()
     value = VALUES["100 records"]
     document = dumps(value)
     for what, work in (("decode", lambda: loads(document)), ("encode", lambda: dumps(value))):
@@ -148,7 +149,7 @@ def main() -> None:
     reason = sereal_peer.missing()
     if reason is not None:
         print(f"without Perl: {reason}", file=sys.stderr)
-    if not accelerator.available():
+    if not fast.available("sereal"):
         print("without compiled code: python -m jobwire.sereal.build", file=sys.stderr)
     peer = sereal_peer.SerealPeer() if reason is None else None
     try:

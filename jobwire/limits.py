@@ -16,6 +16,7 @@ class Limits:
     ``max_depth``     levels of nesting
     ``max_items``     values in one document (array elements, hash keys and hash values each count)
     ``max_fields``    fields of one job hash
+    ``accept_newer``  read Sereal documents of version 6 and 7 too, as far as their tags are those of version 5
     """
 
     max_bytes: int = 64 * 1024 * 1024
@@ -23,6 +24,7 @@ class Limits:
     max_depth: int = 512
     max_items: int = 4_000_000
     max_fields: int = 10_000
+    accept_newer: bool = False
 
 
 DEFAULT_LIMITS = Limits()

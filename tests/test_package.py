@@ -18,7 +18,7 @@ import jobwire.wire
 
 ROOT = Path(__file__).parents[1]
 _FOUND = {module.name for module in pkgutil.walk_packages(jobwire.__path__, "jobwire.")}
-# Compiled code is asked by its accelerator alone.
+# Compiled code is asked through jobwire.fast alone.
 MODULES = sorted({"jobwire"} | {name for name in _FOUND if not name.endswith("._speedups")})
 
 

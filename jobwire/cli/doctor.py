@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator
 from typing import Literal, TypeAlias
@@ -168,4 +169,10 @@ async def perl_stack(program: str) -> Finding:
     missing = [module for module in _PERL if not found.get(module)]
     if missing:
         return Finding("warn", "perl", f"{', '.join(missing)} missing: no Perl client or worker runs here (cpanm them)")
-    return Finding("ok", "perl", ", ".join(f"{module} {found[module]}" for module in _PERL))
+    versions = ", ".join(f"{module} {found[module]}" for module in _PERL)
+    if re.match(r"([6-9]|\d\d)\b", found["Sereal"]):
+        remedy = "stay below 6, or load Jobwire::SerealProtocol first"
+        return Finding(
+            "warn", "perl", f"{versions}; jobwire and older Perls refuse what Sereal 6 and later write: {remedy}"
+        )
+    return Finding("ok", "perl", versions)

@@ -6,15 +6,21 @@
  * does the whole document from its start. So there is one place that decides what is an error, and
  * this file decides nothing but speed.
  *
- * No Python code runs while a value is built or written: keys are exact str or bytes.
+ * Memory is safe by construction:
+ *  - Nobody's code runs while a value is read or written. The garbage collector would run some when a list or dict is
+ *    made (in Python 3.11), so it is off meanwhile: a list with empty places is seen by nobody. The GIL is kept; the module
+ *    does not declare that it runs without, so that a free-threaded Python turns it on when this is imported.
+ *  - An object is owned for as long as a later step may use it all the same: what references name, keys, containers.
+ *  - A container that is written is counted again at its end: if it changed meanwhile, the Python code starts over.
+ * tests/fuzz/sanitized.py holds this against AddressSanitizer.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
-/* Deeper documents go to the Python code, which needs no C stack. */
-#define DEEPEST 1000
+/* Deeper documents go to the Python code, which needs no C stack; a level takes about 200 bytes of it here. */
+#define DEEPEST 512
 #define KEY_SLOTS 64
 #define COPY_SLOTS 64
 
@@ -246,7 +252,8 @@ read_refp(Reader *r)
 static int
 take(Reader *r, uint64_t count, int each)
 {
-    if (count > (uint64_t)(r->size - r->pos) / (unsigned)each)
+    uint64_t left = (uint64_t)(r->size - r->pos);
+    if (count > left || count * (unsigned)each > left)
         return -1;
     r->room -= (Py_ssize_t)count * each;
     return r->room < 0 ? -1 : 0;
@@ -438,39 +445,75 @@ read_value(Reader *r)
     return value;
 }
 
-static PyObject *
-decode(PyObject *Py_UNUSED(module), PyObject *args)
+/* A whole number of any size; one beyond the machine's is its largest or smallest. */
+static int
+whole_number(PyObject *number, Py_ssize_t *into)
 {
-    PyObject *data;
+    *into = PyNumber_AsSsize_t(number, NULL);
+    return *into == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static int
+levels(Py_ssize_t depth)
+{
+    return depth < 0 ? 0 : depth < DEEPEST ? (int)depth : DEEPEST;
+}
+
+static void
+forget(Reader *r)
+{
+    for (int i = 0; i < KEY_SLOTS; i++)
+        Py_XDECREF(r->keys[i]);
+    for (int i = 0; i < COPY_SLOTS; i++)
+        Py_XDECREF(r->copies[i].value);
+    for (Py_ssize_t i = 0; i < r->tracked_count; i++)
+        Py_DECREF(r->tracked[i].value);
+    PyMem_Free(r->tracked);
+}
+
+static PyObject *
+decode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
     Reader r;
+    Py_ssize_t depth, policy;
     memset(&r, 0, sizeof r);
-    Py_ssize_t depth;
-    if (!PyArg_ParseTuple(args, "Snninn", &data, &r.start, &r.base, &r.policy, &depth, &r.room))
+    if (count != 6 || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "decode takes six arguments, the first of them bytes");
         return NULL;
+    }
+    if (whole_number(args[1], &r.start) < 0 || whole_number(args[2], &r.base) < 0 || whole_number(args[3], &policy) < 0
+        || whole_number(args[4], &depth) < 0 || whole_number(args[5], &r.room) < 0)
+        return NULL;
+    PyObject *data = args[0];
     r.data = (const unsigned char *)PyBytes_AS_STRING(data);
     r.size = PyBytes_GET_SIZE(data);
+    if (r.start < 0 || r.start > r.size || r.base < -r.size || r.base > r.size || policy < AUTO || policy > BYTES)
+        Py_RETURN_NOTIMPLEMENTED;
+    r.policy = (int)policy;
     r.pos = r.start;
-    r.depth = depth < DEEPEST ? (int)depth : DEEPEST;
+    r.depth = levels(depth);
     r.unfolded = r.size + (1 << 16);
-    PyObject *value = r.start < 0 ? NULL : read_value(&r);
-    for (int i = 0; i < KEY_SLOTS; i++)
-        Py_XDECREF(r.keys[i]);
-    for (int i = 0; i < COPY_SLOTS; i++)
-        Py_XDECREF(r.copies[i].value);
-    for (Py_ssize_t i = 0; i < r.tracked_count; i++)
-        Py_DECREF(r.tracked[i].value);
-    PyMem_Free(r.tracked);
-    if (value)
-        return Py_BuildValue("Nn", value, r.pos);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NOTIMPLEMENTED;
+    int collecting = PyGC_Disable();
+    PyObject *value = read_value(&r);
+    forget(&r);
+    if (collecting)
+        PyGC_Enable();
+    if (!value) {
+        if (PyErr_Occurred())
+            return NULL;
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    PyObject *stop = PyLong_FromSsize_t(r.pos);
+    PyObject *both = stop ? PyTuple_Pack(2, value, stop) : NULL;
+    Py_DECREF(value);
+    Py_XDECREF(stop);
+    return both;
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
 typedef struct {
-    PyObject *key;
+    PyObject *key; /* owned */
     Py_ssize_t place;
 } Slot;
 
@@ -480,17 +523,15 @@ typedef struct {
     int depth, share_keys, true_tag, false_tag;
     Slot *keys; /* open addressing: hash keys written, and where */
     Py_ssize_t key_count, key_size;
-    PyObject **met; /* open addressing: containers that could be met again */
+    PyObject **met; /* open addressing: containers that could be met again; owned, so that no address comes twice */
     Py_ssize_t met_count, met_size;
 } Writer;
 
 static int write_value(Writer *w, PyObject *value);
 
 static int
-reserve(Writer *w, Py_ssize_t more)
+grow(Writer *w, Py_ssize_t more)
 {
-    if (w->size - w->used >= more)
-        return 0;
     if (more > PY_SSIZE_T_MAX / 4 || w->size > PY_SSIZE_T_MAX / 4) {
         PyErr_NoMemory();
         return -1;
@@ -504,6 +545,12 @@ reserve(Writer *w, Py_ssize_t more)
     w->out = grown;
     w->size = size;
     return 0;
+}
+
+static inline int
+reserve(Writer *w, Py_ssize_t more)
+{
+    return w->size - w->used >= more ? 0 : grow(w, more);
 }
 
 static int
@@ -542,8 +589,14 @@ write_raw(Writer *w, const void *from, Py_ssize_t length)
 static int
 write_binary(Writer *w, const void *from, Py_ssize_t length)
 {
-    int failed = length <= 31 ? write_tag(w, SHORT_BINARY + (int)length) : write_number(w, BINARY, (uint64_t)length);
-    return failed ? -1 : write_raw(w, from, length);
+    if (length > 31)
+        return write_number(w, BINARY, (uint64_t)length) < 0 ? -1 : write_raw(w, from, length);
+    if (reserve(w, 32) < 0)
+        return -1;
+    w->out[w->used++] = (unsigned char)(SHORT_BINARY + length);
+    memcpy(w->out + w->used, from, (size_t)length);
+    w->used += length;
+    return 0;
 }
 
 static int
@@ -609,6 +662,13 @@ write_float(Writer *w, double value)
     return 0;
 }
 
+static size_t
+text_hash(PyObject *text)
+{
+    Py_hash_t known = ((PyASCIIObject *)text)->hash;
+    return (size_t)(known != -1 ? known : PyObject_Hash(text));
+}
+
 static int
 grow_keys(Writer *w)
 {
@@ -621,7 +681,7 @@ grow_keys(Writer *w)
     for (Py_ssize_t i = 0; i < w->key_size; i++) {
         if (!w->keys[i].key)
             continue;
-        size_t at = (size_t)PyObject_Hash(w->keys[i].key) & (size_t)(size - 1);
+        size_t at = text_hash(w->keys[i].key) & (size_t)(size - 1);
         while (slots[at].key)
             at = (at + 1) & (size_t)(size - 1);
         slots[at] = w->keys[i];
@@ -650,11 +710,11 @@ write_key(Writer *w, PyObject *key)
         return write_text(w, key);
     if (2 * w->key_count >= w->key_size && grow_keys(w) < 0)
         return -1;
-    size_t mask = (size_t)(w->key_size - 1), at = (size_t)PyObject_Hash(key) & mask;
+    size_t mask = (size_t)(w->key_size - 1), at = text_hash(key) & mask;
     for (; w->keys[at].key; at = (at + 1) & mask)
         if (same_text(w->keys[at].key, key))
             return write_number(w, COPY, (uint64_t)(w->keys[at].place + w->base));
-    w->keys[at] = (Slot){key, w->used};
+    w->keys[at] = (Slot){Py_NewRef(key), w->used};
     w->key_count++;
     return write_text(w, key);
 }
@@ -690,11 +750,11 @@ grow_met(Writer *w)
 }
 
 /* Give up (-1) where the container was met before: the Python code then writes references.
- * A container with one reference, its parent's, cannot be met twice. */
+ * A container with two references, its parent's and ours, cannot be met twice. */
 static int
 note_container(Writer *w, PyObject *value)
 {
-    if (Py_REFCNT(value) == 1)
+    if (Py_REFCNT(value) <= 2)
         return 0;
     if (2 * w->met_count >= w->met_size && grow_met(w) < 0)
         return -1;
@@ -702,29 +762,42 @@ note_container(Writer *w, PyObject *value)
     for (; w->met[at]; at = (at + 1) & mask)
         if (w->met[at] == value)
             return -1;
-    w->met[at] = value;
+    w->met[at] = Py_NewRef(value);
     w->met_count++;
     return 0;
 }
 
-static int
+static inline int
 open_container(Writer *w, PyObject *value, Py_ssize_t count, int small, int large)
 {
-    if (w->depth == 0 || note_container(w, value) < 0)
+    if (w->depth-- <= 0 || note_container(w, value) < 0)
         return -1;
     if (count <= 15)
         return write_tag(w, small + (int)count);
     return write_tag(w, REFN) < 0 ? -1 : write_number(w, large, (uint64_t)count);
 }
 
-static int
-write_items(Writer *w, PyObject **items, Py_ssize_t count)
+static inline int
+write_list(Writer *w, PyObject *list)
 {
-    w->depth--;
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (write_value(w, items[i]) < 0)
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    if (open_container(w, list, count, ARRAYREF, ARRAY) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < count && i < PyList_GET_SIZE(list); i++)
+        if (write_value(w, PyList_GET_ITEM(list, i)) < 0)
             return -1;
-    w->depth++;
+    return count == PyList_GET_SIZE(list) ? 0 : -1;
+}
+
+static int
+write_tuple(Writer *w, PyObject *tuple)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(tuple);
+    if (open_container(w, tuple, count, ARRAYREF, ARRAY) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (write_value(w, PyTuple_GET_ITEM(tuple, i)) < 0)
+            return -1;
     return 0;
 }
 
@@ -732,15 +805,31 @@ static int
 write_dict(Writer *w, PyObject *dict)
 {
     PyObject *key, *value;
-    Py_ssize_t at = 0;
-    if (open_container(w, dict, PyDict_GET_SIZE(dict), HASHREF, HASH) < 0)
+    Py_ssize_t at = 0, count = PyDict_GET_SIZE(dict), written = 0;
+    if (open_container(w, dict, count, HASHREF, HASH) < 0)
         return -1;
-    w->depth--;
-    while (PyDict_Next(dict, &at, &key, &value))
-        if (write_key(w, key) < 0 || write_value(w, value) < 0)
+    for (; PyDict_Next(dict, &at, &key, &value); written++) {
+        Py_INCREF(value); /* the key may be let go of before the value is written */
+        int failed = written == count || write_key(w, key) < 0 || write_value(w, value) < 0;
+        Py_DECREF(value);
+        if (failed)
             return -1;
+    }
+    return written == count ? 0 : -1;
+}
+
+/* A container is owned for as long as its items are written. */
+static inline int
+write_container(Writer *w, PyObject *value)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    Py_INCREF(value);
+    int failed = type == &PyDict_Type ? write_dict(w, value)
+        : type == &PyList_Type        ? write_list(w, value)
+                                      : write_tuple(w, value);
+    Py_DECREF(value);
     w->depth++;
-    return 0;
+    return failed;
 }
 
 static int
@@ -751,14 +840,8 @@ write_value(Writer *w, PyObject *value)
         return write_text(w, value);
     if (type == &PyLong_Type)
         return write_integer(w, value);
-    if (type == &PyDict_Type)
-        return write_dict(w, value);
-    if (type == &PyList_Type) {
-        Py_ssize_t count = PyList_GET_SIZE(value);
-        if (open_container(w, value, count, ARRAYREF, ARRAY) < 0)
-            return -1;
-        return write_items(w, ((PyListObject *)value)->ob_item, count);
-    }
+    if (type == &PyDict_Type || type == &PyList_Type)
+        return write_container(w, value);
     if (value == Py_None)
         return write_tag(w, UNDEF);
     if (type == &PyBool_Type)
@@ -767,41 +850,52 @@ write_value(Writer *w, PyObject *value)
         return write_float(w, PyFloat_AS_DOUBLE(value));
     if (type == &PyBytes_Type)
         return write_binary(w, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
-    if (type == &PyTuple_Type && PyTuple_GET_SIZE(value)) {
-        Py_ssize_t count = PyTuple_GET_SIZE(value);
-        if (open_container(w, value, count, ARRAYREF, ARRAY) < 0)
-            return -1;
-        return write_items(w, ((PyTupleObject *)value)->ob_item, count);
-    }
+    if (type == &PyTuple_Type && PyTuple_GET_SIZE(value))
+        return write_container(w, value);
     return -1;
 }
 
 static PyObject *
-encode(PyObject *Py_UNUSED(module), PyObject *args)
+encode(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *value, *head;
     Writer w;
+    Py_ssize_t depth, true_tag, false_tag;
     memset(&w, 0, sizeof w);
-    Py_ssize_t depth;
-    if (!PyArg_ParseTuple(args, "OSniiin", &value, &head, &w.base, &w.share_keys, &w.true_tag, &w.false_tag, &depth))
+    if (count != 7 || !PyBytes_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "encode takes seven arguments, the second of them bytes");
         return NULL;
-    w.depth = depth < DEEPEST ? (int)depth : DEEPEST;
+    }
+    if (whole_number(args[2], &w.base) < 0 || (w.share_keys = PyObject_IsTrue(args[3])) < 0
+        || whole_number(args[4], &true_tag) < 0 || whole_number(args[5], &false_tag) < 0
+        || whole_number(args[6], &depth) < 0)
+        return NULL;
+    PyObject *value = args[0], *head = args[1];
+    w.true_tag = (int)true_tag;
+    w.false_tag = (int)false_tag;
+    w.depth = levels(depth);
     /* Offsets count from the body, which stands behind `head`. */
     w.base -= PyBytes_GET_SIZE(head);
+    int collecting = PyGC_Disable();
     int failed = depth < 0 || reserve(&w, 256) < 0
         || write_raw(&w, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head)) < 0 || write_value(&w, value) < 0;
     PyObject *document = failed ? NULL : PyBytes_FromStringAndSize((char *)w.out, w.used);
+    for (Py_ssize_t i = 0; i < w.key_size; i++)
+        Py_XDECREF(w.keys[i].key);
+    for (Py_ssize_t i = 0; i < w.met_size; i++)
+        Py_XDECREF(w.met[i]);
     PyMem_Free(w.out);
     PyMem_Free(w.keys);
     PyMem_Free(w.met);
+    if (collecting)
+        PyGC_Enable();
     if (document || PyErr_Occurred())
         return document;
     Py_RETURN_NOTIMPLEMENTED;
 }
 
 static PyMethodDef methods[] = {
-    {"decode", decode, METH_VARARGS, "decode(data, start, base, policy, max_depth, max_items) -> (value, stop)"},
-    {"encode", encode, METH_VARARGS, "encode(value, head, base, share_keys, true, false, max_depth) -> document"},
+    {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL, "decode(data, start, base, policy, max_depth, max_items) -> (value, stop)"},
+    {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, "encode(value, head, base, share_keys, true, false, max_depth) -> document"},
     {NULL, NULL, 0, NULL},
 };
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_speedups", NULL, 0, methods, NULL, NULL, NULL, NULL};

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, overload
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, get_args, overload
 
+from jobwire import fast
 from jobwire.errors import SerealDecodeError, SerealEncodeError
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.sereal import accelerator, tags
+from jobwire.sereal import tags
 from jobwire.sereal.compression import Compression, compression_type, deflate, inflate
 from jobwire.sereal.decoder import Body, ObjectHook
 from jobwire.sereal.encoder import Style, write_body
 from jobwire.sereal.header import Header, read_header, write_header
-from jobwire.sereal.readers import READERS
 from jobwire.sereal.values import StringPolicy, string_reader
 
 __all__ = ["dumps", "iter_loads", "loads"]
 
 Buffer = bytes | bytearray | memoryview
+
+_POLICIES = {policy: number for number, policy in enumerate(get_args(StringPolicy))}
+"""The compiled code's numbers."""
 
 
 class _Options(NamedTuple):
@@ -34,6 +38,7 @@ def loads(
     limits: Limits = DEFAULT_LIMITS,
     with_header: Literal[False] = False,
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> Any: ...
 @overload
 def loads(
@@ -43,6 +48,7 @@ def loads(
     limits: Limits = DEFAULT_LIMITS,
     with_header: Literal[True],
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> tuple[Any, Any]: ...
 def loads(
     document: Buffer,
@@ -51,6 +57,7 @@ def loads(
     limits: Limits = DEFAULT_LIMITS,
     with_header: bool = False,
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> Any:
     """The value of one Sereal document (versions 1–5), which must end where the value ends.
 
@@ -58,12 +65,15 @@ def loads(
     ``with_header`` gives ``(value, user data of the header)``, the latter None where there is none;
     ``object_hook`` is given each blessed value as a ``PerlObject`` and answers what to put in its place.
 
+    ``accept_newer`` (or that of ``limits``) reads documents of versions 6 and 7, too, as far as they hold the tags of
+    version 5; without it they are refused, with the remedies. Any other tag is refused, never guessed.
+
     ``SerealDecodeError`` (with ``offset``, ``tag`` and ``raw``) for anything malformed or beyond
     the limits, and nothing else but what the hook raises. Counterpart: Sereal::Decoder 5.003,
     ``decode_sereal`` and ``decode_sereal_with_header_data``.
     """
     data = bytes(document)
-    options = _options(data, strings, limits, object_hook)
+    options = _options(data, strings, limits, object_hook, accept_newer)
     value, header, stop = _read_one(data, 0, options)
     if stop != len(data):
         raise SerealDecodeError(f"{len(data) - stop} bytes behind the document (see iter_loads)", offset=stop, raw=data)
@@ -76,20 +86,25 @@ def iter_loads(
     strings: StringPolicy = "auto",
     limits: Limits = DEFAULT_LIMITS,
     object_hook: ObjectHook | None = None,
+    accept_newer: bool = False,
 ) -> Iterator[Any]:
     """The values of documents that stand one behind the other, each read when it is asked for.
 
     Options and errors as for :func:`loads`. Counterpart: Sereal::Decoder's option ``incremental``.
     """
     data = bytes(documents)
-    options = _options(data, strings, limits, object_hook)
+    options = _options(data, strings, limits, object_hook, accept_newer)
     start = 0
     while start < len(data):
         value, _, start = _read_one(data, start, options)
         yield value
 
 
-def _options(data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHook | None) -> _Options:
+def _options(
+    data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHook | None, accept_newer: bool
+) -> _Options:
+    if accept_newer:
+        limits = replace(limits, accept_newer=True)
     if len(data) > limits.max_bytes:
         raise SerealDecodeError(f"{len(data)} bytes, more than {limits.max_bytes} (max_bytes)", offset=0, raw=data)
     string_reader(strings)  # ValueError for an unknown policy, whatever the document
@@ -97,7 +112,7 @@ def _options(data: bytes, strings: StringPolicy, limits: Limits, hook: ObjectHoo
 
 
 def _read_one(document: bytes, start: int, options: _Options) -> tuple[Any, Header, int]:
-    header = read_header(document, start)
+    header = read_header(document, start, accept_newer=options.limits.accept_newer)
     if header.compression == tags.RAW:
         base = start if header.version == 1 else header.stop - 1
         value, stop = _read_body(document, header.stop, base, options)
@@ -123,15 +138,11 @@ def _user_data(document: bytes, header: Header, options: _Options) -> Any:
 def _read_body(data: bytes, start: int, base: int, options: _Options) -> tuple[Any, int]:
     """The value and the place behind it. The compiled code, where there is one, hands back what it does not know."""
     limits = options.limits
-    if accelerator.decode is not None:
-        policy = accelerator.POLICIES.index(options.strings)
-        done = accelerator.decode(data, start, base, policy, limits.max_depth, limits.max_items)
-        if done is not NotImplemented:
-            value, stop = done
-            return value, stop
-    body = Body(
-        data, start=start, base=base, strings=options.strings, limits=limits, readers=READERS, hook=options.hook
-    )
+    done = fast.decode(data, start, base, _POLICIES[options.strings], limits.max_depth, limits.max_items)
+    if done is not NotImplemented:
+        value, stop = done
+        return value, stop
+    body = Body(data, start=start, base=base, strings=options.strings, limits=limits, hook=options.hook)
     return body.read(), body.pos
 
 
@@ -194,9 +205,9 @@ def dumps(
 
 def _write(head: bytes, value: object, style: Style, *, base: int) -> bytes:
     """``head`` and the body behind it."""
-    if accelerator.encode is not None and not style.unusual:
+    if not style.unusual:
         true, false = (tags.YES, tags.NO) if style.version >= 5 else (tags.TRUE, tags.FALSE)
-        done = accelerator.encode(value, head, base, style.share_keys, true, false, style.limits.max_depth)
+        done = fast.encode(value, head, base, style.share_keys, true, false, style.limits.max_depth)
         if done is not NotImplemented:
             document: bytes = done
             return document

@@ -16,7 +16,6 @@ from jobwire.errors import SerealEncodeError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal import tags
 from jobwire.sereal.header import write_varint
-from jobwire.sereal.keys import key_bytes, refuse_twins
 from jobwire.sereal.strings import write_utf8
 from jobwire.sereal.values import REGEXP_CLASS, PerlObject, PerlRegexp, ScalarRef
 
@@ -386,3 +385,22 @@ _KINDS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (list, list),
     (tuple, tuple),
 )
+
+
+# -- hash keys: one for Perl ----------------------------------------------------------------------
+
+
+def key_bytes(key: object) -> bytes:
+    if isinstance(key, bytes):
+        return key
+    return write_utf8(key) if isinstance(key, str) else b""
+
+
+def refuse_twins(value: Mapping[str | bytes, object]) -> None:
+    """``"a"`` and ``b"a"`` are two keys for Python and one for Perl."""
+    seen: set[str] = set()
+    for key in value:
+        name = key.decode("latin-1") if isinstance(key, bytes) else key
+        if name in seen:
+            raise SerealEncodeError("two keys of one dict, str and bytes, that are one hash key in Perl")
+        seen.add(name)

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 import hiredis
 
-from jobwire.wire import accelerator
+from jobwire import fast
 from jobwire.wire.commands import Command
 
 __all__ = ["Outbox", "new_outbox"]
@@ -55,4 +55,5 @@ class _PlainOutbox:
 
 def new_outbox() -> Outbox:
     """An empty one: compiled code where it was built."""
-    return _PlainOutbox() if accelerator.compiled is None else cast("Outbox", accelerator.compiled.Outbox())
+    compiled: Outbox | None = fast.outbox()
+    return _PlainOutbox() if compiled is None else compiled

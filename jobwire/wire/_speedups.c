@@ -4,6 +4,12 @@
  * text, bytes, whole numbers, and how to measure nested ones); whatever else it meets (other types, names never seen
  * before, text that cannot be encoded, a limit crossed) it gives up and answers None, and the Python code does the
  * whole thing from its start. So there is one place that decides what is an error, and this file decides nothing but speed.
+ *
+ * Memory is safe by construction, not because nothing happens: an allocation may run the garbage collector, which runs
+ * anybody's code, as do the functions that are called here. So an object is owned for as long as a later step may use it,
+ * and a tuple that is not whole yet is hidden from the collector, the one way to it. tests/fuzz/sanitized.py holds this
+ * against AddressSanitizer. The module does not declare that it runs without the GIL: a free-threaded Python turns the
+ * GIL on when it is imported.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -18,6 +24,35 @@ is_name(PyObject *field, const char *name, Py_ssize_t length)
     return PyBytes_GET_SIZE(field) == length && memcmp(PyBytes_AS_STRING(field), name, length) == 0;
 }
 #define IS(field, name) is_name(field, name, sizeof(name) - 1)
+
+/* A whole number of any size; one beyond the machine's is its largest or smallest. */
+static int
+whole_number(PyObject *number, Py_ssize_t *into)
+{
+    *into = PyNumber_AsSsize_t(number, NULL);
+    return *into == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* A command that begins with `head`. Its empty places are seen by nobody until `whole` shows it. */
+static PyObject *
+new_command(PyObject *head, Py_ssize_t more)
+{
+    Py_ssize_t before = PyTuple_GET_SIZE(head);
+    PyObject *command = PyTuple_New(before + more);
+    if (command == NULL)
+        return NULL;
+    PyObject_GC_UnTrack(command);
+    for (Py_ssize_t i = 0; i < before; i++)
+        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
+    return command;
+}
+
+static PyObject *
+whole(PyObject *command)
+{
+    PyObject_GC_Track(command);
+    return command;
+}
 
 /* ---- values -------------------------------------------------------------------------------- */
 
@@ -36,7 +71,8 @@ printed(PyObject *value, char tag)
     } else if (PyUnicode_CheckExact(value) || PyBytes_CheckExact(value)) {
         encoded = PyBytes_CheckExact(value) ? Py_NewRef(value) : PyUnicode_AsUTF8String(value);
         if (encoded == NULL) {
-            PyErr_Clear(); /* a lone surrogate */
+            if (PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+                PyErr_Clear(); /* a lone surrogate */
             return NULL;
         }
         if (tag == 0)
@@ -109,6 +145,41 @@ give_up(PyObject *half_made)
 
 /* ---- submitting ---------------------------------------------------------------------------- */
 
+/* What `encode_meta` answers, a pair; NULL, perhaps without an error, where it is none. */
+static PyObject *
+meta_pair(PyObject *encode_meta, PyObject *name, PyObject *value)
+{
+    PyObject *words[] = {Py_NewRef(name), Py_NewRef(value)};
+    PyObject *pair = PyObject_Vectorcall(encode_meta, words, 2, NULL);
+    Py_DECREF(words[0]);
+    Py_DECREF(words[1]);
+    if (pair != NULL && (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2))
+        Py_CLEAR(pair);
+    return pair;
+}
+
+/* The text field of a parameter, at `at`; -1, perhaps without an error, where it is not one for this code. */
+static int
+put_parameter(PyObject *command, Py_ssize_t at, PyObject *text_field, PyObject *name, PyObject *value)
+{
+    if (!PyUnicode_CheckExact(name))
+        return -1;
+    Py_INCREF(name);
+    Py_INCREF(value);
+    PyObject *field = PyObject_CallOneArg(text_field, name);
+    PyObject *text = field == NULL ? NULL : printed(value, 0);
+    Py_DECREF(name);
+    Py_DECREF(value);
+    if (text == NULL || !PyBytes_CheckExact(field)) {
+        Py_XDECREF(field);
+        Py_XDECREF(text);
+        return -1;
+    }
+    PyTuple_SET_ITEM(command, at, field);
+    PyTuple_SET_ITEM(command, at + 1, text);
+    return 0;
+}
+
 PyDoc_STRVAR(hash_fields_doc,
 "hash_fields(head, queued, meta, data, encode_meta, text_field, reserved) -> tuple | None\n\n"
 "`head`, `_queued` and the moment, the meta fields, and all parameters as text fields: one command.");
@@ -125,12 +196,10 @@ hash_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (!PyDict_CheckExact(meta) || !PyDict_CheckExact(data) || !PyFloat_CheckExact(queued))
         Py_RETURN_NONE;
 
-    Py_ssize_t before = PyTuple_GET_SIZE(head), at = before;
-    PyObject *command = PyTuple_New(before + 2 + 2 * (PyDict_GET_SIZE(meta) + PyDict_GET_SIZE(data)));
+    Py_ssize_t at = PyTuple_GET_SIZE(head), end = at + 2 + 2 * (PyDict_GET_SIZE(meta) + PyDict_GET_SIZE(data));
+    PyObject *command = new_command(head, end - at);
     if (command == NULL)
         return NULL;
-    for (Py_ssize_t i = 0; i < before; i++)
-        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
     PyObject *made = PyBytes_FromStringAndSize("_queued", 7);
     if (made == NULL)
         return give_up(command);
@@ -140,17 +209,12 @@ hash_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
     PyTuple_SET_ITEM(command, at++, made);
 
     PyObject *name, *value;
-    Py_ssize_t place = 0, end = PyTuple_GET_SIZE(command);
+    Py_ssize_t place = 0;
     /* What is called may be anybody's code in the end: the dicts are looked at again after each call. */
     while (PyDict_Next(meta, &place, &name, &value)) {
-        PyObject *words[] = {name, value};
-        PyObject *pair = PyObject_Vectorcall(encode_meta, words, 2, NULL);
+        PyObject *pair = at + 2 > end ? NULL : meta_pair(encode_meta, name, value);
         if (pair == NULL)
             return give_up(command);
-        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2 || at + 2 > end) {
-            Py_DECREF(pair);
-            return give_up(command);
-        }
         PyTuple_SET_ITEM(command, at++, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
         PyTuple_SET_ITEM(command, at++, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
         int known = PySet_Contains(reserved, PyTuple_GET_ITEM(pair, 0));
@@ -160,23 +224,13 @@ hash_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
     }
     place = 0;
     while (PyDict_Next(data, &place, &name, &value)) {
-        if (!PyUnicode_CheckExact(name) || at + 2 > end)
+        if (at + 2 > end || put_parameter(command, at, text_field, name, value) < 0)
             return give_up(command);
-        Py_INCREF(value);
-        PyObject *field = PyObject_CallOneArg(text_field, name);
-        PyObject *text = field == NULL ? NULL : printed(value, 0);
-        Py_DECREF(value);
-        if (text == NULL || !PyBytes_CheckExact(field)) {
-            Py_XDECREF(field);
-            Py_XDECREF(text);
-            return give_up(command);
-        }
-        PyTuple_SET_ITEM(command, at++, field);
-        PyTuple_SET_ITEM(command, at++, text);
+        at += 2;
     }
     if (at != end)
         return give_up(command);
-    return command;
+    return whole(command);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -213,6 +267,98 @@ readable(PyObject *raw)
     return text;
 }
 
+/* What has been read of a job; everything in it is owned. */
+typedef struct {
+    PyObject *data, *meta, *reply_to, *queued, *started, *processed, *result;
+} Fields;
+
+static PyObject **
+special(Fields *fields, PyObject *field)
+{
+    return IS(field, "_reply_to") ? &fields->reply_to
+        : IS(field, "_queued")    ? &fields->queued
+        : IS(field, "_started")   ? &fields->started
+        : IS(field, "_processed") ? &fields->processed
+        : IS(field, "result")     ? &fields->result
+                                  : NULL;
+}
+
+/* -1, perhaps without an error, for a field that is not one for this code. */
+static int
+read_field(Fields *fields, PyObject *field, PyObject *value, PyObject *kind, PyObject *name, Py_ssize_t max_bytes)
+{
+    PyObject *into;
+    if (PyUnicode_GET_LENGTH(kind) == 0) {
+        PyObject **slot = special(fields, field);
+        if (slot != NULL)
+            Py_XSETREF(*slot, Py_NewRef(value));
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(kind, "text") == 0) {
+        into = fields->data;
+        if (PyBytes_GET_SIZE(value) > max_bytes)
+            return -1;
+    } else if (PyUnicode_CompareWithASCIIString(kind, "meta") == 0) {
+        into = fields->meta;
+    } else {
+        return -1; /* nested */
+    }
+    Py_ssize_t size = PyDict_GET_SIZE(into);
+    PyObject *text = readable(value);
+    int failed = text == NULL || PyDict_SetItem(into, name, text) < 0;
+    Py_XDECREF(text);
+    /* The same parameter twice? */
+    return failed || (PyDict_GET_SIZE(into) == size && into == fields->data) ? -1 : 0;
+}
+
+static int
+read_planned(Fields *fields, PyObject *field, PyObject *value, PyObject *plans, Py_ssize_t max_bytes)
+{
+    if (!PyBytes_CheckExact(field) || !PyBytes_CheckExact(value))
+        return -1;
+    PyObject *plan = PyDict_GetItemWithError(plans, field); /* a field never met before: no plan yet */
+    if (plan == NULL || !PyTuple_CheckExact(plan) || PyTuple_GET_SIZE(plan) != 2)
+        return -1;
+    PyObject *kind = PyTuple_GET_ITEM(plan, 0), *name = PyTuple_GET_ITEM(plan, 1);
+    if (!PyUnicode_Check(kind))
+        return -1;
+    Py_INCREF(plan); /* and with it its parts */
+    Py_INCREF(field);
+    Py_INCREF(value);
+    int failed = read_field(fields, field, value, kind, name, max_bytes);
+    Py_DECREF(plan);
+    Py_DECREF(field);
+    Py_DECREF(value);
+    return failed;
+}
+
+static PyObject *
+packed_job(Fields *fields)
+{
+    PyObject *client = readable(fields->reply_to), *queued = moment(fields->queued);
+    PyObject *started = moment(fields->started), *processed = moment(fields->processed), *all = NULL;
+    if (client != NULL && queued != NULL && started != NULL && processed != NULL)
+        all = PyTuple_Pack(7, fields->data, fields->meta, client, queued, started, processed,
+                           fields->result == NULL ? Py_None : fields->result);
+    Py_XDECREF(client);
+    Py_XDECREF(queued);
+    Py_XDECREF(started);
+    Py_XDECREF(processed);
+    return all;
+}
+
+static void
+forget(Fields *fields)
+{
+    Py_XDECREF(fields->data);
+    Py_XDECREF(fields->meta);
+    Py_XDECREF(fields->reply_to);
+    Py_XDECREF(fields->queued);
+    Py_XDECREF(fields->started);
+    Py_XDECREF(fields->processed);
+    Py_XDECREF(fields->result);
+}
+
 PyDoc_STRVAR(job_fields_doc,
 "job_fields(reply, plans, max_fields, max_bytes) -> (data, meta, reply_to, queued, started, processed, result) | None\n\n"
 "What HGETALL answered for a job of text parameters, by the string policy `auto`.");
@@ -225,76 +371,19 @@ job_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     PyObject *reply = args[0], *plans = args[1];
-    Py_ssize_t max_fields = PyLong_AsSsize_t(args[2]), max_bytes = PyLong_AsSsize_t(args[3]);
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-            return NULL;
-        PyErr_Clear();
-        Py_RETURN_NONE;
-    }
+    Py_ssize_t max_fields, max_bytes;
+    if (whole_number(args[2], &max_fields) < 0 || whole_number(args[3], &max_bytes) < 0)
+        return NULL;
     if (!PyList_CheckExact(reply) || PyList_GET_SIZE(reply) % 2 || PyList_GET_SIZE(reply) / 2 > max_fields)
         Py_RETURN_NONE;
 
-    PyObject *reply_to = NULL, *queued = NULL, *started = NULL, *processed = NULL, *result = NULL;
-    PyObject *data = PyDict_New(), *meta = PyDict_New(), *all = NULL;
-    if (data == NULL || meta == NULL)
-        goto out;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(reply); i += 2) {
-        PyObject *field = PyList_GET_ITEM(reply, i), *value = PyList_GET_ITEM(reply, i + 1);
-        if (!PyBytes_CheckExact(field) || !PyBytes_CheckExact(value))
-            goto out;
-        PyObject *plan = PyDict_GetItemWithError(plans, field); /* a field never met before: no plan yet */
-        if (plan == NULL || !PyTuple_CheckExact(plan) || PyTuple_GET_SIZE(plan) != 2)
-            goto out;
-        PyObject *kind = PyTuple_GET_ITEM(plan, 0), *name = PyTuple_GET_ITEM(plan, 1), *into;
-        if (!PyUnicode_Check(kind))
-            goto out;
-        if (PyUnicode_GET_LENGTH(kind) == 0) {
-            if (IS(field, "_reply_to"))
-                reply_to = value;
-            else if (IS(field, "_queued"))
-                queued = value;
-            else if (IS(field, "_started"))
-                started = value;
-            else if (IS(field, "_processed"))
-                processed = value;
-            else if (IS(field, "result"))
-                result = value;
-            continue;
-        }
-        if (PyUnicode_CompareWithASCIIString(kind, "text") == 0) {
-            into = data;
-            if (PyBytes_GET_SIZE(value) > max_bytes)
-                goto out;
-        } else if (PyUnicode_CompareWithASCIIString(kind, "meta") == 0) {
-            into = meta;
-        } else {
-            goto out; /* nested */
-        }
-        Py_ssize_t size = PyDict_GET_SIZE(into);
-        PyObject *text = readable(value);
-        if (text == NULL || PyDict_SetItem(into, name, text) < 0) {
-            Py_XDECREF(text);
-            goto out;
-        }
-        Py_DECREF(text);
-        if (PyDict_GET_SIZE(into) == size && into == data)
-            goto out; /* the same parameter twice */
-    }
-    if (reply_to == NULL)
-        goto out; /* perhaps no job at all */
-    PyObject *client = readable(reply_to), *was_queued = moment(queued), *was_started = moment(started);
-    PyObject *was_processed = moment(processed);
-    if (client != NULL && was_queued != NULL && was_started != NULL && was_processed != NULL)
-        all = PyTuple_Pack(7, data, meta, client, was_queued, was_started, was_processed,
-                           result == NULL ? Py_None : result);
-    Py_XDECREF(client);
-    Py_XDECREF(was_queued);
-    Py_XDECREF(was_started);
-    Py_XDECREF(was_processed);
-out:
-    Py_XDECREF(data);
-    Py_XDECREF(meta);
+    Fields fields = {PyDict_New(), PyDict_New(), NULL, NULL, NULL, NULL, NULL};
+    int failed = fields.data == NULL || fields.meta == NULL;
+    for (Py_ssize_t i = 0; !failed && i + 1 < PyList_GET_SIZE(reply); i += 2)
+        failed = read_planned(&fields, PyList_GET_ITEM(reply, i), PyList_GET_ITEM(reply, i + 1), plans, max_bytes) < 0;
+    /* Without a client it is perhaps no job at all. */
+    PyObject *all = failed || fields.reply_to == NULL ? NULL : packed_job(&fields);
+    forget(&fields);
     return all == NULL ? give_up(NULL) : all;
 }
 
@@ -388,21 +477,30 @@ typedef struct {
     int is_json;              /* found: nothing that JSON says in another way, or not at all */
 } Shape;
 
+/* Whether `more` keeps `sum` within `most`; sums do not overflow. */
+static int
+spend(Py_ssize_t *sum, Py_ssize_t more, Py_ssize_t most)
+{
+    if (more > most - *sum)
+        return 0;
+    *sum += more;
+    return 1;
+}
+
 static int
 walk_text(Shape *shape, PyObject *text)
 {
     if (PyUnicode_CheckExact(text)) {
-        shape->size += PyUnicode_GET_LENGTH(text);
-    } else if (PyBytes_CheckExact(text)) {
-        shape->size += PyBytes_GET_SIZE(text);
-        shape->is_json = 0;
-    } else {
-        return 0;
+        return spend(&shape->size, PyUnicode_GET_LENGTH(text), shape->max_size);
     }
-    return shape->size <= shape->max_size;
+    if (PyBytes_CheckExact(text)) {
+        shape->is_json = 0;
+        return spend(&shape->size, PyBytes_GET_SIZE(text), shape->max_size);
+    }
+    return 0;
 }
 
-/* Is `value` all plain data, within the limits? Nothing here calls Python code, so nothing changes underneath. */
+/* Is `value` all plain data, within the limits? Nothing is made, called or let go of here: nothing changes underneath. */
 static int
 walk(Shape *shape, PyObject *value, Py_ssize_t level)
 {
@@ -431,8 +529,7 @@ walk(Shape *shape, PyObject *value, Py_ssize_t level)
         shape->levels = level;
     Py_ssize_t count = is_dict ? PyDict_GET_SIZE(value) : PyList_GET_SIZE(value);
     /* Before anything is looked at: what is shared stands here again and again. */
-    shape->items += is_dict ? 2 * count : count;
-    if (shape->items > shape->max_items)
+    if (!spend(&shape->items, is_dict ? 2 * count : count, shape->max_items))
         return 0;
     if (!is_dict) {
         for (Py_ssize_t i = 0; i < count; i++)
@@ -465,13 +562,12 @@ shape_of(PyObject *module, PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "shape takes four arguments");
         return NULL;
     }
-    Shape shape = {PyLong_AsSsize_t(args[1]), 0, PyLong_AsSsize_t(args[2]), 0, PyLong_AsSsize_t(args[3]), 0, 0, 1};
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-            return NULL;
-        PyErr_Clear();
+    Shape shape = {.is_json = 1};
+    if (whole_number(args[1], &shape.max_levels) < 0 || whole_number(args[2], &shape.max_items) < 0
+        || whole_number(args[3], &shape.max_size) < 0)
+        return NULL;
+    if (shape.max_levels < 0 || shape.max_items < 0 || shape.max_size < 0)
         Py_RETURN_NONE;
-    }
     if (shape.max_levels > DEEPEST)
         shape.max_levels = DEEPEST;
     if (!walk(&shape, args[0], 0))
@@ -501,21 +597,19 @@ completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return give_up(NULL);
     PyObject *started = epoch(PyFloat_AS_DOUBLE(args[6])), *processed = epoch(PyFloat_AS_DOUBLE(args[7]));
     Py_ssize_t before = PyTuple_GET_SIZE(head);
-    PyObject *command = started == NULL || processed == NULL ? NULL : PyTuple_New(before + 6);
+    PyObject *command = started == NULL || processed == NULL ? NULL : new_command(head, 6);
     if (command == NULL) {
         Py_DECREF(result);
         Py_XDECREF(started);
         Py_XDECREF(processed);
         return NULL;
     }
-    for (Py_ssize_t i = 0; i < before; i++)
-        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
     for (Py_ssize_t i = 0; i < 3; i++)
         PyTuple_SET_ITEM(command, before + i, Py_NewRef(args[1 + i]));
     PyTuple_SET_ITEM(command, before + 3, result);
     PyTuple_SET_ITEM(command, before + 4, started);
     PyTuple_SET_ITEM(command, before + 5, processed);
-    return command;
+    return whole(command);
 }
 
 /* ---- commands as bytes --------------------------------------------------------------------- */
@@ -553,6 +647,17 @@ put_number(char *out, char mark, Py_ssize_t number)
     return out + digits + 3;
 }
 
+/* `more` bytes on top of `size`; -1 with an error where that is more than any memory. */
+static Py_ssize_t
+grown(Py_ssize_t size, Py_ssize_t more)
+{
+    if (more > PY_SSIZE_T_MAX / 4 - size) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return size + more;
+}
+
 /* The size of a command in RESP; -1 with an error for what is none. */
 static Py_ssize_t
 packed_size(PyObject *command)
@@ -562,14 +667,14 @@ packed_size(PyObject *command)
         return -1;
     }
     Py_ssize_t count = PyTuple_GET_SIZE(command), size = digits_of(count) + 3;
-    for (Py_ssize_t i = 0; i < count; i++) {
+    for (Py_ssize_t i = 0; size >= 0 && i < count; i++) {
         PyObject *word = PyTuple_GET_ITEM(command, i);
         if (!PyBytes_Check(word)) {
             PyErr_Format(PyExc_TypeError, "a command is a tuple of bytes; word %zd is a %s", i, Py_TYPE(word)->tp_name);
             return -1;
         }
         Py_ssize_t length = PyBytes_GET_SIZE(word);
-        size += digits_of(length) + 5 + length;
+        size = grown(size, digits_of(length) + 5 + length);
     }
     return size;
 }
@@ -577,7 +682,9 @@ packed_size(PyObject *command)
 static int
 reserve(Outbox *self, Py_ssize_t more)
 {
-    Py_ssize_t wanted = self->used + more;
+    Py_ssize_t wanted = grown(self->used, more);
+    if (wanted < 0)
+        return -1;
     if (self->bytes == NULL) {
         self->bytes = PyBytes_FromStringAndSize(NULL, wanted > FIRST_SIZE ? wanted : FIRST_SIZE);
         return self->bytes == NULL ? -1 : 0;
@@ -604,16 +711,16 @@ outbox_add(Outbox *self, PyObject *commands)
     Py_ssize_t count = PySequence_Fast_GET_SIZE(all), size = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         Py_ssize_t one = packed_size(PySequence_Fast_GET_ITEM(all, i));
-        if (one < 0) {
+        if (one < 0 || (size = grown(size, one)) < 0) {
             Py_DECREF(all);
             return NULL;
         }
-        size += one;
     }
     if (count && reserve(self, size) < 0) {
         Py_DECREF(all);
         return NULL;
     }
+    /* From here on nothing is made or called: what was measured is what is copied. */
     char *out = count ? PyBytes_AS_STRING(self->bytes) + self->used : NULL;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *command = PySequence_Fast_GET_ITEM(all, i);

@@ -21,6 +21,7 @@ my @modules = qw(
     Jobwire::Redis::JSON
     Jobwire::Redis::Jobs
     Jobwire::Redis::Worker
+    Jobwire::SerealProtocol
     Jobwire::Text
 );
 

@@ -536,6 +536,22 @@ async def test_perl(tmp_path: Path) -> None:
     assert "Job::Async::Redis, Net::Async::Redis" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("sereal", "level"),
+    [("5.003", "ok"), ("5.011", "ok"), ("6.001", "warn"), ("7", "warn"), ("7.000_001", "warn"), ("12.1", "warn")],
+)
+async def test_perl_with_a_newer_sereal(tmp_path: Path, sereal: str, level: str) -> None:
+    fake = tmp_path / "perl"
+    known = ("Job::Async::Redis", "Job::Async", "Net::Async::Redis", "JSON::MaybeUTF8")
+    lines = "".join(f"echo '{module} 1.0'\n" for module in known)
+    fake.write_text(f"#!/bin/sh\n{lines}echo 'Sereal {sereal}'\n")
+    fake.chmod(0o755)
+    finding = await perl_stack(str(fake))
+    assert finding.level == level
+    assert f"Sereal {sereal}" in finding.message
+    assert ("stay below 6, or load Jobwire::SerealProtocol first" in finding.message) == (level == "warn")
+
+
 # -- the rest
 
 

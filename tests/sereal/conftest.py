@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import pytest
 import sereal_peer
 
-from jobwire.sereal import accelerator
+from jobwire import fast
 
 
 @pytest.fixture(scope="module", autouse=True, params=["python", "compiled"])
 def code(request: pytest.FixtureRequest) -> Iterator[str]:
     """Which code reads and writes; ``compiled`` is left out, loudly, where it was not built."""
-    if request.param == "compiled" and not accelerator.available():
+    if request.param == "compiled" and not fast.available("sereal"):
         pytest.skip("the compiled code is not built: python -m jobwire.sereal.build")
     if request.param == "python":
-        accelerator.turn_off()
+        fast.turn_off()
     yield request.param
-    accelerator.turn_on()
+    fast.turn_on()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ from typing import Any
 
 from sereal_nodes import describe
 
-from jobwire.sereal import Limits, PerlObject, SerealDecodeError, accelerator, dumps, loads
+from jobwire import fast
+from jobwire.sereal import Limits, PerlObject, SerealDecodeError, dumps, loads
 
 HERE = Path(__file__).parent
 LIMITS = Limits(max_bytes=1 << 20, max_inflated=1 << 20, max_depth=100, max_items=100_000)
@@ -113,12 +114,12 @@ def outcome(document: bytes, policy: Any) -> tuple[str, object]:
 def check(document: bytes, policy: Any) -> str:
     """Read ``document`` by all the code there is; ``refused`` or ``read``."""
     begun = time.perf_counter()
-    accelerator.turn_off()
+    fast.turn_off()
     try:
         plain = outcome(document, policy)
     finally:
-        accelerator.turn_on()
-    if accelerator.available():
+        fast.turn_on()
+    if fast.available("sereal"):
         assert outcome(document, policy) == plain, f"compiled and plain Python differ on {document.hex()}"
     took = time.perf_counter() - begun
     assert took < SLOW, f"{took:.1f} s for {document.hex()}"
@@ -146,7 +147,7 @@ def main() -> None:
     begun = time.monotonic()
     totals = run(options.count, options.seed)
     print(f"{options.count} documents, seed {options.seed}, {time.monotonic() - begun:.0f} s: {dict(totals)}")
-    print(f"compiled code {'compared with plain Python' if accelerator.available() else 'not built'}")
+    print(f"compiled code {'compared with plain Python' if fast.available('sereal') else 'not built'}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from sereal_nodes import bare, build, describe, nodes
 
-from jobwire.sereal import accelerator, dumps, loads
+from jobwire import fast
 from jobwire.sereal import build as building
+from jobwire.sereal import dumps, loads
 
 PROBE = """
 import sys
@@ -39,20 +40,21 @@ def test_it_imports_the_standard_library_alone() -> None:
 
 
 def test_the_compiled_code_can_be_turned_off() -> None:
-    code = "from jobwire.sereal import accelerator; print(accelerator.available(), accelerator.decode)"
-    assert python(code, JOBWIRE_SEREAL_PURE="1") == "False None"
+    code = "from jobwire import fast; print(fast.available('sereal'), fast.decode(b'', 0, 0, 0, 1, 1))"
+    assert python(code, JOBWIRE_SEREAL_PURE="1") == "False NotImplemented"
 
 
 def test_turning_on_and_off() -> None:
-    accelerator.turn_off()
-    assert accelerator.decode is None
-    assert accelerator.encode is None
-    accelerator.turn_on()
-    assert (accelerator.decode is not None) == accelerator.available()
+    fast.turn_off()
+    assert fast.decode(b"\x01", 0, 0, 0, 1, 1) is NotImplemented
+    assert fast.encode(1, b"", 1, True, 0, 0, 1) is NotImplemented
+    fast.turn_on()
+    assert (fast.decode(b"\x01", 0, 0, 0, 1, 1) == (1, 1)) == fast.available("sereal")
+    assert (fast.encode(1, b"", 1, True, 0, 0, 1) == b"\x01") == fast.available("sereal")
 
 
 @pytest.mark.skipif(
-    not accelerator.available(), reason="the compiled code is not built: python -m jobwire.sereal.build"
+    not fast.available("sereal"), reason="the compiled code is not built: python -m jobwire.sereal.build"
 )
 @given(node=nodes())
 @settings(max_examples=200, deadline=None)
@@ -60,10 +62,10 @@ def test_both_codes_write_the_same_bytes_and_read_the_same_values(node: Any) -> 
     value = build(node)
     for version in (1, 3, 5):
         for share_keys in (True, False):
-            accelerator.turn_off()
+            fast.turn_off()
             by_python = dumps(value, version=version, share_keys=share_keys)
             assert describe(loads(by_python, strings="exact")) == bare(node)
-            accelerator.turn_on()
+            fast.turn_on()
             assert dumps(value, version=version, share_keys=share_keys) == by_python
             assert describe(loads(by_python, strings="exact")) == bare(node)
 

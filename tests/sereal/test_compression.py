@@ -168,7 +168,7 @@ def test_broken_compressed_documents(document: bytes) -> None:
 
 @pytest.mark.parametrize(
     "start",
-    [b"=srl\x12\x00", b"=\xf3rl\x13\x00", b"=srl\x32\x00", b"=\xf3rl\x43\x00", b"=\xf3rl\x53\x00", b"=\xf3rl\xf5\x00"],
+    [b"=srl\x12\x00", b"=\xf3rl\x13\x00", b"=srl\x32\x00", b"=srl\x42\x00", b"=\xf3rl\x53\x00", b"=\xf3rl\xf5\x00"],
 )
 def test_types_that_the_version_does_not_know(start: bytes) -> None:
     with pytest.raises(SerealDecodeError, match="compression type"):

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from jobwire.errors import EncodeError
+from jobwire.fast import shape
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.wire.accelerator import shape
 from jobwire.wire.text import Text
 
 __all__ = ["check_expanded", "too_large"]

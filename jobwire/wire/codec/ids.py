@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from jobwire import fast
 from jobwire.errors import EncodeError
-from jobwire.wire import accelerator
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = ["check_id", "new_id"]
@@ -17,7 +17,6 @@ __all__ = ["check_id", "new_id"]
 _FALSE_IN_PERL = frozenset({b"", b"0"})
 
 
-_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _POOLED = 256
 
 _pool, _used = b"", 0
@@ -32,13 +31,8 @@ def new_id() -> str:
     if at == len(_pool):
         _pool, at = os.urandom(16 * _POOLED), 0
     _used = at + 16
-    return spell(_pool, at) if accelerator.compiled is None else accelerator.compiled.spell_id(_pool, at)
-
-
-def spell(pool: bytes, at: int) -> str:
-    """The sixteen bytes of ``pool`` from ``at`` on as a version 4 UUID."""
-    digits = pool[at : at + 16].hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+    spelled: str = fast.spell_id(_pool, at)
+    return spelled
 
 
 def _forget_pool() -> None:

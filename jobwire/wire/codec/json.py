@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 import msgspec
 
 from jobwire.errors import DecodeError, EncodeError
+from jobwire.fast import shape
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
-from jobwire.wire.accelerator import shape
 from jobwire.wire.codec.expansion import check_expanded
 from jobwire.wire.text import Text, brief
 

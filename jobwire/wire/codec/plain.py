@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from jobwire.errors import EncodeError
+from jobwire.fast import shape
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
-from jobwire.wire.accelerator import shape
 from jobwire.wire.codec.expansion import check_expanded
 
 __all__ = ["parameters_of", "to_plain"]

@@ -13,10 +13,10 @@ from typing import ClassVar, Literal, Self, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
+from jobwire import fast
 from jobwire.errors import ConfigError, DecodeError, MismatchError, ServerError, printable
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
-from jobwire.wire import accelerator
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
@@ -390,9 +390,9 @@ class HashMode(Mode):
     def _hash_of(self, submission: Submission) -> Command:
         dialect = self.dialect or DEFAULT_DIALECT
         key = JOB_PREFIX + submission.id
-        if accelerator.compiled is not None and dialect.typed_fields and dialect.timing_fields:
+        if dialect.typed_fields and dialect.timing_fields:
             head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
-            command: Command | None = accelerator.compiled.hash_fields(
+            command: Command | None = fast.hash_fields(
                 head, submission.queued, submission.meta, submission.data, m.encode_meta, text_field, m.RESERVED
             )
             if command is not None:
@@ -421,8 +421,8 @@ class HashMode(Mode):
         if not isinstance(raw, bytes):
             return None
         dialect = self.dialect or DEFAULT_DIALECT
-        if accelerator.compiled is not None and dialect.tagged_results and self.strings == "auto":
-            scalar = accelerator.compiled.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
+        if dialect.tagged_results and self.strings == "auto":
+            scalar = fast.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
             if scalar is not None:
                 return Success(scalar[0])
         return decode_result(
@@ -474,13 +474,11 @@ class HashMode(Mode):
         return self._read_quickly(taken, reply) or self._read(taken, reply)
 
     def _read_quickly(self, taken: Taken, reply: Reply) -> Job | None:
-        if accelerator.compiled is None or self.strings != "auto":
+        if self.strings != "auto":
             return None
         dialect = self.dialect or DEFAULT_DIALECT
         limits = self.limits
-        found = accelerator.compiled.job_fields(
-            reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes
-        )
+        found = fast.job_fields(reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes)
         if found is None or (self.dialect is None and found[3] is None):
             return None
         data, meta, reply_to, queued, started, processed, result = found

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from jobwire import fast
 from jobwire.errors import ServerError
 from jobwire.limits import Limits
-from jobwire.wire import accelerator
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.jobs import Job
@@ -38,14 +38,9 @@ class OwnList:
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         dialect, entry = job.dialect, taken.entry
         key, reply_to = JOB_PREFIX + entry, channel(job.reply_to)
-        if (
-            accelerator.compiled is not None
-            and type(result) is Success
-            and dialect.tagged_results
-            and dialect.timing_fields
-        ):
+        if type(result) is Success and dialect.tagged_results and dialect.timing_fields:
             exact = type(result.value) is int and "V" in m.parse_accept(job.meta.get("_accept"))
-            command: Command | None = accelerator.compiled.completion(
+            command: Command | None = fast.completion(
                 self._opening, key, entry, reply_to, result.value, exact, started, at
             )
             if command is not None:

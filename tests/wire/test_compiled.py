@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,18 +13,18 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from jobwire import fast
 from jobwire.errors import JobwireError, ServerError
 from jobwire.limits import Limits
 from jobwire.transport.outbox import new_outbox
-from jobwire.wire import DIALECTS, Failure, Keyspace, Reliable, Result, Submission, Success, Taken, accelerator
-from jobwire.wire.codec import ids as id_module
+from jobwire.wire import DIALECTS, Failure, Keyspace, Reliable, Result, Submission, Success, Taken
 from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.json import decode_json, decode_json_strictly, encode_json
 from jobwire.wire.codec.plain import to_plain
 from jobwire.wire.commands import Command
 
 pytestmark = pytest.mark.skipif(
-    not accelerator.available(), reason="the compiled code is not built: python -m jobwire.build"
+    not fast.available("wire"), reason="the compiled code is not built: python -m jobwire.build"
 )
 
 TAKEN = Taken(b"jobs::pending", b"j\xff")
@@ -34,13 +36,13 @@ MOMENTS = (
 @pytest.fixture(autouse=True)
 def _left_on() -> Iterator[None]:
     yield
-    accelerator.turn_on()
+    fast.turn_on()
 
 
 def both(function: Callable[[], Any]) -> tuple[Any, Any]:
     """What the plain and the compiled code answer, or raise."""
     answers = []
-    for turn in (accelerator.turn_off, accelerator.turn_on):
+    for turn in (fast.turn_off, fast.turn_on):
         turn()
         try:
             answers.append(function())
@@ -184,7 +186,7 @@ def test_deep_values(depth: int) -> None:
 def test_what_contains_itself_has_an_end() -> None:
     value: Any = [1]
     value.append({"again": value})
-    assert accelerator.shape(value) is None
+    assert fast.shape(value) is None
     plain, compiled = both(lambda: encode_json(value))
     assert plain == compiled
 
@@ -212,21 +214,25 @@ def test_documents(document: str, limits: Limits) -> None:
 
 @given(value=NESTED)
 def test_shapes(value: Any) -> None:
-    shape = accelerator.shape(value)
+    shape = fast.shape(value)
     assume(shape is not None)
     assert shape is not None
-    assert accelerator.shape(value, max_levels=shape.levels) == shape
+    assert fast.shape(value, max_levels=shape.levels) == shape
     if shape.levels:
-        assert accelerator.shape(value, max_levels=shape.levels - 1) is None
+        assert fast.shape(value, max_levels=shape.levels - 1) is None
 
 
 @given(pool=st.binary(min_size=16, max_size=64), data=st.data())
 def test_ids(pool: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(pool) - 16))
-    assert accelerator.compiled.spell_id(pool, at) == id_module.spell(pool, at)
+    plain, compiled = both(lambda: fast.spell_id(pool, at))
+    assert plain == compiled
+    assert uuid.UUID(plain).version == 4
     for beyond in (-1, len(pool) - 15):
-        with pytest.raises(ValueError, match="sixteen"):
-            accelerator.compiled.spell_id(pool, beyond)
+        for turn in (fast.turn_off, fast.turn_on):
+            turn()
+            with pytest.raises(ValueError, match="sixteen"):
+                fast.spell_id(pool, beyond)
 
 
 COMMANDS = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=12).map(tuple), max_size=8)
@@ -236,7 +242,7 @@ COMMANDS = st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=12).ma
 def test_packing(batches: list[list[Command]], big: int) -> None:
     pack: Any = hiredis.pack_command
     batches = [*batches, [(b"SET", b"x" * big)]]
-    for turn in (accelerator.turn_off, accelerator.turn_on):
+    for turn in (fast.turn_off, fast.turn_on):
         turn()
         outbox = new_outbox()
         for batch in batches:
@@ -260,13 +266,17 @@ def test_what_is_no_command_adds_nothing(bad: Any) -> None:
 
 
 def test_turned_off_there_is_nothing() -> None:
-    accelerator.turn_off()
-    assert accelerator.compiled is None
-    accelerator.turn_on()
-    assert accelerator.compiled is not None
+    fast.turn_off()
+    assert fast.shape([1]) is None
+    assert fast.scalar_result(b"Tx") is None
+    assert fast.outbox() is None
+    fast.turn_on()
+    assert fast.shape([1]) == (1, 0, True)
+    assert fast.scalar_result(b"Tx") == ("x",)
+    assert fast.outbox() is not None
 
 
 @pytest.mark.parametrize("function", ["hash_fields", "job_fields", "completion", "spell_id", "shape"])
 def test_wrong_calls_are_errors(function: str) -> None:
     with pytest.raises(TypeError, match="takes"):
-        getattr(accelerator.compiled, function)(1)
+        getattr(importlib.import_module("jobwire.wire._speedups"), function)(1)

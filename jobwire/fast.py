@@ -1,0 +1,141 @@
+"""The one door to compiled code: each name here is compiled where it was built, and plain Python where not.
+
+Both keep the same contract. The compiled functions know the common case and answer ``None`` (``decode`` and ``encode``:
+``NotImplemented``) for all else, errors included; the caller then does the whole thing in plain Python, which is the
+reference. The plain functions here know nothing, but for :func:`spell_id`.
+
+``python -m jobwire.build`` builds it. ``JOBWIRE_SEREAL_PURE=1`` and ``JOBWIRE_WIRE_PURE=1`` in the environment turn a
+part off for the process, :func:`turn_off` and :func:`turn_on` both at run time, for what is called or made afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+__all__ = [
+    "Shape",
+    "available",
+    "completion",
+    "decode",
+    "encode",
+    "hash_fields",
+    "job_fields",
+    "outbox",
+    "scalar_result",
+    "shape",
+    "spell_id",
+    "turn_off",
+    "turn_on",
+]
+
+Part = Literal["sereal", "wire"]
+
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+
+
+def _not_implemented(*_: Any) -> Any:
+    return NotImplemented
+
+
+def _none(*_: Any) -> Any:
+    return None
+
+
+def _spell_id(pool: bytes, at: int) -> str:
+    if not 0 <= at <= len(pool) - 16:
+        raise ValueError("there are no sixteen bytes there")
+    digits = pool[at : at + 16].hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
+def _built(part: Part) -> ModuleType | None:
+    if os.environ.get(f"JOBWIRE_{part.upper()}_PURE"):
+        return None
+    # By its file: the package around it would bring all that it needs, and needs this module.
+    spec = PathFinder.find_spec(f"jobwire.{part}._speedups", [str(Path(__file__).parent / part)])
+    if spec is None or spec.loader is None:  # not built
+        return None
+    try:
+        module = sys.modules[spec.name] = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError:  # built for something else
+        return None
+    return module
+
+
+_sereal, _wire = _built("sereal"), _built("wire")
+
+decode: Any = _not_implemented
+"""``decode(data, start, base, policy, max_depth, max_items)`` → (value, index behind it): a Sereal body."""
+encode: Any = _not_implemented
+"""``encode(value, head, base, share_keys, true_tag, false_tag, max_depth)`` → ``head`` and the body behind it."""
+hash_fields: Any = _none
+"""``hash_fields(head, queued, meta, data, encode_meta, text_field, reserved)`` → the command for a job's hash."""
+job_fields: Any = _none
+"""``job_fields(reply, plans, max_fields, max_bytes)`` → (data, meta, reply_to, queued, started, processed, result)."""
+scalar_result: Any = _none
+"""``scalar_result(raw)`` → (value,): a result of the tags T and V."""
+completion: Any = _none
+"""``completion(head, key, entry, channel, value, exact, started, processed)`` → the command that completes a job."""
+_shape: Any = _none
+outbox: Any = _none
+"""``outbox()`` → an empty ``jobwire.transport.outbox.Outbox``."""
+spell_id: Any = _spell_id
+"""``spell_id(pool, at)`` → sixteen bytes of ``pool`` as a version 4 UUID; ``ValueError`` where there are fewer."""
+
+
+class Shape(NamedTuple):
+    """What a nested value is like, everything that is shared counted wherever it stands."""
+
+    levels: int
+    """Containers within one another; 0 for a scalar."""
+    pairs: int
+    """Those of all dicts together."""
+    is_json: bool
+    """Nothing but what JSON says as it is: no bytes, no NaN, no key but text, no integer of more than 64 bits."""
+
+
+def shape(
+    value: object, *, max_levels: int = sys.maxsize, max_items: int = sys.maxsize, max_size: int = sys.maxsize
+) -> Shape | None:
+    """The shape of a value made of dicts, lists, texts, bytes, numbers, booleans and None.
+
+    None for other values, for one of more than ``max_levels``, ``max_items`` (a pair is two) or ``max_size`` characters
+    and bytes in all texts, and without compiled code.
+    """
+    found = _shape(value, max_levels, max_items, max_size)
+    return None if found is None else Shape(*found)
+
+
+def available(part: Part) -> bool:
+    """Whether the compiled code of ``part`` was built, found, and not turned off by the environment."""
+    return (_sereal if part == "sereal" else _wire) is not None
+
+
+def turn_on() -> None:
+    """Use the compiled code; does nothing where there is none."""
+    global decode, encode
+    global hash_fields, job_fields, scalar_result, completion, _shape, outbox, spell_id
+    if _sereal is not None:
+        decode, encode = _sereal.decode, _sereal.encode
+    if _wire is not None:
+        hash_fields, job_fields, scalar_result = _wire.hash_fields, _wire.job_fields, _wire.scalar_result
+        completion, _shape, outbox, spell_id = _wire.completion, _wire.shape, _wire.Outbox, _wire.spell_id
+
+
+def turn_off() -> None:
+    """Use plain Python alone."""
+    global decode, encode  # noqa: PLW0603 - one switch a process
+    global hash_fields, job_fields, scalar_result, completion, _shape, outbox, spell_id  # noqa: PLW0603
+    decode = encode = _not_implemented
+    hash_fields = job_fields = scalar_result = completion = _shape = outbox = _none
+    spell_id = _spell_id
+
+
+turn_on()
