@@ -2,11 +2,12 @@
 # Which texts are numbers: Perl, Python and the Lua inside Redis each take some that neither of the others takes.
 #
 # Versions: Perl 5.40.1 (Debian 13), Perl 5.32.1 (Debian 11), Python 3.11 or newer, Redis 8.0.2 (Debian 13).
-# Expected: all three read C's decimal notation; Lua takes hexadecimal too, Python underscores, Perl nothing more than that.
-# Seen: Perl takes the most: "1.#INF" and "1.#IND" (how old Windows libraries print infinity and NaN), "nanq", "nan(7)", and the
-#   literal "0 but true"; Lua takes "nan(7)" with Perl, and hexadecimal, "0x1p4" among it; Python alone takes "1_000" and a
-#   no-break space before the number. "1e400" is infinity to all three. So a text that a Perl or Lua program accepted
-#   as a number may raise ValueError in Python, and the other way round.
+# Expected: all three read C's decimal notation; Lua takes hexadecimal too, Python underscores, Perl nothing more than
+#   that.
+# Seen: Perl takes the most: "1.#INF" and "1.#IND" (how old Windows libraries print infinity and NaN), "nanq",
+#   "nan(7)", and the literal "0 but true"; Lua takes "nan(7)" with Perl, and hexadecimal, "0x1p4" among it; Python
+#   alone takes "1_000" and a no-break space before the number. "1e400" is infinity to all three. So a text that a
+#   Perl or Lua program accepted as a number may raise ValueError in Python, and the other way round.
 . "$(dirname "$0")/lib/finding.bash"
 with_python redis==8.1.0
 with_debian bullseye perl=5.32.1-4+deb11u3

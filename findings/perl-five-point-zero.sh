@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Perl's 10/2 is no int to msgspec: whole numbers leave Cpanel::JSON::XS with or without ".0", and looking at one decides.
+# Perl's 10/2 is no int to msgspec: whole numbers leave Cpanel::JSON::XS with or without ".0", and looking at one
+# decides.
 #
-# Versions: Perl 5.40.1 with Cpanel::JSON::XS 4.39 (Debian 13); Perl 5.32.1 with 4.25 (Debian 11) says the same; msgspec 0.22.0.
-# Expected: a whole result is a number without fraction; if anything is written with ".0", then all that was computed with "/"
-#   or with a literal such as 3.0, and msgspec takes 5.0 for an int field, as it takes 5 for a float field.
-# Seen: 10/2 is 5.0, but int(10/2), 10/2+0 and 10/2*1 are 5: +, - and * compute in integers where both sides are whole, so
-#   1e3 is 1000.0 and 1e3*1e3 is 1000000, 3-3.0 is 0 and 0.5+0.5 is 1.0. 2**3 is 8.0, floor(3.7) is 3.0, abs(-3.0) is 3,
-#   and List::Util's max("3", "10") is 10.0. Of the list that gmtime and localtime return the year alone is a double:
-#   70.0. And a number that was only read changes: $x = 3.0 is 3.0; after $x == 3, $x < 4, $x + 1, sprintf "%d" or
-#   substr with it 3; after "$x", $x * 1.5 or a repetition by it still 3.0. msgspec refuses every ".0" for an int.
+# Versions: Perl 5.40.1 with Cpanel::JSON::XS 4.39 (Debian 13); Perl 5.32.1 with 4.25 (Debian 11) says the same;
+#   msgspec 0.22.0.
+# Expected: a whole result is a number without fraction; if anything is written with ".0", then all that was computed
+#   with "/" or with a literal such as 3.0, and msgspec takes 5.0 for an int field, as it takes 5 for a float field.
+# Seen: 10/2 is 5.0, but int(10/2), 10/2+0 and 10/2*1 are 5: +, - and * compute in integers where both sides are
+#   whole, so 1e3 is 1000.0 and 1e3*1e3 is 1000000, 3-3.0 is 0 and 0.5+0.5 is 1.0. 2**3 is 8.0, floor(3.7) is 3.0,
+#   abs(-3.0) is 3, and List::Util's max("3", "10") is 10.0. Of the list that gmtime and localtime return the year
+#   alone is a double: 70.0. And a number that was only read changes: $x = 3.0 is 3.0; after $x == 3, $x < 4, $x + 1,
+#   sprintf "%d" or substr with it 3; after "$x", $x * 1.5 or a repetition by it still 3.0. msgspec refuses every ".0"
+#   for an int.
 . "$(dirname "$0")/lib/finding.bash"
 with_python msgspec==0.22.0
 with_debian bullseye perl=5.32.1-4+deb11u3 libcpanel-json-xs-perl=4.25-1+b1

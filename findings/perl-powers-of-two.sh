@@ -2,14 +2,14 @@
 # Perl: of the integers that ** makes, the powers of two are the ones that lose their digits.
 #
 # Versions: Perl 5.32.1 (Debian 11), 5.36.0 (12) and 5.40.1 (13), all amd64.
-# Expected: ** computes in doubles, so every result above 2**53 prints as 15 digits with an exponent; powers of two, which
-#   a double holds exactly, print best of all.
-# Seen: the other way round. 15**16 prints all its 19 digits, and 3**32, 7**21, 255**8 theirs: an integer base that is no
-#   power of two is multiplied in integers as long as its bits times the exponent are at most 64. A base that is a power
-#   of two takes the way of doubles, and 2**50 is the first to print an exponent: 1.12589990684262e+15. One more factor
-#   of the others and they lose their digits as well, though the result would fit (3**33 is below 2**53). So 10**16 has
-#   digits, 10**17 has not, and 1e15 has none while 10**15 has. Adding 0 brings the digits back below 2**53 only;
-#   1<<62 never lost them.
+# Expected: ** computes in doubles, so every result above 2**53 prints as 15 digits with an exponent; powers of two,
+#   which a double holds exactly, print best of all.
+# Seen: the other way round. 15**16 prints all its 19 digits, and 3**32, 7**21, 255**8 theirs: an integer base that is
+#   no power of two is multiplied in integers as long as its bits times the exponent are at most 64. A base that is a
+#   power of two takes the way of doubles, and 2**50 is the first to print an exponent: 1.12589990684262e+15. One more
+#   factor of the others and they lose their digits as well, though the result would fit (3**33 is below 2**53). So
+#   10**16 has digits, 10**17 has not, and 1e15 has none while 10**15 has. Adding 0 brings the digits back below 2**53
+#   only; 1<<62 never lost them.
 # Why it matters: what Perl prints is what Redis gets, and INCRBY takes digits only.
 . "$(dirname "$0")/lib/finding.bash"
 with_debian bullseye perl=5.32.1-4+deb11u3

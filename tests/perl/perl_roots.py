@@ -29,7 +29,7 @@ __all__ = ["SUITES", "PerlRoot", "lay"]
 #: The Debian releases that ``ci/perl-roots`` knows; the Perl stacks were written for bookworm's.
 SUITES = ("bullseye", "trixie", "sid")
 #: Where copies stand, seen from inside.
-INSIDE = Path("/opt/jobwire")
+INSIDE = Path("/opt/jobwire/trees")
 #: Seconds after which a copy that nobody asked for is removed.
 KEPT = 7 * 24 * 3600.0
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
