@@ -22,6 +22,7 @@ from jobwire_conformance.peer_operations import run_operation
 
 MAKE_ROOTS = Path(__file__).resolve().parents[2] / "ci" / "perl-roots"
 JOBS = 100
+STACKS = ["0.004", "master", "0.004+nar5"]
 #: Perl's and Sereal's versions, where the release no longer moves.
 RELEASED = {"bullseye": ("5.32.", "4.018"), "trixie": ("5.40.", "5.004")}
 VERSIONS = """
@@ -81,7 +82,7 @@ def test_versions(root: PerlRoot) -> None:
         assert found["Sereal"] == sereal
 
 
-@pytest.mark.parametrize("stack", ["0.004", "master"])
+@pytest.mark.parametrize("stack", STACKS)
 async def test_perl_worker(
     in_root: StartInRoot, root: PerlRoot, redis: redis_py.Redis, redis_url: str, stack: str
 ) -> None:
@@ -100,7 +101,7 @@ async def test_perl_worker(
     assert redis.keys("*") == []
 
 
-@pytest.mark.parametrize("stack", ["0.004", "master"])
+@pytest.mark.parametrize("stack", STACKS)
 async def test_perl_client(in_root: StartInRoot, redis: redis_py.Redis, redis_url: str, stack: str) -> None:
     worker = jobwire.Worker(redis_url, job_poll_interval=1, max_concurrent_jobs=8)
 
