@@ -18,7 +18,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -145,11 +145,17 @@ class PerlPeer:
     _gone: bool = False
 
     @classmethod
-    async def launch(cls, stack: str = "0.004", *, env: Mapping[str, str] | None = None, within: float = 60) -> Self:
-        """Start the process and greet it; no role yet."""
+    async def launch(
+        cls,
+        stack: str = "0.004",
+        *,
+        command: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        within: float = 60,
+    ) -> Self:
+        """Start the process and greet it; no role yet. ``command`` runs a peer elsewhere: in a root, for instance."""
         process = await asyncio.create_subprocess_exec(
-            shutil.which("perl") or "perl",
-            str(PEER),
+            *(command or (shutil.which("perl") or "perl", str(PEER))),
             env={**environment(stack), **(env or {})},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -173,6 +179,7 @@ class PerlPeer:
         redis: str,
         dialect: str = "0.004",
         mode: Literal["simple", "recoverable", "reliable"] = "reliable",
+        command: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
         within: float = 60,
         **options: Any,
@@ -184,7 +191,7 @@ class PerlPeer:
         ``max_concurrent_jobs``, ``timeout`` (seconds), ``job_poll_interval`` (seconds), ``id``,
         ``processing_queue``, ``options`` (Perl's own, as they are).
         """
-        peer = await cls.launch(dialect, env=env, within=within)
+        peer = await cls.launch(dialect, command=command, env=env, within=within)
         request = driver.Start(role=role, redis=redis, mode=mode, dialect=dialect.partition("+")[0], **options)
         try:
             peer.ready = await peer.ask(request, "Ready", within=within)
