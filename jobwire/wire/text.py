@@ -15,6 +15,7 @@ __all__ = [
     "Text",
     "brief",
     "epoch",
+    "exact_number",
     "parse_epoch",
     "perl_number",
     "readable",
@@ -65,6 +66,12 @@ def perl_number(value: float) -> str:
         return whole_number(value).decode()
     text = f"{value:.15g}"
     return _PERL_NAMES.get(text, text)
+
+
+def exact_number(value: float) -> str | None:
+    """A float as Perl prints it, where these 15 digits say it exactly (not-a-number too); None where they do not."""
+    text = perl_number(value)
+    return text if value != value or float(text) == value else None  # noqa: PLR0124 - not-a-number is unlike itself
 
 
 def scalar_bytes(value: object) -> bytes | None:
