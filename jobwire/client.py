@@ -26,6 +26,7 @@ from jobwire.wire.inspection import JobState
 from jobwire.wire.meta import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
 from jobwire.wire.plain import parameters_of
 from jobwire.wire.text import Text, epoch, readable, wire_bytes
+from jobwire.wire.typed import Converter, converter
 
 __all__ = ["Client"]
 
@@ -189,6 +190,7 @@ class Client:
         data: object = ...,
         *,
         result_type: type[T],
+        strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
         expires_in: float | None = ...,
@@ -196,11 +198,26 @@ class Client:
         traceparent: str | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[T]: ...
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        result_type: object,
+        strict: bool = ...,
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[Any]: ...
     def submit(
         self,
         data: object = None,
         *,
         result_type: Any = None,
+        strict: bool = False,
         queue: Text | None = None,
         timeout: float | Unset | None = UNSET,
         expires_in: float | None = None,
@@ -211,7 +228,8 @@ class Client:
         """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
 
         ``data``         parameters: a mapping, a Struct, a dataclass; None for none
-        ``result_type``  the type to convert the result to (msgspec, lax: Perl's scalars are strings)
+        ``result_type``  the type to convert the result to (``jobwire.wire.typed``: Perl's scalars are strings)
+        ``strict``       no false for ``""``, no text for numbers: as far as msgspec's lax mode goes
         ``queue``        the queue's name, instead of the client's
         ``timeout``      seconds, instead of the client's
         ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)
@@ -220,7 +238,8 @@ class Client:
         ``meta``         further fields whose names start with ``_``
 
         What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
-        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
+        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError`` (also for a
+        type that no result can become).
         """
         collector = self._collector
         if self._state != "up":
@@ -248,7 +267,7 @@ class Client:
             if queue is None and self._route is None
             else self._queue_key(self._queue_for(parameters) if queue is None else queue),
             wait,
-            result_type,
+            None if result_type is None else _converter(result_type, strict=strict),
             submission,
             self._give_up,
         )
@@ -392,6 +411,13 @@ class Client:
             raise ConfigError(
                 f"{what} needs a mode that keeps jobs (recoverable or reliable); {self._mode.name} keeps nothing"
             )
+
+
+def _converter(result_type: Any, *, strict: bool) -> Converter:
+    try:
+        return converter(result_type, strict=strict)
+    except TypeError as error:
+        raise ConfigError(f"no result can become a {result_type!r}: {error}") from None
 
 
 def _fixed(dialect: str | Dialect) -> str | Dialect:

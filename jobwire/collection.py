@@ -239,8 +239,8 @@ class Collector:
             return  # the sweep after the reconnection collects it; or another notice was faster
         try:
             result = mode.collected(pending.job_id, outcome[0])
-        except JobwireError as error:
-            self._no_result(pending, error)
+        except BaseException as error:
+            self._unreadable(pending, error)
             return
         if result is None:
             # A notice without result: forged, or the hash is gone.
@@ -257,8 +257,8 @@ class Collector:
             return
         try:
             result, present = mode.checked(pending.job_id, outcome)
-        except JobwireError as error:
-            self._no_result(pending, error)
+        except BaseException as error:
+            self._unreadable(pending, error)
             return
         if result is not None:
             self._finish(pending, result)
@@ -272,6 +272,19 @@ class Collector:
                     job_id=readable(pending.job_id),
                 ),
             )
+
+    def _unreadable(self, pending: Pending, error: BaseException) -> None:
+        """Whatever is raised between a reply and its handle ends the wait: nobody may be left waiting for it."""
+        if isinstance(error, JobwireError):
+            self._no_result(pending, error)
+            return
+        foreign = ResultDecodeError(
+            f"the result cannot be read: {type(error).__name__}: {error}", key=pending.job_id, field="result"
+        )
+        foreign.__cause__ = error
+        self._end(pending, foreign)
+        if not isinstance(error, Exception):
+            raise error
 
     def _no_result(self, pending: Pending, error: JobwireError) -> None:
         if isinstance(error, ServerError) and error.code in _PASSING:
@@ -291,17 +304,23 @@ class Collector:
             )
             self._end(pending, failed)
             return
-        value = result.value
-        if pending.result_type is not None:
-            try:
-                value = msgspec.convert(value, pending.result_type, strict=False)
-            except msgspec.ValidationError as error:
-                raw = repr(value).encode()
-                self._end(
-                    pending, ResultDecodeError(f"not a {pending.result_type!r}: {error}", key=pending.job_id, raw=raw)
-                )
-                return
-        self._end(pending, None, value)
+        try:
+            value = self._converted(pending, result.value)
+        except BaseException as error:
+            self._unreadable(pending, error)
+        else:
+            self._end(pending, None, value)
+
+    def _converted(self, pending: Pending, value: object) -> object:
+        if pending.convert is None:
+            return value
+        try:
+            return pending.convert(value, self._mode.characters_in(value))
+        except msgspec.ValidationError as error:
+            raw = repr(value).encode(errors="backslashreplace")
+            raise ResultDecodeError(
+                f"not a {pending.convert.wanted!r}: {error}", key=pending.job_id, raw=raw
+            ) from error.__cause__
 
     def _end(self, pending: Pending, error: JobwireError | None, value: object = None) -> None:
         if pending.ended:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator
 from copy import copy
 from typing import Any, Generic, TypeVar, cast
 
-from jobwire.errors import JobwireError
+from jobwire.errors import JobCancelled, JobwireError
 from jobwire.wire import Submission
 from jobwire.wire.text import Text, readable
+from jobwire.wire.typed import Converter
 
 T = TypeVar("T")
 
@@ -27,11 +28,11 @@ class Pending:
         "_loop",
         "_waiters",
         "acknowledged",
+        "convert",
         "ended",
         "error",
         "job_id",
         "queue",
-        "result_type",
         "sent",
         "submission",
         "timeout",
@@ -44,14 +45,14 @@ class Pending:
         loop: asyncio.AbstractEventLoop,
         queue: bytes,
         timeout: float | None,
-        result_type: Any,
+        convert: Converter | None,
         submission: Submission | None,
         give_up: Callable[[Any], None],
     ) -> None:
         self.job_id = job_id
         self.queue = queue
         self.timeout = timeout
-        self.result_type = result_type
+        self.convert = convert
         # None for a job that an earlier client submitted (attach), and once Redis has it.
         self.submission = submission
         # True from the moment it was written to a connection.
@@ -93,6 +94,11 @@ class Pending:
         """Redis has the submission; it need not be kept here as well."""
         self.acknowledged = True
         self.submission = None
+
+    def forget_callback(self, callback: Callable[[Any], object]) -> int:
+        before = self._callbacks or []
+        self._callbacks = [known for known in before if known != callback]
+        return len(before) - len(self._callbacks)
 
     def call_at_end(self, callback: Callable[[Any], object]) -> None:
         if self.ended:
@@ -137,6 +143,20 @@ class JobHandle(Pending, Generic[T]):
     def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
         """Call ``callback(handle)`` in the event loop once the job is done."""
         self.call_at_end(callback)
+
+    def remove_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> int:
+        """Undo ``add_done_callback``; how many were removed. ``asyncio.wait`` takes handles as it takes futures."""
+        return self.forget_callback(callback)
+
+    def cancelled(self) -> bool:
+        """True where the job ended by ``cancel``."""
+        return isinstance(self.error, JobCancelled)
+
+    def exception(self) -> JobwireError | None:
+        """What awaiting the handle raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
+        if not self.ended:
+            raise asyncio.InvalidStateError("the job is not done yet")
+        return None if self.error is None else copy(self.error)
 
     def cancel(self) -> bool:
         """Take the job back: whoever awaits it gets ``JobCancelled``. False where it was done already.

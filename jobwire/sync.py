@@ -158,6 +158,7 @@ class Client:
         data: object = ...,
         *,
         result_type: type[T],
+        strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
         expires_in: float | None = ...,
@@ -165,6 +166,20 @@ class Client:
         traceparent: str | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[T]: ...
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        result_type: object,
+        strict: bool = ...,
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[Any]: ...
     def submit(self, data: object = None, **options: Any) -> JobHandle[Any]:
         """Submit a job; ``.result()`` of what comes back waits for its result. Options and errors are those of
         ``jobwire.Client.submit``.
@@ -276,16 +291,18 @@ class Worker:
     @overload
     def handler(self, function: F) -> F: ...
     @overload
-    def handler(self, *, type: Any = ...) -> Callable[[F], F]: ...
-    def handler(self, function: Any = None, *, type: Any = None) -> Any:
+    def handler(self, *, type: Any = ..., strict: bool = ...) -> Callable[[F], F]: ...
+    def handler(self, function: Any = None, *, type: Any = None, strict: bool = False) -> Any:
         """The function that does this worker's jobs; see ``jobwire.Worker.handler``. A plain function runs in a thread
         of the worker's pool, so it may block.
         """
-        return self.asynchronous.handler(function, type=type)  # type: ignore[call-overload]  # both forms in one call
+        return self.asynchronous.handler(function, type=type, strict=strict)  # type: ignore[call-overload]  # both forms in one call
 
-    def route(self, value: Text, /, *, field: str = "name", type: Any = None) -> Callable[[F], F]:
+    def route(
+        self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False
+    ) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; see ``jobwire.Worker.route``."""
-        return self.asynchronous.route(value, field=field, type=type)
+        return self.asynchronous.route(value, field=field, type=type, strict=strict)
 
     def run(self, *, grace: float = 30.0) -> None:
         """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.

@@ -24,6 +24,7 @@ from jobwire.wire.keys import Keyspace, channel
 from jobwire.wire.lifecycle import ModeName
 from jobwire.wire.results import Result
 from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.typed import Characters, characters_of
 
 __all__ = [
     "Mode",
@@ -142,6 +143,10 @@ class Mode(ABC):
     @abstractmethod
     def notice(self, payload: bytes) -> Notice:
         """What a message says. Raises ``ResultDecodeError`` or ``MismatchError``."""
+
+    def characters_in(self, value: object) -> Characters:
+        """How the strings in a result became characters: JSON says bytes as the characters of Latin-1 (JSN-9)."""
+        return "latin-1" if isinstance(value, dict | list) else characters_of(self.strings)
 
     # -- worker
 

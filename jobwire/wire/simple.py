@@ -21,6 +21,7 @@ from jobwire.wire.keys import channel
 from jobwire.wire.mode import Mode, Notice, Submission, Taken, pop_now, pop_waiting, popped
 from jobwire.wire.results import Failure, Result, Success
 from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
+from jobwire.wire.typed import Characters
 
 __all__ = ["Simple"]
 
@@ -56,6 +57,10 @@ class Simple(Mode):
     def notice(self, payload: bytes) -> Notice:
         reply = decode_reply_envelope(payload, limits=self.limits)
         return Notice(reply.id.encode(), Success(reply.result) if reply.error is None else reply.error)
+
+    def characters_in(self, value: object) -> Characters:
+        del value  # bytes have no place in an envelope
+        return "utf-8"
 
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
         return pop_waiting(queues, wait)

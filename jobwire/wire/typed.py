@@ -24,15 +24,21 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import inspect as mi
 
-from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
+from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef, StringPolicy
 from jobwire.wire.perl_scalars import BytesOf, PerlScalar, bytes_of_characters, bytes_of_text
 
-__all__ = ["Characters", "Converter", "converter"]
+__all__ = ["Characters", "Converter", "characters_of", "converter"]
 
 Characters: TypeAlias = Literal["utf-8", "latin-1"]
 """How the bytes of a string became characters: read as UTF-8, or one character a byte (as JSON says bytes)."""
 
 _Read: TypeAlias = Callable[[Any], Any]
+
+
+def characters_of(strings: StringPolicy) -> Characters:
+    """The characters that a string policy makes of bytes."""
+    return "latin-1" if strings == "latin-1" else "utf-8"
+
 
 _WIRE_TYPES = (dict, list, str, bytes, int, float, bool, type(None), PerlObject, PerlRegexp, ScalarRef)
 _ARRAYS = (mi.ListType, mi.SetType, mi.FrozenSetType, mi.VarTupleType, mi.CollectionType)
@@ -48,11 +54,11 @@ class Converter:
     Raises ``TypeError`` for a type that no value from the wire can ever become.
     """
 
-    __slots__ = ("_lax", "_readers", "_wanted", "name")
+    __slots__ = ("_lax", "_readers", "name", "wanted")
 
     def __init__(self, wanted: Any, *, strict: bool = False) -> None:
         self.name: str = getattr(wanted, "__name__", None) or str(wanted)
-        self._wanted = wanted
+        self.wanted = wanted
         self._lax = strict
         _check_supported(wanted)
         self._readers: dict[Characters, _Read | None] = {
@@ -69,7 +75,7 @@ class Converter:
         try:
             return msgspec.convert(
                 value if read is None else read(value),
-                self._wanted,
+                self.wanted,
                 strict=not self._lax,
                 builtin_types=(bytes,),
                 str_keys=True,
