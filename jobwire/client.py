@@ -13,7 +13,7 @@ from jobwire.collection import Collector
 from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
 from jobwire.handles import JobHandle, Pending
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
+from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode, result_converter
 from jobwire.sereal.values import StringPolicy
 from jobwire.tracing import Trace
 from jobwire.transport import OnLost, Transport, open_transport
@@ -26,7 +26,6 @@ from jobwire.wire.inspection import JobState
 from jobwire.wire.meta import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
 from jobwire.wire.plain import parameters_of
 from jobwire.wire.text import Text, epoch, readable, wire_bytes
-from jobwire.wire.typed import Converter, converter
 
 __all__ = ["Client"]
 
@@ -177,18 +176,6 @@ class Client:
         self,
         data: object = ...,
         *,
-        queue: Text | None = ...,
-        timeout: float | Unset | None = ...,
-        expires_in: float | None = ...,
-        id: Text | None = ...,
-        traceparent: str | None = ...,
-        meta: Mapping[Text, Text] | None = ...,
-    ) -> JobHandle[Any]: ...
-    @overload
-    def submit(
-        self,
-        data: object = ...,
-        *,
         result_type: type[T],
         strict: bool = ...,
         queue: Text | None = ...,
@@ -203,7 +190,7 @@ class Client:
         self,
         data: object = ...,
         *,
-        result_type: object,
+        result_type: object = ...,
         strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
@@ -228,8 +215,8 @@ class Client:
         """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
 
         ``data``         parameters: a mapping, a Struct, a dataclass; None for none
-        ``result_type``  the type to convert the result to (``jobwire.wire.typed``: Perl's scalars are strings)
-        ``strict``       no false for ``""``, no text for numbers: as far as msgspec's lax mode goes
+        ``result_type``  the type to convert the result to, as Perl reads scalars (``jobwire.wire.typed``)
+        ``strict``       convert no more than msgspec does: ``""`` is not false, a number no text
         ``queue``        the queue's name, instead of the client's
         ``timeout``      seconds, instead of the client's
         ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)
@@ -267,7 +254,7 @@ class Client:
             if queue is None and self._route is None
             else self._queue_key(self._queue_for(parameters) if queue is None else queue),
             wait,
-            None if result_type is None else _converter(result_type, strict=strict),
+            result_converter(result_type, strict=strict),
             submission,
             self._give_up,
         )
@@ -323,15 +310,8 @@ class Client:
         raw = check_id(job_id)
         known = self._collector.pending.get(raw)
         if known is None:
-            known = JobHandle(
-                raw,
-                self._collector.loop,
-                self._queue_key(self._queue if queue is None else queue),
-                self._wait(timeout),
-                None,
-                None,
-                self._give_up,
-            )
+            key, wait = self._queue_key(self._queue if queue is None else queue), self._wait(timeout)
+            known = JobHandle(raw, self._collector.loop, key, wait, None, None, self._give_up)
             self._collector.attach(known)
         return known
 
@@ -411,13 +391,6 @@ class Client:
             raise ConfigError(
                 f"{what} needs a mode that keeps jobs (recoverable or reliable); {self._mode.name} keeps nothing"
             )
-
-
-def _converter(result_type: Any, *, strict: bool) -> Converter:
-    try:
-        return converter(result_type, strict=strict)
-    except TypeError as error:
-        raise ConfigError(f"no result can become a {result_type!r}: {error}") from None
 
 
 def _fixed(dialect: str | Dialect) -> str | Dialect:

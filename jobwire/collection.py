@@ -14,8 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from jobwire.aftermath import Aftermath
 from jobwire.deadlines import Deadlines
 from jobwire.diagnosis import explain_timeout
@@ -278,9 +276,7 @@ class Collector:
         if isinstance(error, JobwireError):
             self._no_result(pending, error)
             return
-        foreign = ResultDecodeError(
-            f"the result cannot be read: {type(error).__name__}: {error}", key=pending.job_id, field="result"
-        )
+        foreign = ResultDecodeError(f"the result cannot be read: {type(error).__name__}: {error}", key=pending.job_id)
         foreign.__cause__ = error
         self._end(pending, foreign)
         if not isinstance(error, Exception):
@@ -305,22 +301,11 @@ class Collector:
             self._end(pending, failed)
             return
         try:
-            value = self._converted(pending, result.value)
+            value = pending.read(result.value, self._mode.characters_in(result.value))
         except BaseException as error:
             self._unreadable(pending, error)
         else:
             self._end(pending, None, value)
-
-    def _converted(self, pending: Pending, value: object) -> object:
-        if pending.convert is None:
-            return value
-        try:
-            return pending.convert(value, self._mode.characters_in(value))
-        except msgspec.ValidationError as error:
-            raw = repr(value).encode(errors="backslashreplace")
-            raise ResultDecodeError(
-                f"not a {pending.convert.wanted!r}: {error}", key=pending.job_id, raw=raw
-            ) from error.__cause__
 
     def _end(self, pending: Pending, error: JobwireError | None, value: object = None) -> None:
         if pending.ended:

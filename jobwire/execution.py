@@ -10,25 +10,40 @@ from functools import partial
 from typing import Any
 
 from jobwire.errors import EncodeError
-from jobwire.handlers import AnyHandler, Handler
+from jobwire.handlers import Answers, AnyHandler, Handler
+from jobwire.options import Unset
 from jobwire.wire import Failure, Job
 
 __all__ = ["cancelled_from_outside", "execute", "failure_of"]
 
 
-def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Awaitable[Any]:
-    """What the handler returns, to be awaited at once.
+async def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Any:
+    """What the handler returns.
 
-    Raises what the handler raises, and ``TimeoutError`` where it takes longer than ``timeout`` seconds.
+    Raises what the handler raises, and ``TimeoutError`` where it takes longer than ``timeout`` seconds, or than its
+    own time; nothing but ``CancelledError`` from outside where the handler ``answers``.
     """
-    argument = handler.prepare(job)
-    if handler.in_thread:
-        context = copy_context()
-        call: Callable[[], Any] = partial(_call, handler.function, argument)
-        work: Awaitable[Any] = asyncio.wrap_future(threads.submit(lambda: context.run(call)))
-    else:
-        work = handler.function(argument)
-    return work if timeout is None else _within(work, timeout)
+    limit = timeout if isinstance(handler.timeout, Unset) else handler.timeout
+    if handler.answers is not None:
+        return await _answer(handler.answers, handler, job, threads, limit)
+    work = _begin(handler, handler.prepare(job), threads)
+    return await (work if limit is None else _within(work, limit))
+
+
+def _begin(handler: Handler, argument: Any, threads: ThreadPoolExecutor) -> Awaitable[Any]:
+    if not handler.in_thread:
+        return _whole(handler.function(argument))
+    context = copy_context()
+    call: Callable[[], Any] = partial(_call, handler.function, argument)
+    return _whole(asyncio.wrap_future(threads.submit(lambda: context.run(call))))
+
+
+async def _whole(work: Awaitable[Any]) -> Any:
+    """A plain function around an ``async def`` returns what is still to be awaited."""
+    value = await work
+    while hasattr(type(value), "__await__"):
+        value = await value
+    return value
 
 
 async def _within(work: Awaitable[Any], timeout: float) -> Any:
@@ -40,6 +55,36 @@ async def _within(work: Awaitable[Any], timeout: float) -> Any:
         if deadline.expired():
             raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
         raise
+
+
+async def _answer(
+    answers: Answers, handler: Handler, job: Job, threads: ThreadPoolExecutor, timeout: float | None
+) -> Any:
+    try:
+        argument = handler.prepare(job)
+    except BaseException as error:
+        return answers.unfit(error, job)
+    # A task of its own, so that a handler that cancels itself is told from a worker that stops.
+    task = asyncio.create_task(_outcome(_begin(handler, argument, threads)))
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        task.cancel()  # does nothing to one that is done
+    if timeout is not None and not task.done():
+        return answers.late(timeout, job)
+    try:
+        value, raised = task.result()
+        return answers.returned(value) if raised is None else answers.raised(raised, job)
+    except (asyncio.CancelledError, Exception) as error:  # cancelled before it began; an answer that cannot be sent
+        return answers.raised(error, job)
+
+
+async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
+    try:
+        return await work, None
+    except BaseException as error:
+        return None, error
 
 
 def _call(function: AnyHandler, argument: Any) -> Any:

@@ -11,16 +11,17 @@ import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, Protocol, TypeAlias, get_type_hints
 
 import msgspec
 
 from jobwire.errors import ConfigError, JobDecodeError
+from jobwire.options import UNSET, Unset
 from jobwire.wire import Job
 from jobwire.wire.expansion import too_large
 from jobwire.wire.typed import Characters, converter
 
-__all__ = ["AnyHandler", "Handler", "current", "current_job", "make_handler"]
+__all__ = ["Answers", "AnyHandler", "Handler", "current", "current_job", "make_handler"]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
 
@@ -38,14 +39,42 @@ def current_job() -> Job:
     return current.get()
 
 
+class Answers(Protocol):
+    """Makes a result of every end of a handler, so that its jobs never fail."""
+
+    def returned(self, value: object) -> object:
+        """The result for what the handler returned; what this raises is ``raised``."""
+
+    def unfit(self, error: BaseException, job: Job) -> object:
+        """The result where the job gives the handler no argument."""
+
+    def raised(self, error: BaseException, job: Job) -> object:
+        """The result for what the handler raised."""
+
+    def late(self, timeout: float, job: Job) -> object:
+        """The result where the handler took longer than so many seconds."""
+
+
 class Handler:
-    """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it."""
+    """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it.
 
-    __slots__ = ("function", "in_thread", "prepare")
+    ``timeout`` is its own, in seconds, instead of the worker's; ``answers`` makes a result of whatever happens.
+    """
 
-    def __init__(self, function: AnyHandler, prepare: Callable[[Job], Any]) -> None:
+    __slots__ = ("answers", "function", "in_thread", "prepare", "timeout")
+
+    def __init__(
+        self,
+        function: AnyHandler,
+        prepare: Callable[[Job], Any],
+        *,
+        timeout: float | Unset | None = UNSET,
+        answers: Answers | None = None,
+    ) -> None:
         self.function = function
         self.prepare = prepare
+        self.timeout = timeout
+        self.answers = answers
         call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at, not callability
         self.in_thread = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
 
@@ -58,7 +87,9 @@ def make_handler(
 ) -> Handler:
     """``function`` as a handler, for parameters of the type ``wanted`` where its annotation does not say.
 
-    ``strict`` and ``characters`` as in ``jobwire.wire.typed``. A ``Handler`` is one already. Raises ``ConfigError`` for one that cannot take a job.
+    ``strict`` and ``characters`` as in ``jobwire.wire.typed``. A ``Handler`` is one already.
+
+    Raises ``ConfigError`` for one that cannot take a job.
     """
     if isinstance(function, Handler):
         return function

@@ -7,10 +7,12 @@ from collections.abc import Callable, Generator
 from copy import copy
 from typing import Any, Generic, TypeVar, cast
 
-from jobwire.errors import JobCancelled, JobwireError
+import msgspec
+
+from jobwire.errors import JobCancelled, JobwireError, ResultDecodeError
 from jobwire.wire import Submission
 from jobwire.wire.text import Text, readable
-from jobwire.wire.typed import Converter
+from jobwire.wire.typed import Characters, Converter
 
 T = TypeVar("T")
 
@@ -66,6 +68,17 @@ class Pending:
         self._give_up = give_up
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Any], object]] | None = None
+
+    def read(self, value: object, characters: Characters) -> object:
+        """The result as the type that was asked for. Raises ``ResultDecodeError``."""
+        if self.convert is None:
+            return value
+        try:
+            return self.convert(value, characters)
+        except msgspec.ValidationError as error:
+            words = f"not a {self.convert.wanted!r}: {error}"
+            raw = repr(value).encode(errors="backslashreplace")
+            raise ResultDecodeError(words, key=self.job_id, raw=raw) from error.__cause__
 
     def end(self, error: JobwireError | None, value: object = None) -> None:
         """The one end of it; whoever waits is woken."""

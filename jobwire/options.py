@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from jobwire.errors import ConfigError
 from jobwire.limits import Limits
@@ -16,8 +16,9 @@ from jobwire.wire.keys import PROCESSING
 from jobwire.wire.mode import refuse_queues
 from jobwire.wire.spread import SPREAD_MODES, check_prefix
 from jobwire.wire.text import Text
+from jobwire.wire.typed import Converter, converter
 
-__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys"]
+__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys", "result_converter"]
 
 AUTO = "auto"
 
@@ -83,6 +84,14 @@ def build_mode(
         own_list=own is not None,
         processing=own or keyspace.queue(processing_queue or PROCESSING),
     )
+
+
+def result_converter(result_type: Any, *, strict: bool) -> Converter | None:
+    """The converter for a ``result_type``; None for None. Raises ``ConfigError`` for one that no result can become."""
+    try:
+        return None if result_type is None else converter(result_type, strict=strict)
+    except TypeError as error:
+        raise ConfigError(f"no result can become a {result_type!r}: {error}") from None
 
 
 def backoff_of(reconnect_delay: float) -> Backoff:

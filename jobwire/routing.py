@@ -77,9 +77,7 @@ class Handling:
         self._handler = make_handler(function, wanted, strict=strict, characters=self._characters)
         return function
 
-    def route(
-        self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False
-    ) -> Callable[[F], F]:
+    def route(self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; jobs that no route fits go to ``handler``.
 
         ``type`` and ``strict`` as there.

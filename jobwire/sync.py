@@ -145,18 +145,6 @@ class Client:
         self,
         data: object = ...,
         *,
-        queue: Text | None = ...,
-        timeout: float | Unset | None = ...,
-        expires_in: float | None = ...,
-        id: Text | None = ...,
-        traceparent: str | None = ...,
-        meta: Mapping[Text, Text] | None = ...,
-    ) -> JobHandle[Any]: ...
-    @overload
-    def submit(
-        self,
-        data: object = ...,
-        *,
         result_type: type[T],
         strict: bool = ...,
         queue: Text | None = ...,
@@ -171,7 +159,7 @@ class Client:
         self,
         data: object = ...,
         *,
-        result_type: object,
+        result_type: object = ...,
         strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
@@ -298,9 +286,7 @@ class Worker:
         """
         return self.asynchronous.handler(function, type=type, strict=strict)  # type: ignore[call-overload]  # both forms in one call
 
-    def route(
-        self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False
-    ) -> Callable[[F], F]:
+    def route(self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; see ``jobwire.Worker.route``."""
         return self.asynchronous.route(value, field=field, type=type, strict=strict)
 

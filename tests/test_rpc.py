@@ -133,7 +133,7 @@ async def test_an_exception_is_told_to_programs_and_not_to_the_websocket(client:
         ("nope", "{}", "UnrecognisedRequest", "there is no method 'nope'"),
         ("ping", "{", "InputValidationFailed", "JSON"),
         ("ping", "[1]", "InputValidationFailed", "no JSON object"),
-        ("ping", '{"args":{"text":1.5,"times":"many"}}', "InputValidationFailed", "text"),
+        ("ping", '{"args":{"text":1.5,"times":"many"}}', "InputValidationFailed", "times"),
         ("ping", "{}", "InputValidationFailed", "args"),
         ("unsayable", "{}", "InternalServerError", "EncodeError"),
         ("unsayable details", "{}", "InternalServerError", "EncodeError"),
