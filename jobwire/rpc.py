@@ -243,7 +243,7 @@ class Server:
 
     async def _unknown(self, job: Job) -> str:
         name = job.data.get(NAME)
-        if name in {PING, PING.encode()}:
+        if isinstance(name, str | bytes) and wire_bytes(name) == PING.encode():
             return encode_success(PONG)
         known = ", ".join(sorted(map(printable, {PING, *self._methods})))
         asked = printable(name) if isinstance(name, str | bytes) else "no name"

@@ -29,7 +29,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from jobwire.background import LoopThread, done_at_once, wait
 from jobwire.client import Client as AsyncClient
-from jobwire.errors import ClosedError, JobError
+from jobwire.errors import ClosedError, JobError, JobwireError
 from jobwire.handlers import AnyHandler
 from jobwire.handles import JobHandle as AsyncJobHandle
 from jobwire.options import UNSET, Unset
@@ -54,6 +54,23 @@ def _options_of(
         return target
 
     return take
+
+
+class _InLoop:
+    """A callback as the asynchronous handle calls it; equal where handle and callback are."""
+
+    def __init__(self, handle: JobHandle[Any], callback: Callable[[JobHandle[Any]], object]) -> None:
+        self._both = (handle, callback)
+
+    def __call__(self, _: AsyncJobHandle[Any]) -> None:
+        handle, callback = self._both
+        callback(handle)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _InLoop) and self._both == other._both
+
+    def __hash__(self) -> int:
+        return hash(self._both)
 
 
 class JobHandle(Generic[T]):
@@ -85,7 +102,21 @@ class JobHandle(Generic[T]):
 
     def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
         """Call ``callback(handle)`` in the loop's thread once the job is done."""
-        self._thread.call(lambda: self._asynchronous.add_done_callback(lambda _: callback(self)))
+        told = _InLoop(self, callback)
+        self._thread.call(lambda: self._asynchronous.add_done_callback(told))
+
+    def remove_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> int:
+        """Undo ``add_done_callback``; how many were removed."""
+        wanted = _InLoop(self, callback)
+        return self._thread.call(lambda: self._asynchronous.remove_done_callback(wanted))
+
+    def cancelled(self) -> bool:
+        """True where the job ended by ``cancel``."""
+        return self._asynchronous.cancelled()
+
+    def exception(self) -> JobwireError | None:
+        """What ``result`` raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
+        return self._asynchronous.exception()
 
     def cancel(self) -> bool:
         """Take the job back; False where it was done already. See ``jobwire.JobHandle.cancel``."""

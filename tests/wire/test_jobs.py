@@ -41,8 +41,9 @@ parameters = st.dictionaries(names, nested_values, max_size=5)
 
 
 def as_text_fields_read(value: object) -> object:
-    """What a parameter is after the wire: top-level numbers have become their printed form."""
-    return encode_job({"v": value}, reply_to="").get(b"text_v", b"").decode() if _is_number(value) else value
+    """What a parameter is after the wire: top-level numbers have become their printed form, if that says them."""
+    printed = encode_job({"v": value}, reply_to="").get(b"text_v")
+    return printed.decode() if printed is not None and _is_number(value) else value
 
 
 def _is_number(value: object) -> bool:
