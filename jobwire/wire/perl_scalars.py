@@ -1,6 +1,6 @@
 """Perl's scalars at one place of a type: truth values, numbers and the bytes of strings.
 
-Source: Perl 5.36 ``numeric.c`` ``Perl_grok_number_flags`` and ``Perl_grok_infnan``; ``tests/wire/perl_scalars.json`` is
+Source: Perl 5.36 ``numeric.c`` ``Perl_grok_number_flags`` and ``Perl_grok_infnan``; ``tests/perl/perl_scalars.json`` is
 what Perl says of some hundred strings. Of the spellings of infinity and not-a-number those that Perl prints are read,
 in any case.
 """
