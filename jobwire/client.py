@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from jobwire.collection import Collector
 from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
@@ -26,6 +26,9 @@ from jobwire.wire.inspection import JobState
 from jobwire.wire.meta import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
 from jobwire.wire.plain import parameters_of
 from jobwire.wire.text import Text, epoch, readable, wire_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # part of every type checker; never imported
 
 __all__ = ["Client"]
 
@@ -176,21 +179,7 @@ class Client:
         self,
         data: object = ...,
         *,
-        result_type: type[T],
-        strict: bool = ...,
-        queue: Text | None = ...,
-        timeout: float | Unset | None = ...,
-        expires_in: float | None = ...,
-        id: Text | None = ...,
-        traceparent: str | None = ...,
-        meta: Mapping[Text, Text] | None = ...,
-    ) -> JobHandle[T]: ...
-    @overload
-    def submit(
-        self,
-        data: object = ...,
-        *,
-        result_type: object = ...,
+        result_type: None = ...,
         strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
@@ -199,6 +188,20 @@ class Client:
         traceparent: str | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[Any]: ...
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        result_type: TypeForm[T],
+        strict: bool = ...,
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[T]: ...
     def submit(
         self,
         data: object = None,
@@ -215,8 +218,8 @@ class Client:
         """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
 
         ``data``         parameters: a mapping, a Struct, a dataclass; None for none
-        ``result_type``  the type to convert the result to, as Perl reads scalars (``jobwire.wire.typed``)
-        ``strict``       convert no more than msgspec does: ``""`` is not false, a number no text
+        ``result_type``  the type of the result, where scalars are read as Perl does (``jobwire.wire.typed``); with
+                         ``strict`` as far as msgspec does: ``""`` is not false, a number no text
         ``queue``        the queue's name, instead of the client's
         ``timeout``      seconds, instead of the client's
         ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)
@@ -225,8 +228,7 @@ class Client:
         ``meta``         further fields whose names start with ``_``
 
         What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
-        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError`` (also for a
-        type that no result can become).
+        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
         """
         collector = self._collector
         if self._state != "up":
@@ -302,8 +304,7 @@ class Client:
     ) -> JobHandle[Any]:
         """Wait again for a job of one's own: submitted under the same client ID, by this process or one before it.
 
-        What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``, which
-        keeps nothing.
+        What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``.
         """
         self._needs_start()
         self._needs_hashes("attach")

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, get_args, overload
 
 import msgspec
 
@@ -36,6 +36,9 @@ from jobwire.wire.json_text import decode_json, encode_json
 from jobwire.wire.plain import parameters_of
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.typed import Converter
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # part of every type checker; never imported
 
 __all__ = ["BusinessErrors", "RpcError", "Server", "call", "decode_reply", "encode_call"]
 
@@ -122,9 +125,9 @@ def encode_error(error: RpcError, *, shown: str | None = None, in_result: bool =
 
 
 @overload
-def decode_reply(reply: object, *, result_type: type[T], strict: bool = ...) -> T: ...
+def decode_reply(reply: object, *, result_type: None = ..., strict: bool = ...) -> Any: ...
 @overload
-def decode_reply(reply: object, *, result_type: object = ..., strict: bool = ...) -> Any: ...
+def decode_reply(reply: object, *, result_type: TypeForm[T], strict: bool = ...) -> T: ...
 def decode_reply(reply: object, *, result_type: Any = None, strict: bool = False) -> Any:
     """The value in a reply, which is the result of the job, converted to ``result_type`` as in ``Client.submit``.
 
@@ -308,24 +311,24 @@ async def call(
     method: Text,
     params: object = ...,
     *,
-    result_type: type[T],
+    result_type: None = ...,
     strict: bool = ...,
     queue: Text | None = ...,
     timeout: float | Unset | None = ...,
     expires_in: float | None = ...,
-) -> T: ...
+) -> Any: ...
 @overload
 async def call(
     client: Client,
     method: Text,
     params: object = ...,
     *,
-    result_type: object = ...,
+    result_type: TypeForm[T],
     strict: bool = ...,
     queue: Text | None = ...,
     timeout: float | Unset | None = ...,
     expires_in: float | None = ...,
-) -> Any: ...
+) -> T: ...
 async def call(
     client: Client,
     method: Text,

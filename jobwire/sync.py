@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from jobwire.background import LoopThread, done_at_once, wait
 from jobwire.client import Client as AsyncClient
@@ -36,6 +36,9 @@ from jobwire.options import UNSET, Unset
 from jobwire.wire.inspection import JobState
 from jobwire.wire.text import Text
 from jobwire.worker import Worker as AsyncWorker
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # part of every type checker; never imported
 
 __all__ = ["Client", "JobHandle", "Worker"]
 
@@ -176,21 +179,7 @@ class Client:
         self,
         data: object = ...,
         *,
-        result_type: type[T],
-        strict: bool = ...,
-        queue: Text | None = ...,
-        timeout: float | Unset | None = ...,
-        expires_in: float | None = ...,
-        id: Text | None = ...,
-        traceparent: str | None = ...,
-        meta: Mapping[Text, Text] | None = ...,
-    ) -> JobHandle[T]: ...
-    @overload
-    def submit(
-        self,
-        data: object = ...,
-        *,
-        result_type: object = ...,
+        result_type: None = ...,
         strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
@@ -199,6 +188,20 @@ class Client:
         traceparent: str | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[Any]: ...
+    @overload
+    def submit(
+        self,
+        data: object = ...,
+        *,
+        result_type: TypeForm[T],
+        strict: bool = ...,
+        queue: Text | None = ...,
+        timeout: float | Unset | None = ...,
+        expires_in: float | None = ...,
+        id: Text | None = ...,
+        traceparent: str | None = ...,
+        meta: Mapping[Text, Text] | None = ...,
+    ) -> JobHandle[T]: ...
     def submit(self, data: object = None, **options: Any) -> JobHandle[Any]:
         """Submit a job; ``.result()`` of what comes back waits for its result. Options and errors are those of
         ``jobwire.Client.submit``.
