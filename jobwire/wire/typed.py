@@ -131,18 +131,16 @@ class _Compiler:
 
     def read(self, info: mi.Type) -> _Read | None:
         container = next((read for kinds, read in self._containers if isinstance(info, kinds)), None)
-        if container is not None:
-            return container(info)
-        if isinstance(info, mi.CustomType):
-            _check_custom(info.cls)
-            return None
-        return self._scalar([info])
+        return self._scalar([info]) if container is None else container(info)
 
     def _scalar(self, infos: Sequence[mi.Type]) -> _Read | None:
+        for info in infos:
+            if isinstance(info, mi.CustomType):
+                _check_custom(info.cls)
         scalar = PerlScalar(infos, self._bytes_of)
         if self._perl:
             return scalar.read if scalar.reads else None
-        return scalar.read_bytes if scalar.is_bytes and not scalar.is_text else None
+        return scalar.read_bytes if scalar.is_bytes else None
 
     def _named(self, info: Any) -> _Read | None:
         """A type may contain itself: inside itself it is read by what comes out in the end."""
