@@ -279,7 +279,7 @@ class Collector:
         foreign = ResultDecodeError(f"the result cannot be read: {type(error).__name__}: {error}", key=pending.job_id)
         foreign.__cause__ = error
         self._end(pending, foreign)
-        if not isinstance(error, Exception):
+        if isinstance(error, KeyboardInterrupt | SystemExit):
             raise error
 
     def _no_result(self, pending: Pending, error: JobwireError) -> None:
