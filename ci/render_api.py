@@ -104,6 +104,9 @@ MEANINGS: Mapping[str, str] = {
         "`Callable[[TraceEvent], object]`: what the option `trace` takes. Called in the event loop, so it must not "
         "block; what it raises is logged and otherwise ignored."
     ),
+    "jobwire.rpc.BusinessErrors": (
+        "`both`: an `RpcError` of a method stands at the top of the reply and in `result`; `result`: in `result` alone."
+    ),
     "jobwire.wire.Command": "`tuple[bytes, ...]`: a Redis command as plain data, its name first.",
     "jobwire.wire.Reply": "`bytes | int | list[Reply] | ServerError | None`: a reply; errors are values.",
     "jobwire.wire.Result": "`Success | Failure`: how a job ended.",

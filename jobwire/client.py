@@ -218,8 +218,8 @@ class Client:
         """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
 
         ``data``         parameters: a mapping, a Struct, a dataclass; None for none
-        ``result_type``  the type of the result, where scalars are read as Perl does (``jobwire.wire.typed``); with
-                         ``strict`` as far as msgspec does: ``""`` is not false, a number no text
+        ``result_type``  the type of the result, whose scalars are read as Perl reads them (README, Types); with
+                         ``strict`` as msgspec does: ``""`` is not false, a number no text
         ``queue``        the queue's name, instead of the client's
         ``timeout``      seconds, instead of the client's
         ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)

@@ -63,9 +63,9 @@ class Handling:
         returns is the result; what it raises is the job's failure. ``async def`` runs in the event loop, a plain
         function in a thread; an awaitable that it returns is awaited in the event loop.
 
-        A type reads scalars as Perl does (``jobwire.wire.typed``): ``""`` is false, a number is text where the type
-        says ``str``. ``strict=True`` refuses both. Raises ``ConfigError`` for a function that cannot take a job, and
-        for a type that cannot be made.
+        A type reads scalars as Perl does (README, Types): ``""`` is false, a number is text where the type says
+        ``str``. ``strict=True`` refuses both. Raises ``ConfigError`` for a function that cannot take a job, and for a
+        type that cannot be made.
         """
         if function is None:
             return lambda found: self._set_handler(found, type, strict)

@@ -200,8 +200,8 @@ class Server:
     as ``RequestTimeout``; an unknown name as ``UnrecognisedRequest``. The worker's ``on_failure`` has no part in it.
     ``ping`` is answered with ``"pong"`` where no method has that name.
 
-    ``business_errors``  ``both``: an ``RpcError`` of a method stands at the top of the reply and in ``result``;
-    ``result``: in ``result`` alone, so that callers tell it (``RpcError.in_result``) from a call that failed
+    ``business_errors``  where an ``RpcError`` of a method stands: ``both``, at the top of the reply and in ``result``;
+                         ``result``, there alone, so that callers tell it (``RpcError.in_result``) from a failed call
 
     Raises ``ConfigError`` where the worker has a handler already.
     """
