@@ -51,7 +51,9 @@ class PerlScalar:
             float: self._from_float,
             bool: self._from_bool,
         }
-        for kind in self._as_they_are():
+        self.fitting = frozenset({type(None), *self._as_they_are()})
+        """The types whose values msgspec takes at this place by itself, or refuses."""
+        for kind in self.fitting & self._by_type.keys():
             del self._by_type[kind]
 
     @property
@@ -60,7 +62,6 @@ class PerlScalar:
         return not self._anything
 
     def _as_they_are(self) -> Iterable[type]:
-        """What msgspec takes at this place by itself."""
         if self.is_text:
             yield str
         if self.is_text or self.is_bytes:

@@ -226,8 +226,14 @@ def _check_custom(kind: Any) -> None:
         raise TypeError(f"msgspec does not know how to make a {kind.__module__}.{kind.__qualname__}; {remedy}")
 
 
+def _fitting(read: _Read) -> frozenset[type]:
+    """The types whose values ``read`` gives back as they are, as far as that is known: most need no call."""
+    scalar = getattr(read, "__self__", None)
+    return scalar.fitting if isinstance(scalar, PerlScalar) and read == scalar.read else frozenset()
+
+
 def _members(fields: Sequence[tuple[str, _Read | None]]) -> _Read | None:
-    reads = [(name, read) for name, read in fields if read is not None]
+    reads = [(name, read, _fitting(read)) for name, read in fields if read is not None]
     if not reads:
         return None
 
@@ -235,9 +241,9 @@ def _members(fields: Sequence[tuple[str, _Read | None]]) -> _Read | None:
         if type(value) is not dict:
             return value
         changed: dict[str, Any] = {}
-        for name, read in reads:
+        for name, read, fitting in reads:
             old = value.get(name, _MISSING)
-            if old is not _MISSING and (new := read(old)) is not old:
+            if type(old) not in fitting and old is not _MISSING and (new := read(old)) is not old:
                 changed[name] = new
         return {**value, **changed} if changed else value
 
@@ -260,7 +266,14 @@ def _positions(reads: Sequence[_Read | None]) -> _Read | None:
 def _items(read: _Read | None) -> _Read | None:
     if read is None:
         return None
-    return lambda value: [read(item) for item in value] if type(value) is list else value
+    fitting = _fitting(read)
+
+    def read_items(value: Any) -> Any:
+        if type(value) is not list or fitting.issuperset(map(type, value)):
+            return value
+        return [read(item) for item in value]
+
+    return read_items
 
 
 def _pairs(key: _Read | None, item: _Read | None) -> _Read | None:
