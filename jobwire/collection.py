@@ -36,7 +36,7 @@ from jobwire.tracing import Trace, TraceEvent, tell
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import HashMode, Mode, Result, Success
 from jobwire.wire.inspection import JobState, read_state
-from jobwire.wire.text import readable
+from jobwire.wire.text import readable, words_of
 
 __all__ = ["Collector"]
 
@@ -276,7 +276,7 @@ class Collector:
         if isinstance(error, JobwireError):
             self._no_result(pending, error)
             return
-        foreign = ResultDecodeError(f"the result cannot be read: {type(error).__name__}: {error}", key=pending.job_id)
+        foreign = ResultDecodeError(f"the result cannot be read: {words_of(error)}", key=pending.job_id)
         foreign.__cause__ = error
         self._end(pending, foreign)
         if isinstance(error, KeyboardInterrupt | SystemExit):

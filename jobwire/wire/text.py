@@ -22,6 +22,7 @@ __all__ = [
     "scalar_bytes",
     "whole_number",
     "wire_bytes",
+    "words_of",
 ]
 
 Text: TypeAlias = str | bytes
@@ -95,6 +96,14 @@ def brief(error: object, *, at_most: int = 300) -> str:
     """What a library says of hostile input, short enough for a log: its path into the value can be as long as that."""
     words = str(error)
     return words if len(words) <= at_most else f"{words[:at_most]}…"
+
+
+def words_of(error: BaseException) -> str:
+    """Type and message of an exception, also of one that cannot say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as worse:
+        return f"{type(error).__name__} (its message cannot be had: {type(worse).__name__})"
 
 
 def epoch(seconds: float) -> bytes:

@@ -26,6 +26,7 @@ from msgspec import inspect as mi
 
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef, StringPolicy
 from jobwire.wire.perl_scalars import BytesOf, PerlScalar, bytes_of_characters, bytes_of_text
+from jobwire.wire.text import words_of
 
 __all__ = ["Characters", "Converter", "characters_of", "converter"]
 
@@ -85,7 +86,7 @@ class Converter:
         except RecursionError:
             raise msgspec.ValidationError("nested too deeply") from None
         except Exception as error:  # __post_init__ may raise anything
-            raise msgspec.ValidationError(f"{type(error).__name__}: {error}") from error
+            raise msgspec.ValidationError(words_of(error)) from error
 
 
 def converter(wanted: Any, *, strict: bool = False) -> Converter:
@@ -108,7 +109,7 @@ def _check_supported(wanted: Any) -> None:
     except msgspec.ValidationError:
         return
     except Exception as error:
-        raise TypeError(str(error)) from None
+        raise TypeError(str(error) if isinstance(error, TypeError) else words_of(error)) from None
 
 
 # -- a type as a function that makes msgspec's values of Perl's

@@ -74,6 +74,18 @@ class Country(msgspec.Struct):
         {"de": 1}[self.code]
 
 
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Silent(msgspec.Struct):
+    amount: int
+
+    def __post_init__(self) -> None:
+        raise Wordless
+
+
 class Leaves(msgspec.Struct):
     amount: int
 
@@ -96,6 +108,7 @@ class Raw(msgspec.Struct):
         ("balance", Balance, "negative balance"),
         ("country", Country, "KeyError: 'zz'"),
         ("balance", Leaves, "CancelledError"),
+        ("balance", Silent, "Wordless"),
         ("text", int, "Expected `int`"),
         ("undef", int, "Expected `int`"),
     ],
