@@ -60,6 +60,9 @@ COUNTERPARTS: Mapping[str, str] = {
     "jobwire.JobHandle.id": "`id`",
     "jobwire.JobHandle.done": "`is_ready`",
     "jobwire.JobHandle.submitted": NOTHING,
+    "jobwire.JobHandle.cancelled": "`is_cancelled`",
+    "jobwire.JobHandle.exception": "`failure`",
+    "jobwire.JobHandle.remove_done_callback": "nothing",
     "jobwire.JobState": NOTHING,
     "jobwire.Keyspace": "`prefixed_queue`",
     "jobwire.Limits": "none: Perl reads whatever comes",
@@ -104,6 +107,9 @@ MEANINGS: Mapping[str, str] = {
     "jobwire.Trace": (
         "`Callable[[TraceEvent], object]`: what the option `trace` takes. Called in the event loop, so it must not "
         "block; what it raises is logged and otherwise ignored."
+    ),
+    "jobwire.rpc.BusinessErrors": (
+        "`both`: an `RpcError` of a method stands at the top of the reply and in `result`; `result`: in `result` alone."
     ),
     "jobwire.wire.Command": "`tuple[bytes, ...]`: a Redis command as plain data, its name first.",
     "jobwire.wire.Reply": "`bytes | int | list[Reply] | ServerError | None`: a reply; errors are values.",

@@ -13,6 +13,11 @@ from jobwire import errors
 from jobwire.errors import *  # noqa: F403 - the whole tree, which errors.__all__ lists
 
 if TYPE_CHECKING:
+    # By the same name again: what type checkers take for exported.
+    from jobwire import rpc as rpc
+    from jobwire import sereal as sereal
+    from jobwire import sync as sync
+    from jobwire import wire as wire
     from jobwire.client import Client
     from jobwire.client.handle import JobHandle
     from jobwire.events import Trace, TraceEvent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from jobwire.errors import ConfigError
 from jobwire.limits import Limits
@@ -12,12 +12,13 @@ from jobwire.transport import Backoff
 from jobwire.wire import MODES, Mode, dialect_named
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested
+from jobwire.wire.codec.typed import Converter, converter
 from jobwire.wire.keys import PROCESSING
 from jobwire.wire.modes.base import refuse_queues
 from jobwire.wire.modes.cluster import SPREAD_MODES, check_prefix
 from jobwire.wire.text import Text
 
-__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys"]
+__all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys", "result_converter"]
 
 AUTO = "auto"
 
@@ -81,6 +82,14 @@ def build_mode(
         limits=limits,
         nested=nested,
     )
+
+
+def result_converter(result_type: Any, *, strict: bool) -> Converter | None:
+    """The converter for a ``result_type``; None for None. Raises ``ConfigError`` for one that no result can become."""
+    try:
+        return None if result_type is None else converter(result_type, strict=strict)
+    except TypeError as error:
+        raise ConfigError(f"no result can become a {result_type!r}: {error}") from None
 
 
 def backoff_of(reconnect_delay: float) -> Backoff:

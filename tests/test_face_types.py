@@ -94,3 +94,38 @@ def test_what_is_right_passes(tool: str, tmp_path: Path) -> None:
 def test_what_is_wrong_is_found(tool: str, tmp_path: Path) -> None:
     wrong = {number for number, line in enumerate(BAD.splitlines(), 1) if line and "import" not in line}
     assert check(tool, BAD, tmp_path).keys() == wrong
+
+
+AS_USERS_DO = """
+from typing import Annotated, Literal
+
+import msgspec
+
+import jobwire
+
+
+class Card(msgspec.Struct, tag="card"):
+    number: str
+
+
+class Cash(msgspec.Struct, tag="cash"):
+    amount: int
+
+
+async def main(client: jobwire.Client, worker: jobwire.Worker) -> Card | Cash | None:
+    rpc = jobwire.rpc.Server(worker)
+    rpc.method("x", timeout=1.5)(lambda params: params)
+    await client.submit({}, result_type=Literal["a", "b"])
+    await client.submit({}, result_type=Annotated[int, msgspec.Meta(ge=0)])
+    jobwire.sync.Client().submit({}, result_type=int | None).result()
+    return await client.submit({}, result_type=Card | Cash | None)
+"""
+
+
+@pytest.mark.parametrize("tool", [["mypy", "--strict"], ["pyright", "--pythonpath", sys.executable]])
+def test_an_installed_package_shows_its_faces(tool: list[str], tmp_path: Path) -> None:
+    """Away from this project's own settings, where what a package does not export is hidden."""
+    (tmp_path / "app.py").write_text(AS_USERS_DO)
+    command = [sys.executable, "-m", *tool, str(tmp_path / "app.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -7,14 +7,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from jobwire.client.handle import JobHandle, Pending
 from jobwire.client.outstanding import Collector
 from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
 from jobwire.events import Events, Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
-from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode
+from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode, result_converter
 from jobwire.sereal.values import StringPolicy
 from jobwire.transport import OnLost, Transport, open_transport
 from jobwire.transport.address import TLSOptions
@@ -26,6 +26,9 @@ from jobwire.wire.codec.ids import check_id
 from jobwire.wire.codec.plain import parameters_of
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text, epoch, readable, wire_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # part of every type checker; never imported
 
 __all__ = ["Client"]
 
@@ -176,6 +179,8 @@ class Client:
         self,
         data: object = ...,
         *,
+        result_type: None = ...,
+        strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
         expires_in: float | None = ...,
@@ -188,7 +193,8 @@ class Client:
         self,
         data: object = ...,
         *,
-        result_type: type[T],
+        result_type: TypeForm[T],
+        strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
         expires_in: float | None = ...,
@@ -201,6 +207,7 @@ class Client:
         data: object = None,
         *,
         result_type: Any = None,
+        strict: bool = False,
         queue: Text | None = None,
         timeout: float | Unset | None = UNSET,
         expires_in: float | None = None,
@@ -211,7 +218,8 @@ class Client:
         """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
 
         ``data``         parameters: a mapping, a Struct, a dataclass; None for none
-        ``result_type``  the type to convert the result to (msgspec, lax: Perl's scalars are strings)
+        ``result_type``  the type of the result, whose scalars are read as Perl reads them (README, Types); with
+                         ``strict`` as msgspec does: ``""`` is not false, a number no text
         ``queue``        the queue's name, instead of the client's
         ``timeout``      seconds, instead of the client's
         ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)
@@ -248,7 +256,7 @@ class Client:
             if queue is None and self._route is None
             else self._queue_key(self._queue_for(parameters) if queue is None else queue),
             wait,
-            result_type,
+            result_converter(result_type, strict=strict),
             submission,
             self._give_up,
         )
@@ -296,8 +304,7 @@ class Client:
     ) -> JobHandle[Any]:
         """Wait again for a job of one's own: submitted under the same client ID, by this process or one before it.
 
-        What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``, which
-        keeps nothing.
+        What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``.
         """
         self._needs_start()
         self._needs_hashes("attach")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from copy import copy
-from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from jobwire.errors import JobwireError
+from jobwire.errors import JobCancelled, JobwireError, ResultDecodeError
 from jobwire.wire import Submission
+from jobwire.wire.codec.typed import Characters, Converter
 from jobwire.wire.text import Text, readable
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Pending(msgspec.Struct, eq=False):
     loop: asyncio.AbstractEventLoop
     queue: bytes
     timeout: float | None
-    result_type: Any
+    convert: Converter | None
     submission: Submission | None
     take_back: Callable[[Any], None]
     sent: bool = False
@@ -44,6 +44,17 @@ class Pending(msgspec.Struct, eq=False):
     waiters: list[asyncio.Future[None]] | None = None
     submitters: list[asyncio.Future[None]] | None = None
     callbacks: list[Callable[[], object]] | None = None
+
+    def read(self, value: object, characters: Characters) -> object:
+        """The result as the type that was asked for. Raises ``ResultDecodeError``."""
+        if self.convert is None:
+            return value
+        try:
+            return self.convert(value, characters)
+        except msgspec.ValidationError as error:
+            words = f"not a {self.convert.wanted!r}: {error}"
+            raw = repr(value).encode(errors="backslashreplace")
+            raise ResultDecodeError(words, key=self.job_id, raw=raw) from error.__cause__
 
     def end(self, error: JobwireError | None, value: object = None) -> None:
         """The one end of it; whoever waits is woken."""
@@ -92,6 +103,11 @@ class Pending(msgspec.Struct, eq=False):
         if self.submitters is not None:
             _wake(self.submitters)
             self.submitters = None
+
+    def forget_callback(self, callback: Callable[[], object]) -> int:
+        before = self.callbacks or []
+        self.callbacks = [known for known in before if known != callback]
+        return len(before) - len(self.callbacks)
 
     def call_at_end(self, callback: Callable[[], object]) -> None:
         if self.ended:
@@ -145,7 +161,21 @@ class JobHandle(msgspec.Struct, Generic[T], eq=False):
 
     def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
         """Call ``callback(handle)`` in the event loop once the job is done."""
-        self._pending.call_at_end(partial(callback, self))
+        self._pending.call_at_end(_Callback(callback, self))
+
+    def remove_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> int:
+        """Undo ``add_done_callback``; how many were removed. ``asyncio.wait`` takes handles as it takes futures."""
+        return self._pending.forget_callback(_Callback(callback, self))
+
+    def cancelled(self) -> bool:
+        """True where the job ended by ``cancel``."""
+        return isinstance(self._pending.error, JobCancelled)
+
+    def exception(self) -> JobwireError | None:
+        """What awaiting the handle raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
+        if not self._pending.ended:
+            raise asyncio.InvalidStateError("the job is not done yet")
+        return None if self._pending.error is None else copy(self._pending.error)
 
     def cancel(self) -> bool:
         """Take the job back: whoever awaits it gets ``JobCancelled``. False where it was done already.
@@ -157,6 +187,16 @@ class JobHandle(msgspec.Struct, Generic[T], eq=False):
             return False
         self._pending.take_back(self._pending)
         return True
+
+
+class _Callback(msgspec.Struct, frozen=True):
+    """One that is equal to another one of the same function, so that it can be removed again."""
+
+    function: Callable[[Any], object]
+    handle: Any
+
+    def __call__(self) -> object:
+        return self.function(self.handle)
 
 
 def _wake(waiters: list[asyncio.Future[None]]) -> None:

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from jobwire.client.cleanup import Cleanup
 from jobwire.client.deadlines import Deadlines
 from jobwire.client.handle import Pending
@@ -37,7 +35,7 @@ from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import Mode, Result, Success
 from jobwire.wire.states import JobState
-from jobwire.wire.text import readable
+from jobwire.wire.text import readable, words_of
 
 __all__ = ["Collector"]
 
@@ -236,8 +234,8 @@ class Collector:
             return  # the sweep after the reconnection collects it; or another notice was faster
         try:
             result = self._mode.collected(pending.job_id, outcome[0])
-        except JobwireError as error:
-            self._no_result(pending, error)
+        except BaseException as error:
+            self._unreadable(pending, error)
             return
         if result is None:
             # A notice without result: forged, or the hash is gone.
@@ -255,8 +253,8 @@ class Collector:
             return
         try:
             result, present = self._mode.checked(pending.job_id, outcome)
-        except JobwireError as error:
-            self._no_result(pending, error)
+        except BaseException as error:
+            self._unreadable(pending, error)
             return
         if result is not None:
             self._finish(pending, result)
@@ -270,6 +268,17 @@ class Collector:
                     job_id=readable(pending.job_id),
                 ),
             )
+
+    def _unreadable(self, pending: Pending, error: BaseException) -> None:
+        """Whatever is raised between a reply and its handle ends the wait: nobody may be left waiting for it."""
+        if isinstance(error, JobwireError):
+            self._no_result(pending, error)
+            return
+        foreign = ResultDecodeError(f"the result cannot be read: {words_of(error)}", key=pending.job_id)
+        foreign.__cause__ = error
+        self._end(pending, foreign)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
 
     def _no_result(self, pending: Pending, error: JobwireError) -> None:
         if isinstance(error, ServerError) and error.code in _PASSING:
@@ -289,17 +298,12 @@ class Collector:
             )
             self._end(pending, failed)
             return
-        value = result.value
-        if pending.result_type is not None:
-            try:
-                value = msgspec.convert(value, pending.result_type, strict=False)
-            except msgspec.ValidationError as error:
-                raw = repr(value).encode()
-                self._end(
-                    pending, ResultDecodeError(f"not a {pending.result_type!r}: {error}", key=pending.job_id, raw=raw)
-                )
-                return
-        self._end(pending, None, value)
+        try:
+            value = pending.read(result.value, self._mode.characters_in(result.value))
+        except BaseException as error:
+            self._unreadable(pending, error)
+        else:
+            self._end(pending, None, value)
 
     def _end(self, pending: Pending, error: JobwireError | None, value: object = None) -> None:
         if pending.ended:

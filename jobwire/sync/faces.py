@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from jobwire.client.client import Client as AsyncClient
 from jobwire.client.handle import JobHandle as AsyncJobHandle
-from jobwire.errors import ClosedError, JobError
+from jobwire.errors import ClosedError, JobError, JobwireError
 from jobwire.options import UNSET, Unset
 from jobwire.sync.loop_thread import LoopThread, done_at_once, wait
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text
 from jobwire.worker.handlers import AnyHandler
 from jobwire.worker.worker import Worker as AsyncWorker
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # part of every type checker; never imported
 
 __all__ = ["Client", "JobHandle", "Worker"]
 
@@ -37,6 +40,23 @@ def _options_of(
         return target
 
     return take
+
+
+class _InLoop:
+    """A callback as the asynchronous handle calls it; equal where handle and callback are."""
+
+    def __init__(self, handle: JobHandle[Any], callback: Callable[[JobHandle[Any]], object]) -> None:
+        self._both = (handle, callback)
+
+    def __call__(self, _: AsyncJobHandle[Any]) -> None:
+        handle, callback = self._both
+        callback(handle)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _InLoop) and self._both == other._both
+
+    def __hash__(self) -> int:
+        return hash(self._both)
 
 
 class JobHandle(Generic[T]):
@@ -74,7 +94,21 @@ class JobHandle(Generic[T]):
 
     def add_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> None:
         """Call ``callback(handle)`` in the loop's thread once the job is done."""
-        self._thread.call(lambda: self._asynchronous.add_done_callback(lambda _: callback(self)))
+        told = _InLoop(self, callback)
+        self._thread.call(lambda: self._asynchronous.add_done_callback(told))
+
+    def remove_done_callback(self, callback: Callable[[JobHandle[T]], object]) -> int:
+        """Undo ``add_done_callback``; how many were removed."""
+        wanted = _InLoop(self, callback)
+        return self._thread.call(lambda: self._asynchronous.remove_done_callback(wanted))
+
+    def cancelled(self) -> bool:
+        """True where the job ended by ``cancel``."""
+        return self._asynchronous.cancelled()
+
+    def exception(self) -> JobwireError | None:
+        """What ``result`` raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
+        return self._asynchronous.exception()
 
     def cancel(self) -> bool:
         """Take the job back; False where it was done already. See ``jobwire.JobHandle.cancel``."""
@@ -134,6 +168,8 @@ class Client:
         self,
         data: object = ...,
         *,
+        result_type: None = ...,
+        strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
         expires_in: float | None = ...,
@@ -146,7 +182,8 @@ class Client:
         self,
         data: object = ...,
         *,
-        result_type: type[T],
+        result_type: TypeForm[T],
+        strict: bool = ...,
         queue: Text | None = ...,
         timeout: float | Unset | None = ...,
         expires_in: float | None = ...,
@@ -265,16 +302,16 @@ class Worker:
     @overload
     def handler(self, function: F) -> F: ...
     @overload
-    def handler(self, *, type: Any = ...) -> Callable[[F], F]: ...
-    def handler(self, function: Any = None, *, type: Any = None) -> Any:
+    def handler(self, *, type: Any = ..., strict: bool = ...) -> Callable[[F], F]: ...
+    def handler(self, function: Any = None, *, type: Any = None, strict: bool = False) -> Any:
         """The function that does this worker's jobs; see ``jobwire.Worker.handler``. A plain function runs in a thread
         of the worker's pool, so it may block.
         """
-        return self.asynchronous.handler(function, type=type)  # type: ignore[call-overload]  # both forms in one call
+        return self.asynchronous.handler(function, type=type, strict=strict)  # type: ignore[call-overload]  # both forms in one call
 
-    def route(self, value: Text, /, *, field: str = "name", type: Any = None) -> Callable[[F], F]:
+    def route(self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; see ``jobwire.Worker.route``."""
-        return self.asynchronous.route(value, field=field, type=type)
+        return self.asynchronous.route(value, field=field, type=type, strict=strict)
 
     def run(self, *, grace: float = 30.0) -> None:
         """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.

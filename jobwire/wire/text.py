@@ -15,12 +15,14 @@ __all__ = [
     "Text",
     "brief",
     "epoch",
+    "exact_number",
     "parse_epoch",
     "perl_number",
     "readable",
     "scalar_bytes",
     "whole_number",
     "wire_bytes",
+    "words_of",
 ]
 
 Text: TypeAlias = str | bytes
@@ -67,6 +69,12 @@ def perl_number(value: float) -> str:
     return _PERL_NAMES.get(text, text)
 
 
+def exact_number(value: float) -> str | None:
+    """A float as Perl prints it, where these 15 digits say it exactly (not-a-number too); None where they do not."""
+    text = perl_number(value)
+    return text if value != value or float(text) == value else None  # noqa: PLR0124 - not-a-number is unlike itself
+
+
 def scalar_bytes(value: object) -> bytes | None:
     """The printed form of a scalar as Perl has it, or None where ``value`` is no scalar.
 
@@ -88,6 +96,14 @@ def brief(error: object, *, at_most: int = 300) -> str:
     """What a library says of hostile input, short enough for a log: its path into the value can be as long as that."""
     words = str(error)
     return words if len(words) <= at_most else f"{words[:at_most]}…"
+
+
+def words_of(error: BaseException) -> str:
+    """Type and message of an exception, also of one that cannot say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception as worse:
+        return f"{type(error).__name__} (its message cannot be had: {type(worse).__name__})"
 
 
 def epoch(seconds: float) -> bytes:

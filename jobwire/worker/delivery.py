@@ -20,7 +20,7 @@ class Delivery(msgspec.Struct, eq=False):
 
     ``state``       that of the life-cycle table
     ``start_said``  Redis was told that the handler has begun
-    ``call``        the call of a plain handler in its thread
+    ``call``        the call of a plain handler in its thread; ``begun`` is done once it has one
     ``ending``      set once it is known how the worker lets go of it
     ``steps``, ``commands``  the events and the commands of ``ending``
     ``sent``        ``commands`` were written to a connection
@@ -36,6 +36,7 @@ class Delivery(msgspec.Struct, eq=False):
     start_said: bool = False
     task: asyncio.Task[None] | None = None
     call: Future[Any] | None = None
+    begun: asyncio.Future[None] | None = None
     ending: Ending | None = None
     steps: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()

@@ -10,14 +10,15 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, WireError, printable
 from jobwire.events import Events
+from jobwire.options import Unset
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
@@ -26,12 +27,12 @@ from jobwire.wire.modes.base import Ending
 from jobwire.wire.rejected_entries import encode_rejected
 from jobwire.wire.text import Text, readable
 from jobwire.worker.delivery import Delivery
-from jobwire.worker.handlers import Handler, current
+from jobwire.worker.handlers import Answers, Handler, current
 from jobwire.worker.maintenance import Maintenance
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
 from jobwire.worker.threads import HandlerThreads
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "failure_of"]
 
 RETRY_AFTER = 1.0
 """Seconds until a command that Redis refused is sent again; twice that the next time, and so on."""
@@ -204,42 +205,64 @@ class Executor:
 
     async def _call(self, delivery: Delivery, handler: Handler, job: Job) -> Any:
         """The handler's result. Raises whatever it raises, ``TimeoutError`` where it takes too long."""
-        argument = handler.prepare(job)
-        if not handler.in_thread:
-            work = handler.function(argument)
-            return await (work if self._timeout is None else self._within(self._timeout, work))
-        begun: asyncio.Future[None] = self._loop.create_future()
-        context = copy_context()
-        delivery.call = self._threads.submit(
-            lambda: context.run(handler.function, argument), begun=partial(_tell_loop, self._loop, begun)
-        )
-        work = asyncio.wrap_future(delivery.call)
-        if self._timeout is None:
-            return await work
-        await asyncio.wait((begun, work), return_when=asyncio.FIRST_COMPLETED)  # a deadline begins with the call
+        limit = self._timeout if isinstance(handler.timeout, Unset) else handler.timeout
+        if handler.answers is not None:
+            return await self._answer(delivery, handler, handler.answers, job, limit)
+        work = self._begin(delivery, handler, handler.prepare(job))
+        if limit is None:
+            value = await work
+            return await _whole(value) if hasattr(type(value), "__await__") else value
+        if delivery.begun is not None:
+            await delivery.begun  # a deadline begins with the call
         try:
-            return await self._within(self._timeout, work)
+            return await _within(limit, _whole(work))
         except TimeoutError:
-            if not delivery.call.done():
-                self._log.warning(
-                    "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it "
-                    "returns",
-                    getattr(handler.function, "__qualname__", repr(handler.function)),
-                    self._timeout,
-                    self._name_of(delivery),
-                )
+            self._warn_of_thread(delivery, handler, limit)
             raise
 
-    @staticmethod
-    async def _within(timeout: float, work: Any) -> Any:
-        deadline = asyncio.timeout(timeout)
+    async def _answer(
+        self, delivery: Delivery, handler: Handler, answers: Answers, job: Job, limit: float | None
+    ) -> Any:
+        """The result of a handler that has one for every end; nothing but ``CancelledError`` from outside is raised."""
         try:
-            async with deadline:
-                return await work
-        except TimeoutError:
-            if deadline.expired():
-                raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
-            raise
+            argument = handler.prepare(job)
+        except BaseException as error:
+            return answers.unfit(error, job)
+        # A task of its own, so that a handler that cancels itself is told from a worker that stops.
+        task = self._loop.create_task(_outcome(_whole(self._begin(delivery, handler, argument))))
+        try:
+            if delivery.begun is not None:
+                await delivery.begun
+            await asyncio.wait({task}, timeout=limit)
+        finally:
+            task.cancel()  # does nothing to one that is done
+        if limit is not None and not task.done():
+            self._warn_of_thread(delivery, handler, limit)
+            return answers.late(limit, job)
+        try:
+            value, raised = task.result()
+            return answers.returned(value) if raised is None else answers.raised(raised, job)
+        except (asyncio.CancelledError, Exception) as error:  # cancelled before it began; not to be sent
+            return answers.raised(error, job)
+
+    def _begin(self, delivery: Delivery, handler: Handler, argument: Any) -> Awaitable[Any]:
+        if not handler.in_thread:
+            return cast("Awaitable[Any]", handler.function(argument))
+        delivery.begun = self._loop.create_future()
+        context = copy_context()
+        delivery.call = self._threads.submit(
+            lambda: context.run(handler.function, argument), begun=partial(_tell_loop, self._loop, delivery.begun)
+        )
+        return asyncio.wrap_future(delivery.call)
+
+    def _warn_of_thread(self, delivery: Delivery, handler: Handler, limit: float) -> None:
+        if delivery.call is not None and not delivery.call.done():
+            self._log.warning(
+                "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it returns",
+                getattr(handler.function, "__qualname__", repr(handler.function)),
+                limit,
+                self._name_of(delivery),
+            )
 
     def _fail(self, delivery: Delivery, job: Job, error: BaseException) -> None:
         self._say_start(delivery)  # its hash stays
@@ -605,6 +628,33 @@ def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportE
     """``then``, unless the connection was lost instead."""
     if not isinstance(outcome, TransportError):
         then(outcome)
+
+
+async def _whole(work: Awaitable[Any]) -> Any:
+    """A plain function around an ``async def`` returns something that is still to be awaited."""
+    value = await work
+    while hasattr(type(value), "__await__"):
+        value = await value
+    return value
+
+
+async def _within(timeout: float, work: Awaitable[Any]) -> Any:
+    deadline = asyncio.timeout(timeout)
+    try:
+        async with deadline:
+            return await work
+    except TimeoutError:
+        if deadline.expired():
+            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
+        raise
+
+
+async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
+    try:
+        return await work, None
+    except BaseException as error:
+        return None, error
 
 
 def _encodable(text: str) -> bool:

@@ -1,8 +1,8 @@
 """Handlers: what a worker calls for a job.
 
 ``async def`` functions run in the event loop, plain ones in a thread. A first parameter that is annotated with anything
-but ``jobwire.Job`` gets the job's data converted to that type (msgspec, lax: Perl's scalars are strings, so ``"5"``
-becomes 5 where the handler says ``int``).
+but ``jobwire.Job`` gets the job's data converted to that type (``codec.typed``: Perl's scalars are strings, so
+``"5"`` becomes 5 where the handler says ``int``).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, Protocol, TypeAlias, get_type_hints
 
 import msgspec
 
 from jobwire.errors import ConfigError, JobDecodeError
+from jobwire.options import UNSET, Unset
 from jobwire.wire import Job
 from jobwire.wire.codec.expansion import too_large
-from jobwire.worker.bytes_fields import bytes_restorer
+from jobwire.wire.codec.typed import Characters, converter
 
-__all__ = ["AnyHandler", "Handler", "current", "current_job", "make_handler"]
+__all__ = ["Answers", "AnyHandler", "Handler", "current", "current_job", "make_handler"]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
 
@@ -38,14 +39,42 @@ def current_job() -> Job:
     return current.get()
 
 
+class Answers(Protocol):
+    """Makes a result of every end of a handler, so that its jobs never fail."""
+
+    def returned(self, value: object) -> object:
+        """The result for what the handler returned; what this raises is ``raised``."""
+
+    def unfit(self, error: BaseException, job: Job) -> object:
+        """The result where the job gives the handler no argument."""
+
+    def raised(self, error: BaseException, job: Job) -> object:
+        """The result for what the handler raised."""
+
+    def late(self, timeout: float, job: Job) -> object:
+        """The result where the handler took longer than so many seconds."""
+
+
 class Handler:
-    """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it."""
+    """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it.
 
-    __slots__ = ("function", "in_thread", "prepare")
+    ``timeout`` is its own, in seconds, instead of the worker's; ``answers`` makes a result of whatever happens.
+    """
 
-    def __init__(self, function: AnyHandler, prepare: Callable[[Job], Any]) -> None:
+    __slots__ = ("answers", "function", "in_thread", "prepare", "timeout")
+
+    def __init__(
+        self,
+        function: AnyHandler,
+        prepare: Callable[[Job], Any],
+        *,
+        timeout: float | Unset | None = UNSET,
+        answers: Answers | None = None,
+    ) -> None:
         self.function = function
         self.prepare = prepare
+        self.timeout = timeout
+        self.answers = answers
         call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at, not callability
         self.in_thread = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
 
@@ -53,18 +82,24 @@ class Handler:
         return self.function(self.prepare(job))
 
 
-def make_handler(function: AnyHandler, wanted: Any = None) -> Handler:
+def make_handler(
+    function: AnyHandler, wanted: Any = None, *, strict: bool = False, characters: Characters = "utf-8"
+) -> Handler:
     """``function`` as a handler, for parameters of the type ``wanted`` where its annotation does not say.
+
+    ``strict`` and ``characters`` as in ``jobwire.wire.codec.typed``. A ``Handler`` is one already.
 
     Raises ``ConfigError`` for one that cannot take a job.
     """
+    if isinstance(function, Handler):
+        return function
     if not callable(function):
         raise ConfigError(f"a handler is a function, not {function!r}")
     annotated = _first_parameter_type(function)
     wanted = annotated if wanted is None else wanted
     if wanted is None or wanted is Job:
         return Handler(function, _whole)
-    return Handler(function, _converter(wanted, function))
+    return Handler(function, _converter(wanted, function, strict, characters))
 
 
 def _whole(job: Job) -> Job:
@@ -103,25 +138,20 @@ def _hints(function: AnyHandler) -> dict[str, Any]:
     return get_type_hints(function)
 
 
-def _converter(wanted: Any, function: AnyHandler) -> Callable[[Job], Any]:
+def _converter(wanted: Any, function: AnyHandler, strict: bool, characters: Characters) -> Callable[[Job], Any]:
     name = getattr(function, "__qualname__", repr(function))
-    kind = getattr(wanted, "__name__", None) or str(wanted)
     try:
-        restore = bytes_restorer(wanted)
+        convert = converter(wanted, strict=strict)
     except TypeError as error:
         raise ConfigError(f"the handler {name} cannot be given a {wanted!r}: {error}") from None
-    convert = msgspec.convert
-    kinds = (bytes,)
 
     def prepare(job: Job) -> Any:
         data = job.data
         if not _FLAT.issuperset(map(type, data.values())) and (reason := too_large(data)) is not None:
-            raise JobDecodeError(f"the parameters do not fit {kind}: {reason}", key=job.id)
-        if restore is not None:
-            data = restore(data)
+            raise JobDecodeError(f"the parameters do not fit {convert.name}: {reason}", key=job.id)
         try:
-            return convert(data, wanted, strict=False, builtin_types=kinds, str_keys=True)
+            return convert(data, characters)
         except msgspec.ValidationError as error:
-            raise JobDecodeError(f"the parameters do not fit {kind}: {error}", key=job.id) from None
+            raise JobDecodeError(f"the parameters do not fit {convert.name}: {error}", key=job.id) from error.__cause__
 
     return prepare

@@ -109,7 +109,7 @@ class Worker(Handling):
         trace: Trace | None = None,
         transport: Transport | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(strings)
         at_least("max_concurrent_jobs", max_concurrent_jobs, 1, unit="job")
         at_least("job_poll_interval", job_poll_interval, 0)
         at_least("timeout", timeout, 0.001)

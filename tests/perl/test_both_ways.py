@@ -179,6 +179,31 @@ class TestPythonClientPerlWorker:
             seen = (await worker.taken(1))[0].data
         assert seen == {"op": "nothing", "a": None, "b": True, "c": False, "d": b"\xff", "e": "é", "f": "0.1"}
 
+    @pytest.mark.parametrize("nested", ["sereal", "json"])
+    @pytest.mark.parametrize("dialect", ["0.002", "0.003", "0.004", "master", "0.004+nar5"])
+    async def test_floats_reach_perl_with_all_their_digits(
+        self, perl: StartPerl, redis_url: str, dialect: str, nested: Any
+    ) -> None:
+        """As Sereal scalars (NUM-10): numbers to calculate with, which Perl prints with 15 digits."""
+        values = [0.1 + 0.2, 1 / 3, 1700000000.1234567, -52.520008123456789, 1e15 + 0.3]
+        worker = await perl("worker", dialect=dialect)
+        async with jobwire.Client(redis_url, dialect=dialect.partition("+")[0], nested=nested, timeout=30) as client:
+            for value in values:
+                assert await client.submit({"op": "echo", "value": value}) == f"{value:.15g}"
+            assert await client.submit({"op": "add", "first": 1 / 3, "second": 0.5}) == f"{1 / 3 + 0.5:.15g}"
+            seen = [job.data["value"] for job in (await worker.taken(len(values) + 1))[: len(values)]]
+        assert seen == values
+
+    async def test_floats_reach_perl_without_field_types(self, perl: StartPerl, redis_url: str) -> None:
+        worker = await perl("worker", dialect="0.001")
+        async with jobwire.Client(redis_url, dialect="0.001", timeout=30) as client:
+            # Perl loses what is the same in 15 digits, and nothing else.
+            assert (
+                await client.submit({"op": "add", "first": 1 / 3, "second": -0.333333333333333})
+                == f"{1 / 3 - 0.333333333333333:.15g}"
+            )
+        assert (await worker.taken(1))[0].data["first"] == repr(1 / 3)
+
     async def test_json_parameters(self, perl: StartPerl, redis_url: str) -> None:
         await perl("worker")
         async with jobwire.Client(redis_url, nested="json", timeout=30) as client:

@@ -14,4 +14,8 @@ async def mistakes(client: jobwire.Client, worker: jobwire.Worker) -> None:
     jobwire.Client("redis://", strings="guess")  # WRONG: no such policy
     worker.handler("text")  # WRONG: not a function
     jobwire.Worker("redis://", pending_queues=5)  # WRONG: a list of names
-    print(text)
+    client.submit({}, result_type=5)  # WRONG: not a type
+    number: int = await client.submit({}, result_type=int | None)  # WRONG: it may be None
+    jobwire.rpc.Server(worker, business_errors="top")  # WRONG: no such place
+    jobwire.rpc.Server(worker).method("x", timeout="5")  # WRONG: seconds are a number
+    print(text, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, assert_type
+from typing import Annotated, Any, Literal, Optional, TypedDict, Union, assert_type
 
 import msgspec
 
@@ -28,6 +28,13 @@ async def submitting(client: jobwire.Client) -> None:
     untyped = client.submit({"a": 1}, queue=b"q", timeout=None, expires_in=5, id=b"\xff", meta={"_x": b"y"})
     assert_type(untyped, jobwire.JobHandle[Any])
     assert_type(await client.submit(Ping(1), result_type=Pong), Pong)
+    assert_type(await client.submit({}, result_type=Pong | None), Pong | None)
+    assert_type(await client.submit({}, result_type=Optional[Pong]), Pong | None)  # noqa: UP045 - people write it
+    assert_type(await client.submit({}, result_type=Union[Pong, int]), Pong | int)  # noqa: UP007 - people write it
+    assert_type(await client.submit({}, result_type=Literal["a", "b"]), Literal["a", "b"])
+    assert_type(await client.submit({}, result_type=Annotated[int, msgspec.Meta(ge=0)], strict=True), int)
+    assert_type(await client.submit({}, result_type=list[int | None]), list[int | None])
+    assert_type(await client.submit({}, result_type=None), Any)
     typed = client.submit(result_type=list[int])
     assert_type(typed, jobwire.JobHandle[list[int]])
     assert_type(typed.id, str | bytes)
@@ -72,6 +79,20 @@ def working(worker: jobwire.Worker) -> None:
     @worker.route(b"\xff", field="op", type=Options)
     async def other(args: Options) -> bool:
         return args.get("verbose", False)
+
+
+def calling(worker: jobwire.Worker) -> None:
+    server = jobwire.rpc.Server(worker, business_errors="result")
+    assert_type(server, jobwire.rpc.Server)
+
+    @server.method("ping", timeout=5, strict=True)
+    async def ping(params: Ping) -> Pong:
+        return Pong(params.ping)
+
+    assert_type(jobwire.rpc.decode_reply("{}", result_type=int | None), int | None)
+    assert_type(jobwire.wire.encode_result(5), bytes)
+    assert_type(jobwire.sereal.dumps(5), bytes)
+    assert_type(jobwire.sync.Client().submit(result_type=int | str).result(), int | str)
 
 
 def tracing(event: jobwire.TraceEvent) -> None:

@@ -51,8 +51,9 @@ parameters = st.dictionaries(names, nested_values, max_size=5)
 
 
 def as_text_fields_read(value: object) -> object:
-    """What a parameter is after the wire: top-level numbers have become their printed form."""
-    return encode_job({"v": value}, reply_to="").get(b"text_v", b"").decode() if _is_number(value) else value
+    """What a parameter is after the wire: top-level numbers have become their printed form, if that says them."""
+    printed = encode_job({"v": value}, reply_to="").get(b"text_v")
+    return printed.decode() if printed is not None and _is_number(value) else value
 
 
 def _is_number(value: object) -> bool:
@@ -218,6 +219,46 @@ def test_none_and_booleans_travel_as_sereal_scalars(value: object) -> None:
         fields = encode_job({"v": value}, reply_to="c", nested=nested)  # type: ignore[arg-type]  # both are Literals
         assert sereal.loads(fields[b"sereal_v"]) is value
         assert decode_job("id", fields).data["v"] is value
+
+
+EXACT_IN_TEXT = [0.0, 0.1, 2.5, -7.25, 1e15, 1e100, 5e-324 * 2**30, float("inf"), float("-inf")]
+INEXACT_IN_TEXT = [0.1 + 0.2, 1 / 3, 52.520008123456789, 1700000000.1234567, 1e15 + 0.3, 2.0**53 - 1, -1 / 3]
+
+
+@pytest.mark.parametrize("nested", ["sereal", "json"])
+@pytest.mark.parametrize("dialect", TYPED, ids=lambda dialect: dialect.name)
+def test_floats_that_15_digits_do_not_say_travel_as_sereal_scalars(dialect: Dialect, nested: Any) -> None:
+    """NUM-10."""
+    for value in EXACT_IN_TEXT:
+        assert encode_job({"v": value}, reply_to="c", dialect=dialect, nested=nested)[b"text_v"] == (
+            b"%.15g" % value
+        ).replace(b"inf", b"Inf")
+    for value in INEXACT_IN_TEXT:
+        fields = encode_job({"v": value}, reply_to="c", dialect=dialect, nested=nested)
+        assert b"text_v" not in fields
+        assert sereal.loads(fields[b"sereal_v"]) == value
+        assert decode_job("id", fields, dialect=dialect).data["v"] == value
+
+
+@given(st.floats(allow_nan=False))
+def test_any_float_arrives_as_it_was(value: float) -> None:
+    for dialect in DIALECTS.values():
+        read = decode_job("id", encode_job({"v": value}, reply_to="c", dialect=dialect), dialect=dialect).data["v"]
+        assert float(read) == value  # type: ignore[arg-type]  # text or a number
+
+
+class Amount(float):
+    """A float by another name."""
+
+
+def test_floats_of_other_types_are_exact_too() -> None:
+    assert sereal.loads(encode_job({"v": Amount(1 / 3)}, reply_to="c")[b"sereal_v"]) == 1 / 3
+    assert encode_job({"v": Amount(0.5)}, reply_to="c")[b"text_v"] == b"0.5"
+
+
+def test_without_field_types_a_float_has_all_the_digits_it_needs() -> None:
+    fields = encode_job({"a": 1 / 3, "b": 0.1}, reply_to="c", dialect="0.001")
+    assert (fields[b"a"], fields[b"b"]) == (b"0.3333333333333333", b"0.1")
 
 
 def test_references_travel_as_sereal_version_3_uncompressed() -> None:

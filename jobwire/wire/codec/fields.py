@@ -18,7 +18,7 @@ from jobwire.wire.codec.dialects import Dialect
 from jobwire.wire.codec.extensions import RESULT, STANDARD, check_parameter_name
 from jobwire.wire.codec.json import decode_json_strictly, encode_json
 from jobwire.wire.codec.plain import to_plain
-from jobwire.wire.text import Text, perl_number, readable, scalar_bytes, whole_number, wire_bytes
+from jobwire.wire.text import Text, exact_number, readable, scalar_bytes, whole_number, wire_bytes
 
 __all__ = ["Nested", "decode_fields", "encode_parameters", "plans", "text_field"]
 
@@ -64,13 +64,9 @@ def text_field(key: Text) -> bytes:
     return b"text_" + name
 
 
-def _float(value: float) -> bytes:
-    return perl_number(value).encode()
-
-
 # What most parameters are. None and booleans are not here: they travel as Sereal scalars, because in a text field Perl
-# could not tell them from "" and "1".
-_TEXT: dict[type, Callable[[Any], bytes]] = {str: wire_bytes, bytes: bytes, int: whole_number, float: _float}
+# could not tell them from "" and "1"; nor are floats, of which a text field says no more than 15 digits.
+_TEXT: dict[type, Callable[[Any], bytes]] = {str: wire_bytes, bytes: bytes, int: whole_number}
 _TEXT_LENGTH = len(b"text_")
 # Of these no two are the same on the wire.
 _STR = frozenset({str})
@@ -78,7 +74,7 @@ _STR = frozenset({str})
 
 def _encode_nested(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:
     value = to_plain(value)
-    printed = None if value is None or isinstance(value, bool) else scalar_bytes(value)
+    printed = _printed(value)
     if printed is not None:
         fields[b"text_" + name] = printed
     elif nested == "json" and isinstance(value, dict | list):
@@ -87,13 +83,27 @@ def _encode_nested(fields: dict[bytes, bytes], name: bytes, value: object, neste
         fields[b"sereal_" + name] = sereal.dumps(value)
 
 
+def _printed(value: object) -> bytes | None:
+    """A scalar as a text field says it; None for what that cannot say."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        text = exact_number(value)
+        return None if text is None else text.encode()
+    return scalar_bytes(value)
+
+
 def _encode_untyped(fields: dict[bytes, bytes], name: bytes, value: object) -> None:
     if name.startswith(b"_") or name == RESULT:
         raise EncodeError("this dialect has no field types, so a parameter cannot have this name")
     plain = to_plain(value)
     if plain is None:
         raise EncodeError("this dialect cannot say None")
-    text = scalar_bytes(plain)
+    if isinstance(plain, float) and exact_number(plain) is None:
+        # There is nothing but text here: Perl reads all the digits that it would not print.
+        text: bytes | None = repr(plain).encode()
+    else:
+        text = scalar_bytes(plain)
     fields[name] = encode_json(plain) if text is None else text
 
 

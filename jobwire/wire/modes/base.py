@@ -2,7 +2,7 @@
 
 Client, worker, recorder and conformance suite ask the same object, and never which mode it is: a mode answers their
 questions (``identity``, ``ownership``, ``redeliverable``, ``commands_for`` …). The modes stand in modules of their own
-beside this one; ``jobwire.wire.modes`` is their registry.
+beside this one; ``jobwire.wire.modes.reliable`` is their registry.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested, plans, text_field
 from jobwire.wire.codec.jobs import Job, decode_job, encode_job
 from jobwire.wire.codec.results import Result, Success, decode_result, encode_outcome
+from jobwire.wire.codec.typed import Characters, characters_of
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, job_key
 from jobwire.wire.lifecycle import ModeName, Outcome
@@ -214,6 +215,10 @@ class Mode(ABC):
     @abstractmethod
     def notice(self, payload: bytes) -> Notice:
         """What a message says. Raises ``ResultDecodeError`` or ``MismatchError``."""
+
+    def characters_in(self, value: object) -> Characters:
+        """How the strings in a result became characters: JSON says bytes as the characters of Latin-1 (JSN-9)."""
+        return "latin-1" if isinstance(value, dict | list) else characters_of(self.strings)
 
     @abstractmethod
     def collect(self, job_id: bytes) -> Command | None:

@@ -17,6 +17,7 @@ from jobwire.wire.codec.envelopes import (
 )
 from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Failure, Result, Success
+from jobwire.wire.codec.typed import Characters
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import channel
 from jobwire.wire.modes.base import Ending, Mode, Notice, Ownership, Submission, Taken, pop_now, pop_waiting, popped
@@ -99,6 +100,10 @@ class Simple(Mode):
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
         del job_ids
         return ()
+
+    def characters_in(self, value: object) -> Characters:
+        del value  # bytes have no place in an envelope
+        return "utf-8"
 
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
         return pop_waiting(queues, wait)
