@@ -136,7 +136,7 @@ def test_the_faces_of_wire_and_sereal_are_sorted_and_public() -> None:
 )
 def test_a_module_stays_readable(path: Path) -> None:
     lines = len(path.read_text().splitlines())
-    assert lines <= (80 if path.name == "__init__.py" else 400)
+    assert lines <= (80 if path.name == "__init__.py" else 800)
 
 
 def test_every_module_says_what_it_is_for() -> None:

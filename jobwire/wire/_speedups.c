@@ -597,19 +597,22 @@ completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return give_up(NULL);
     PyObject *started = epoch(PyFloat_AS_DOUBLE(args[6])), *processed = epoch(PyFloat_AS_DOUBLE(args[7]));
     Py_ssize_t before = PyTuple_GET_SIZE(head);
-    PyObject *command = started == NULL || processed == NULL ? NULL : new_command(head, 6);
+    PyObject *command = started == NULL || processed == NULL ? NULL : PyTuple_New(before + 6);
     if (command == NULL) {
         Py_DECREF(result);
         Py_XDECREF(started);
         Py_XDECREF(processed);
         return NULL;
     }
+    /* Filled at once: nothing is made or called meanwhile. */
+    for (Py_ssize_t i = 0; i < before; i++)
+        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
     for (Py_ssize_t i = 0; i < 3; i++)
         PyTuple_SET_ITEM(command, before + i, Py_NewRef(args[1 + i]));
     PyTuple_SET_ITEM(command, before + 3, result);
     PyTuple_SET_ITEM(command, before + 4, started);
     PyTuple_SET_ITEM(command, before + 5, processed);
-    return whole(command);
+    return command;
 }
 
 /* ---- commands as bytes --------------------------------------------------------------------- */
