@@ -95,6 +95,12 @@ static int
 is_ascii(const unsigned char *text, Py_ssize_t length)
 {
     Py_ssize_t i = 0;
+    for (; i + 32 <= length; i += 32) {
+        uint64_t part[4];
+        memcpy(part, text + i, 32);
+        if ((part[0] | part[1] | part[2] | part[3]) & 0x8080808080808080ULL)
+            return 0;
+    }
     for (; i + 8 <= length; i += 8) {
         uint64_t eight;
         memcpy(&eight, text + i, 8);

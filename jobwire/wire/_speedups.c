@@ -7,7 +7,7 @@
  *
  * Memory is safe by construction, not because nothing happens: an allocation may run the garbage collector, which runs
  * anybody's code, as do the functions that are called here. So an object is owned for as long as a later step may use it,
- * and a tuple that is not whole yet is hidden from the collector, the one way to it. tests/fuzz/sanitized.py holds this
+ * and a tuple is made when all that belongs into it is there: nobody sees one with empty places. tests/fuzz/sanitized.py holds this
  * against AddressSanitizer. The module does not declare that it runs without the GIL: a free-threaded Python turns the
  * GIL on when it is imported.
  */
@@ -33,24 +33,41 @@ whole_number(PyObject *number, Py_ssize_t *into)
     return *into == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* A command that begins with `head`. Its empty places are seen by nobody until `whole` shows it. */
-static PyObject *
-new_command(PyObject *head, Py_ssize_t more)
+/* The words of a command that is not made yet, owned. */
+#define MOST_WORDS 1024
+typedef struct {
+    Py_ssize_t count;
+    PyObject *word[MOST_WORDS];
+} Words;
+
+static void
+drop(Words *words)
 {
-    Py_ssize_t before = PyTuple_GET_SIZE(head);
-    PyObject *command = PyTuple_New(before + more);
-    if (command == NULL)
-        return NULL;
-    PyObject_GC_UnTrack(command);
-    for (Py_ssize_t i = 0; i < before; i++)
-        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
-    return command;
+    while (words->count > 0)
+        Py_DECREF(words->word[--words->count]);
+}
+
+/* Takes the word over. */
+static int
+put(Words *words, PyObject *word)
+{
+    if (word == NULL)
+        return -1;
+    words->word[words->count++] = word;
+    return 0;
 }
 
 static PyObject *
-whole(PyObject *command)
+command_of(Words *words)
 {
-    PyObject_GC_Track(command);
+    PyObject *command = PyTuple_New(words->count);
+    if (command == NULL) {
+        drop(words);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < words->count; i++)
+        PyTuple_SET_ITEM(command, i, words->word[i]);
+    words->count = 0;
     return command;
 }
 
@@ -158,9 +175,9 @@ meta_pair(PyObject *encode_meta, PyObject *name, PyObject *value)
     return pair;
 }
 
-/* The text field of a parameter, at `at`; -1, perhaps without an error, where it is not one for this code. */
+/* The text field of a parameter; -1, perhaps without an error, where it is not one for this code. */
 static int
-put_parameter(PyObject *command, Py_ssize_t at, PyObject *text_field, PyObject *name, PyObject *value)
+put_parameter(Words *words, PyObject *text_field, PyObject *name, PyObject *value)
 {
     if (!PyUnicode_CheckExact(name))
         return -1;
@@ -175,9 +192,7 @@ put_parameter(PyObject *command, Py_ssize_t at, PyObject *text_field, PyObject *
         Py_XDECREF(text);
         return -1;
     }
-    PyTuple_SET_ITEM(command, at, field);
-    PyTuple_SET_ITEM(command, at + 1, text);
-    return 0;
+    return put(words, field) < 0 || put(words, text) < 0 ? -1 : 0;
 }
 
 PyDoc_STRVAR(hash_fields_doc,
@@ -196,41 +211,40 @@ hash_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (!PyDict_CheckExact(meta) || !PyDict_CheckExact(data) || !PyFloat_CheckExact(queued))
         Py_RETURN_NONE;
 
-    Py_ssize_t at = PyTuple_GET_SIZE(head), end = at + 2 + 2 * (PyDict_GET_SIZE(meta) + PyDict_GET_SIZE(data));
-    PyObject *command = new_command(head, end - at);
-    if (command == NULL)
-        return NULL;
-    PyObject *made = PyBytes_FromStringAndSize("_queued", 7);
-    if (made == NULL)
-        return give_up(command);
-    PyTuple_SET_ITEM(command, at++, made);
-    if ((made = epoch(PyFloat_AS_DOUBLE(queued))) == NULL)
-        return give_up(command);
-    PyTuple_SET_ITEM(command, at++, made);
+    Py_ssize_t before = PyTuple_GET_SIZE(head);
+    Py_ssize_t end = before + 2 + 2 * (PyDict_GET_SIZE(meta) + PyDict_GET_SIZE(data));
+    if (end > MOST_WORDS)
+        Py_RETURN_NONE;
+    Words words;
+    words.count = 0;
+    for (Py_ssize_t i = 0; i < before; i++)
+        put(&words, Py_NewRef(PyTuple_GET_ITEM(head, i)));
+    if (put(&words, PyBytes_FromStringAndSize("_queued", 7)) < 0 || put(&words, epoch(PyFloat_AS_DOUBLE(queued))) < 0)
+        goto fail;
 
     PyObject *name, *value;
     Py_ssize_t place = 0;
     /* What is called may be anybody's code in the end: the dicts are looked at again after each call. */
     while (PyDict_Next(meta, &place, &name, &value)) {
-        PyObject *pair = at + 2 > end ? NULL : meta_pair(encode_meta, name, value);
+        PyObject *pair = words.count + 2 > end ? NULL : meta_pair(encode_meta, name, value);
         if (pair == NULL)
-            return give_up(command);
-        PyTuple_SET_ITEM(command, at++, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
-        PyTuple_SET_ITEM(command, at++, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
+            goto fail;
+        put(&words, Py_NewRef(PyTuple_GET_ITEM(pair, 0)));
+        put(&words, Py_NewRef(PyTuple_GET_ITEM(pair, 1)));
         int known = PySet_Contains(reserved, PyTuple_GET_ITEM(pair, 0));
         Py_DECREF(pair);
         if (known != 1) /* a parameter may have that name */
-            return give_up(command);
+            goto fail;
     }
     place = 0;
-    while (PyDict_Next(data, &place, &name, &value)) {
-        if (at + 2 > end || put_parameter(command, at, text_field, name, value) < 0)
-            return give_up(command);
-        at += 2;
-    }
-    if (at != end)
-        return give_up(command);
-    return whole(command);
+    while (PyDict_Next(data, &place, &name, &value))
+        if (words.count + 2 > end || put_parameter(&words, text_field, name, value) < 0)
+            goto fail;
+    if (words.count == end)
+        return command_of(&words);
+fail:
+    drop(&words);
+    return give_up(NULL);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -597,19 +611,22 @@ completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return give_up(NULL);
     PyObject *started = epoch(PyFloat_AS_DOUBLE(args[6])), *processed = epoch(PyFloat_AS_DOUBLE(args[7]));
     Py_ssize_t before = PyTuple_GET_SIZE(head);
-    PyObject *command = started == NULL || processed == NULL ? NULL : new_command(head, 6);
+    PyObject *command = started == NULL || processed == NULL ? NULL : PyTuple_New(before + 6);
     if (command == NULL) {
         Py_DECREF(result);
         Py_XDECREF(started);
         Py_XDECREF(processed);
         return NULL;
     }
+    /* Filled at once: nothing is made or called meanwhile. */
+    for (Py_ssize_t i = 0; i < before; i++)
+        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
     for (Py_ssize_t i = 0; i < 3; i++)
         PyTuple_SET_ITEM(command, before + i, Py_NewRef(args[1 + i]));
     PyTuple_SET_ITEM(command, before + 3, result);
     PyTuple_SET_ITEM(command, before + 4, started);
     PyTuple_SET_ITEM(command, before + 5, processed);
-    return whole(command);
+    return command;
 }
 
 /* ---- commands as bytes --------------------------------------------------------------------- */

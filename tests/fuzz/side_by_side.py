@@ -37,10 +37,10 @@ from jobwire.wire import DIALECTS, Keyspace, Reliable, Submission, Success, Take
 POLICIES = ("auto", "auto", "exact", "latin-1", "utf-8", "bytes")
 LIMITS = (
     *[Limits(max_inflated=1 << 16, max_items=10_000, accept_newer=True)] * 12,
-    Limits(max_depth=3),
+    Limits(max_depth=3, max_items=10_000),
     Limits(max_items=6),
-    Limits(max_inflated=12),
-    Limits(max_bytes=40, max_fields=2),
+    Limits(max_inflated=12, max_items=10_000),
+    Limits(max_bytes=40, max_items=10_000, max_fields=2),
     Limits(max_items=2**70, max_depth=2**70),
 )
 TAKEN = Taken(b"jobs::pending", b"j\xff")
