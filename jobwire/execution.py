@@ -17,17 +17,17 @@ from jobwire.wire import Failure, Job
 __all__ = ["cancelled_from_outside", "execute", "failure_of"]
 
 
-async def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Any:
-    """What the handler returns.
+def execute(handler: Handler, job: Job, *, threads: ThreadPoolExecutor, timeout: float | None) -> Awaitable[Any]:
+    """What the handler returns, to be awaited at once.
 
     Raises what the handler raises, and ``TimeoutError`` where it takes longer than ``timeout`` seconds, or than its
     own time; nothing but ``CancelledError`` from outside where the handler ``answers``.
     """
     limit = timeout if isinstance(handler.timeout, Unset) else handler.timeout
     if handler.answers is not None:
-        return await _answer(handler.answers, handler, job, threads, limit)
+        return _answer(handler.answers, handler, job, threads, limit)
     work = _begin(handler, handler.prepare(job), threads)
-    return await (work if limit is None else _within(work, limit))
+    return work if limit is None else _within(work, limit)
 
 
 def _begin(handler: Handler, argument: Any, threads: ThreadPoolExecutor) -> Awaitable[Any]:
@@ -67,22 +67,37 @@ async def _answer(
     # A task of its own, so that a handler that cancels itself is told from a worker that stops.
     task = asyncio.create_task(_outcome(_begin(handler, argument, threads)))
     try:
+        if timeout is not None and not await _done_within(task, timeout):
+            return answers.late(timeout, job)
+        value, raised = await task
+    except asyncio.CancelledError as error:
+        if cancelled_from_outside():
+            raise
+        return answers.raised(error, job)
+    if raised is not None:
+        return answers.raised(raised, job)
+    try:
+        return answers.returned(value)
+    except Exception as error:
+        return answers.raised(error, job)
+
+
+async def _done_within(task: asyncio.Task[Any], timeout: float) -> bool:
+    """False, and the task cancelled, where it is not done by then. Does not wait for the end of a cancellation."""
+    try:
         await asyncio.wait({task}, timeout=timeout)
     finally:
+        done = task.done()
         task.cancel()  # does nothing to one that is done
-    if timeout is not None and not task.done():
-        return answers.late(timeout, job)
-    try:
-        value, raised = task.result()
-        return answers.returned(value) if raised is None else answers.raised(raised, job)
-    except (asyncio.CancelledError, Exception) as error:  # cancelled before it began; an answer that cannot be sent
-        return answers.raised(error, job)
+    return done
 
 
 async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
     """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
     try:
         return await work, None
+    except asyncio.CancelledError:
+        raise
     except BaseException as error:
         return None, error
 

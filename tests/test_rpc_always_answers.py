@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import redis
 
 import jobwire
 from jobwire import rpc
@@ -156,6 +157,32 @@ async def test_a_worker_that_stops_hands_the_job_back(redis_url: str) -> None:
             assert await call == "the other one"
 
 
+def test_an_event_loop_that_ends_answers_nothing(redis_url: str) -> None:
+    """Its tasks are cancelled, one and all; the jobs are somebody else's to answer."""
+
+    async def abandon() -> str | bytes:
+        began = asyncio.Event()
+        worker = jobwire.Worker(redis_url, job_poll_interval=0.2)
+
+        @rpc.Server(worker).method("slow")
+        async def slow(job: jobwire.Job) -> None:
+            began.set()
+            await asyncio.sleep(60)
+
+        await worker.start()
+        client = jobwire.Client(redis_url, accept="")
+        await client.start()
+        handle = client.submit(rpc.encode_call("slow"))
+        async with asyncio.timeout(5):
+            await began.wait()
+        return handle.id
+
+    job_id = asyncio.run(abandon())
+    with redis.Redis.from_url(redis_url) as raw:
+        assert raw.hget(f"job::{job_id!s}", "text_name") == b"slow"
+        assert raw.hget(f"job::{job_id!s}", "result") is None
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy["on_failure"])
 async def test_what_takes_too_long_is_a_request_timeout(redis_url: str, policy: dict[str, Any]) -> None:
     def methods(server: rpc.Server) -> None:
@@ -165,7 +192,7 @@ async def test_what_takes_too_long_is_a_request_timeout(redis_url: str, policy: 
 
         @server.method("stubborn")
         async def stubborn(job: jobwire.Job) -> str:
-            for _ in range(20):
+            for _ in range(40):
                 try:
                     await asyncio.sleep(0.1)
                 except asyncio.CancelledError:
@@ -174,7 +201,7 @@ async def test_what_takes_too_long_is_a_request_timeout(redis_url: str, policy: 
 
         @server.method("plain")
         def plain(job: jobwire.Job) -> None:
-            time.sleep(1)
+            time.sleep(4)
 
         @server.method("own", timeout=0.05)
         async def own(job: jobwire.Job) -> None:
@@ -194,7 +221,7 @@ async def test_what_takes_too_long_is_a_request_timeout(redis_url: str, policy: 
         for name, seconds in (("async", 0.3), ("stubborn", 0.3), ("plain", 0.3), ("own", 0.05)):
             began = time.monotonic()
             reply = await reply_of(client, name)
-            assert seconds <= time.monotonic() - began < seconds + 1, name
+            assert seconds <= time.monotonic() - began < 3, name
             assert reply["error"] == {"code": "RequestTimeout", "message": f"the method took longer than {seconds} s"}
             assert reply["result"]["error"]["code"] == "RequestTimeout"
         assert (await reply_of(client, "patient"))["result"] == "done"
