@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -157,30 +159,36 @@ async def test_a_worker_that_stops_hands_the_job_back(redis_url: str) -> None:
             assert await call == "the other one"
 
 
+ABANDON = """
+import asyncio, sys
+import jobwire
+
+async def main():
+    began = asyncio.Event()
+    worker = jobwire.Worker(sys.argv[1], job_poll_interval=0.2)
+
+    @jobwire.rpc.Server(worker).method("slow")
+    async def slow(job):
+        began.set()
+        await asyncio.sleep(60)
+
+    await worker.start()
+    client = jobwire.Client(sys.argv[1])
+    await client.start()
+    client.submit(jobwire.rpc.encode_call("slow"), id="abandoned")
+    async with asyncio.timeout(10):
+        await began.wait()
+
+asyncio.run(main())
+"""
+
+
 def test_an_event_loop_that_ends_answers_nothing(redis_url: str) -> None:
     """Its tasks are cancelled, one and all; the jobs are somebody else's to answer."""
-
-    async def abandon() -> str | bytes:
-        began = asyncio.Event()
-        worker = jobwire.Worker(redis_url, job_poll_interval=0.2)
-
-        @rpc.Server(worker).method("slow")
-        async def slow(job: jobwire.Job) -> None:
-            began.set()
-            await asyncio.sleep(60)
-
-        await worker.start()
-        client = jobwire.Client(redis_url, accept="")
-        await client.start()
-        handle = client.submit(rpc.encode_call("slow"))
-        async with asyncio.timeout(5):
-            await began.wait()
-        return handle.id
-
-    job_id = asyncio.run(abandon())
+    subprocess.run([sys.executable, "-c", ABANDON, redis_url], check=True, timeout=30, capture_output=True)
     with redis.Redis.from_url(redis_url) as raw:
-        assert raw.hget(f"job::{job_id!s}", "text_name") == b"slow"
-        assert raw.hget(f"job::{job_id!s}", "result") is None
+        assert raw.hget("job::abandoned", "text_name") == b"slow"
+        assert raw.hget("job::abandoned", "result") is None
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy["on_failure"])
