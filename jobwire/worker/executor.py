@@ -233,16 +233,20 @@ class Executor:
         try:
             if delivery.begun is not None:
                 await delivery.begun
-            await asyncio.wait({task}, timeout=limit)
-        finally:
-            task.cancel()  # does nothing to one that is done
-        if limit is not None and not task.done():
-            self._warn_of_thread(delivery, handler, limit)
-            return answers.late(limit, job)
+            if limit is not None and not await _done_within(task, limit):
+                self._warn_of_thread(delivery, handler, limit)
+                return answers.late(limit, job)
+            value, raised = await task
+        except asyncio.CancelledError as error:
+            if _cancelled_from_outside():
+                task.cancel()
+                raise
+            return answers.raised(error, job)
+        if raised is not None:
+            return answers.raised(raised, job)
         try:
-            value, raised = task.result()
-            return answers.returned(value) if raised is None else answers.raised(raised, job)
-        except (asyncio.CancelledError, Exception) as error:  # cancelled before it began; not to be sent
+            return answers.returned(value)
+        except Exception as error:
             return answers.raised(error, job)
 
     def _begin(self, delivery: Delivery, handler: Handler, argument: Any) -> Awaitable[Any]:
@@ -649,10 +653,22 @@ async def _within(timeout: float, work: Awaitable[Any]) -> Any:
         raise
 
 
+async def _done_within(task: asyncio.Task[Any], timeout: float) -> bool:
+    """False, and the task cancelled, where it is not done by then. Does not wait for the end of a cancellation."""
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        done = task.done()
+        task.cancel()  # does nothing to one that is done
+    return done
+
+
 async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
     """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
     try:
         return await work, None
+    except asyncio.CancelledError:
+        raise
     except BaseException as error:
         return None, error
 

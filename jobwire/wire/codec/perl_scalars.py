@@ -51,6 +51,8 @@ class PerlScalar:
             float: self._from_float,
             bool: self._from_bool,
         }
+        if self._int and not self.is_bytes and not self._texts:
+            self._by_type[str] = self._from_digits
         self.fitting = frozenset({type(None), *self._as_they_are()})
         """The types whose values msgspec takes at this place by itself, or refuses."""
         for kind in self.fitting & self._by_type.keys():
@@ -80,6 +82,10 @@ class PerlScalar:
     def read_bytes(self, value: Any) -> Any:
         """Nothing but the bytes of a string."""
         return self._bytes_of(value) if type(value) is str else value
+
+    def _from_digits(self, text: str) -> Any:
+        """Most text that is an integer."""
+        return int(text) if text.isdigit() and text.isascii() else self._from_text(text)
 
     def _from_text(self, text: str) -> Any:
         if self.is_bytes:
