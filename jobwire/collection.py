@@ -167,6 +167,8 @@ class Collector:
             self._tell("push", pending.job_id, printable(pending.queue))
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, ConnectionLost) and outcome.replies:
+            outcome = list(outcome.replies)  # a server that takes no writes has said so: that is an answer
         if isinstance(outcome, TransportError):
             if self._hashes is None:
                 # At most once: whether it arrived cannot be known, and sending it again could run it twice.

@@ -110,7 +110,9 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         backoff = Backoff(min(0.2, self._ttl / 20), min(2.0, self._ttl / 10))
+        said = ""
         while True:
+            begun = time.monotonic()
             try:
                 await self._hold(started)
             except Exception as error:  # whatever it is: as long as the worker works, it must beat
@@ -122,8 +124,12 @@ class Heartbeat:
                     self._on_lost()
                     return
                 self.interrupted = time.monotonic()
-                trace = None if isinstance(error, TransportError) else error
-                _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error, exc_info=trace)
+                if self.interrupted - begun > self._beat:  # it had beaten meanwhile: this is another interruption
+                    said = ""
+                if str(error) != said:
+                    said = str(error)
+                    trace = None if isinstance(error, TransportError) else error
+                    _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error, exc_info=trace)
             else:
                 return
             if await self._stopped_within(backoff.next()):

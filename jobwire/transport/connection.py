@@ -21,6 +21,7 @@ from jobwire.transport.outbox import new_outbox
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error, reason_of
 from jobwire.wire.commands import Command, Reply
+from jobwire.wire.session import is_read_only
 
 #: Bytes in the transport's own buffer above which ``drained`` waits.
 HIGH_WATER = 256 * 1024
@@ -29,6 +30,22 @@ HIGH_WATER = 256 * 1024
 EARLY_WRITE = 64
 #: Seconds that ``close`` gives the other side to take what is still to be written.
 CLOSE_TIMEOUT = 5.0
+
+
+class ErrorReplies:
+    """Makes the errors among the replies, and notices those that say something of the connection itself."""
+
+    __slots__ = ("read_only",)
+
+    def __init__(self) -> None:
+        #: The server's words, where it said that it takes no writes.
+        self.read_only = ""
+
+    def __call__(self, message: str) -> ServerError:
+        error = ServerError(message)
+        if is_read_only(error):
+            self.read_only = printable(message, at_most=120)
+        return error
 
 
 class RedisConnection(asyncio.Protocol):
@@ -47,7 +64,8 @@ class RedisConnection(asyncio.Protocol):
         #: Called when the connection is gone, for whatever reason.
         self.on_gone: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._reader = hiredis.Reader(replyError=ServerError)
+        self._errors = ErrorReplies()
+        self._reader = hiredis.Reader(replyError=self._errors)
         self._outbox = new_outbox()
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
@@ -124,11 +142,14 @@ class RedisConnection(asyncio.Protocol):
             self._take()
         except hiredis.HiredisError as error:
             self.fail(f"what the server sent is not RESP2 ({printable(str(error))})")
+        if self._errors.read_only:
+            self.fail(self._read_only_reason())
 
     def _take(self) -> None:
         """Hand every complete reply to the send that it belongs to."""
         gets = self._reader.gets
         queue = self._queue
+        errors = self._errors
         while queue:
             count, on_replies = queue[0]
             reply = gets()
@@ -146,12 +167,23 @@ class RedisConnection(asyncio.Protocol):
             queue.popleft()
             if on_replies is not None:
                 try:
-                    on_replies(replies)
+                    on_replies(self._heeded(replies) if errors.read_only else replies)
                 except Exception as error:  # whatever it was, the replies behind this one still have owners
                     self._report(error, on_replies)
         stray = gets()
         if stray is not False:
             self._stray(stray)
+
+    def _heeded(self, replies: Replies) -> Replies | TransportError:
+        """``replies``, or, where the server took no writes among these commands, the end of this connection."""
+        if not any(map(_says_read_only, replies)):
+            return replies
+        lost = lost_error(self.description, self._read_only_reason())
+        lost.replies = tuple(replies)
+        return lost
+
+    def _read_only_reason(self) -> str:
+        return f"the server takes no writes, so it is not the master (any more) ({self._errors.read_only})"
 
     def _stray(self, reply: Reply) -> None:
         if isinstance(reply, ServerError):
@@ -247,6 +279,12 @@ class RedisConnection(asyncio.Protocol):
                 "protocol": self,
             }
         )
+
+
+def _says_read_only(reply: Reply) -> bool:
+    if isinstance(reply, list):  # of a transaction
+        return any(map(_says_read_only, reply))
+    return isinstance(reply, ServerError) and is_read_only(reply)
 
 
 def _settle(future: asyncio.Future[Replies], outcome: Replies | TransportError) -> None:
