@@ -97,7 +97,13 @@ class ConfigError(JobwireError, ValueError):
 
 
 class ClosedError(JobwireError, RuntimeError):
-    """The client or worker has not been started, or has been stopped."""
+    """The client or worker has not been started, or has been stopped.
+
+    ``submitted``, where somebody waited for a job: True, Redis has the job, and it goes on; False, Redis has not got
+    it; None, that is not known.
+    """
+
+    submitted: bool | None = None
 
 
 class TooManyJobs(JobwireError, RuntimeError):

@@ -259,6 +259,9 @@ class Worker(Handling):
         await self._runs.idle(within=grace)
         give_back_unfinished(self._runs)
         await self._runs.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
+        if self._commands is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._commands.answered(), _CLOSED_WITHIN)
 
     async def _close(self) -> None:
         self._state = "closed"

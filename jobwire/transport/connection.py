@@ -129,6 +129,13 @@ class RedisConnection(asyncio.Protocol):
         if self._end is not None:
             raise lost_error(self.description, self.reason)
 
+    async def answered(self) -> None:
+        if self._queue:
+            last: asyncio.Future[None] = self._loop.create_future()
+            count, on_replies = self._queue[-1]
+            self._queue[-1] = (count, partial(_hand_on, on_replies, last))
+            await last
+
     def _flush(self) -> None:
         if self._outbox and self._transport is not None:
             self._transport.write(self._outbox.take())
@@ -199,7 +206,9 @@ class RedisConnection(asyncio.Protocol):
         """End the connection as lost; ``on_lost`` is told."""
         self._mark(reason)
         self._outbox.clear()
-        if self._transport is not None:
+        if (
+            self._transport is not None and not self._gone.done()
+        ):  # asyncio's own transport bears no abort after its end
             self._transport.abort()
 
     def abort(self) -> None:
@@ -218,7 +227,7 @@ class RedisConnection(asyncio.Protocol):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await asyncio.shield(self._gone)
         except TimeoutError:
-            self._transport.abort()
+            self.fail("it could not be closed in time")
             await asyncio.shield(self._gone)
 
     def _mark(self, reason: str) -> ConnectionLost:
@@ -279,6 +288,13 @@ class RedisConnection(asyncio.Protocol):
                 "protocol": self,
             }
         )
+
+
+def _hand_on(on_replies: OnReplies | None, last: asyncio.Future[None], outcome: Replies | TransportError) -> None:
+    if not last.done():
+        last.set_result(None)
+    if on_replies is not None:
+        on_replies(outcome)
 
 
 def _says_read_only(reply: Reply) -> bool:
