@@ -11,17 +11,14 @@ from jobwire.wire import Failure, Job
 if TYPE_CHECKING:
     from jobwire.runs import Runs
 
-__all__ = ["RETRY_AFTER", "give_back_unfinished", "tell_failure"]
-
-RETRY_AFTER = 1.0
-"""Seconds until something that Redis refused is tried again."""
+__all__ = ["give_back_unfinished", "tell_failure"]
 
 
 async def tell_failure(runs: Runs, run: Run, job: Job, failure: Failure, policy: FailurePolicy) -> None:
     """Follow the policy, again and again where Redis refuses it; a lost connection is taken up again by ``runs``."""
     try:
-        while not await _told(runs, run, job, failure, policy):
-            await runs.pause(RETRY_AFTER)
+        while (delay := await _told(runs, run, job, failure, policy)) is not None:
+            await runs.pause(delay)
             if runs.draining:
                 runs.drop(run, runs.mode.give_back(run.taken), "returned")
                 return
@@ -32,14 +29,14 @@ async def tell_failure(runs: Runs, run: Run, job: Job, failure: Failure, policy:
         runs.reject(run, JobDecodeError(f"its failure could not be told: {error}"))
 
 
-async def _told(runs: Runs, run: Run, job: Job, failure: Failure, policy: FailurePolicy) -> bool:
-    """False where Redis refused it."""
+async def _told(runs: Runs, run: Run, job: Job, failure: Failure, policy: FailurePolicy) -> float | None:
+    """Seconds until it is to be tried again, where Redis refused it."""
     try:
         await policy(runs, run, job, failure)
     except ServerError as error:
-        runs.log.error("cannot say that job %s failed: %s; trying again", printable(run.taken.entry), error)
-        return False
-    return True
+        return runs.refusals.refused("say that jobs failed", error)
+    runs.refusals.accepted("say that jobs failed")
+    return None
 
 
 def give_back_unfinished(runs: Runs) -> None:

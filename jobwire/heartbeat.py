@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from jobwire.errors import ConfigError, ConnectionLost, TransportError, printable
-from jobwire.transport import Backoff, Connection, Transport
+from jobwire.transport import Backoff, Connection, Transport, execute_insisting
 from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.fleet import Home, claim, release
 from jobwire.wire.text import Text, wire_bytes
@@ -194,7 +194,7 @@ class Heartbeat:
         """A server or a path that has gone silent must not use up the time to live."""
         try:
             async with asyncio.timeout(max(1.0, min(self._ttl / 3, 5.0))):
-                return await connection.execute(command)
+                return await execute_insisting(connection, command)
         except TimeoutError:
             raise ConnectionLost("Redis does not answer to the heartbeat") from None
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Container
 
 from jobwire.errors import ServerError, printable
-from jobwire.transport import Connection
+from jobwire.transport import Connection, execute_insisting
 from jobwire.wire import Reliable, Taken
 from jobwire.wire.session import client_kill, client_list, is_listed
 
@@ -48,7 +48,7 @@ async def return_leftovers(commands: Connection, mode: Reliable, queue: bytes, i
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, bytes) and entry not in in_hand:
             for command in mode.give_back(Taken(queue, entry)):
-                await commands.execute(command)
+                await execute_insisting(commands, command)
             returned += 1
     return returned
 
@@ -68,5 +68,5 @@ async def return_stuck(
         if entry in before:
             _log.warning("job %s stood in this worker's list and was not in hand: returned", printable(entry))
             for command in mode.give_back(Taken(queue, entry)):
-                await commands.execute(command)
+                await execute_insisting(commands, command)
     return frozenset(entry for entry in stray if entry not in before)

@@ -55,6 +55,8 @@ class Run:
     count = ""
     """… and what that is counted as."""
     sent = False
+    insists = False
+    """Redis was out of memory, and is asked in words that it does not refuse (``jobwire.wire.scripts.insist``)."""
     later: asyncio.TimerHandle | None = None
     """The next attempt at what Redis refused."""
 

@@ -12,17 +12,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from jobwire.endings import RETRY_AFTER, tell_failure
+from jobwire.endings import tell_failure
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.execution import cancelled_from_outside, execute, failure_of
 from jobwire.handlers import Handler, current
+from jobwire.refusals import Refusals
 from jobwire.run import ENDS, AfterFirstSteps, FailurePolicy, Run, ignore, with_replies
 from jobwire.tracing import Trace, TraceEvent, tell
-from jobwire.transport import Connection, Replies
+from jobwire.transport import Connection, Replies, call_insisting
 from jobwire.upkeep import Upkeep
 from jobwire.wire import Command, Failure, HashMode, Job, Mode, Result, Success, Taken
 from jobwire.wire.commands import first_error
 from jobwire.wire.rejected import encode_rejected
+from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.text import Text, readable
 
 __all__ = ["FailurePolicy", "Run", "Runs"]
@@ -62,6 +64,7 @@ class Runs:
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
         self._draining = asyncio.Event()
+        self.refusals = Refusals(log)
         self.refused = False  # Redis would not take an end: something may have been left behind
 
     # -- life
@@ -129,7 +132,7 @@ class Runs:
         """Raises ``TransportError``, also for the first error that the server answers with."""
         if self._commands is None:
             raise TransportError("there is no connection to Redis at the moment")
-        replies = await self._commands.call(*commands)
+        replies = await call_insisting(self._commands, *commands)
         if (error := first_error(replies)) is not None:
             raise error
         return replies
@@ -177,13 +180,14 @@ class Runs:
             if error.code == "WRONGTYPE":
                 self.reject(run, JobDecodeError(f"the key of job {printable(run.taken.entry)} holds no hash: {error}"))
             else:
-                self.log.error("cannot read job %s: %s; trying again", printable(run.taken.entry), error)
-                run.later = self._loop.call_later(RETRY_AFTER, self._load, run)
+                run.later = self._loop.call_later(self.refusals.refused("read jobs", error), self._load, run)
             return
         except DecodeError as error:
             self.reject(run, error)
             return
         run.job = job
+        if self.refusals:
+            self.refusals.accepted("read jobs")
         if self._trace is not None and self.hashes is None:
             self._tell("take", run)
         if job is None:
@@ -233,8 +237,12 @@ class Runs:
         if run.phase == "running" and not run.start_said and run.job is not None:
             run.start_said = True
             commands = self.mode.start(run.job, run.taken, at=run.started)
-            if commands and self._commands is not None:
-                self._commands.send(commands)
+            if commands:
+                self.send(commands, partial(self._start_told, commands))
+
+    def _start_told(self, commands: tuple[Command, ...], replies: Replies) -> None:
+        if any(map(is_out_of_memory, replies)):
+            self.send(insist(commands), ignore)
 
     async def _execute(self, run: Run, job: Job) -> None:
         current.set(job)
@@ -262,6 +270,8 @@ class Runs:
         """Write and publish a result. Raises ``EncodeError`` for a value that the wire cannot say."""
         assert run.job is not None  # noqa: S101 - only jobs that were read are ever completed
         commands = self.mode.complete(run.job, run.taken, result, started=run.started, at=time.time())
+        if run.insists:
+            commands = insist(commands)
         run.result = result
         run.phase = "completing"
         if self._commands is not None:
@@ -275,6 +285,8 @@ class Runs:
         except ServerError as error:
             self._complete_later(run, error)
             return
+        if self.refusals:
+            self.refusals.accepted("complete jobs")
         if written:
             self.counts[run.outcome] += 1
             if self.hashes is not None and run.job is not None and "_error" in run.job.meta:
@@ -293,11 +305,13 @@ class Runs:
         self._finish(run)
 
     def _complete_later(self, run: Run, error: ServerError) -> None:
-        delay = 0.0 if error.code == "NOSCRIPT" else RETRY_AFTER
-        if delay:
-            self.log.error("cannot complete job %s: %s; trying again", printable(run.taken.entry), error)
-        else:  # the server was restarted, or its scripts were flushed
+        delay = 0.0
+        if error.code == "NOSCRIPT":  # the server was restarted, or its scripts were flushed
             self.send(self.mode.prepare(), ignore)
+        elif is_out_of_memory(error) and not run.insists:
+            run.insists = True
+        else:
+            delay = self.refusals.refused("complete jobs", error)
         run.later = self._loop.call_later(delay, self._complete_again, run)
 
     def _complete_again(self, run: Run) -> None:
@@ -359,6 +373,11 @@ class Runs:
         self.send(run.ending, partial(self._dropped, run))
 
     def _dropped(self, run: Run, replies: Replies) -> None:
+        if not run.insists and any(map(is_out_of_memory, replies)):
+            run.insists = True
+            run.ending = insist(run.ending)
+            self._send_ending(run)
+            return
         for reply in replies:
             if isinstance(reply, ServerError):
                 self.log.error("job %s: %s", printable(run.taken.entry), reply)
