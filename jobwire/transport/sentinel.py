@@ -11,10 +11,19 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from jobwire.errors import AuthError, ConfigError, ConnectError, ServerError, TransportError, printable
-from jobwire.transport.address import Address, ParsedURL, TLSOptions, parse_url, password_split, tls_context
+from jobwire.transport.address import (
+    Address,
+    ParsedURL,
+    TLSOptions,
+    host_and_port,
+    parse_url,
+    password_split,
+    split_url,
+    tls_context,
+)
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.dial import DialOptions, Wishes, dial
 from jobwire.transport.direct import DialingTransport
@@ -133,9 +142,11 @@ def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[Sentine
 
     Raises ``ConfigError``.
     """
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or password_split(parts):
         raise ConfigError("the Sentinel URL cannot be read; write special characters in a password as %XX")
+    if parts.fragment:
+        raise ConfigError("the Sentinel URL has a part after '#'; in a password, write # as %23")
     userinfo, at, hosts = parts.netloc.rpartition("@")
     service, slash, database = parts.path.strip("/").partition("/")
     service = unquote(service)
@@ -160,25 +171,11 @@ def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[Sentine
     return address, parsed
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return None
-
-
 def _host_and_port(item: str) -> tuple[str, int]:
-    parts = _split(f"redis://{item}")
-    port: int | None = None
-    host: str | None = None
-    if parts is not None and not parts.path and "@" not in item:
-        try:
-            host, port = parts.hostname, parts.port or DEFAULT_SENTINEL_PORT
-        except ValueError:
-            host = None
-    if not host or port is None or not host.isprintable():
-        raise ConfigError("a host or port in the Sentinel URL cannot be read; write host:port,host:port/service")
-    return host, port
+    found = host_and_port(item, DEFAULT_SENTINEL_PORT)
+    if found is None:
+        raise ConfigError("a host or port in the Sentinel URL cannot be read; write host:port,[IPv6]:port/service")
+    return found
 
 
 __all__ = ["SentinelAddress", "SentinelTransport", "is_sentinel_url", "parse_sentinel_url"]
