@@ -63,12 +63,15 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
+        self._owner: asyncio.AbstractEventLoop | None = None
+        self._owner_idle_since: float | None = None
         self._stopping = self._renewing = False
         self._left = False
 
     async def start(self) -> None:
         """Take the ID. Raises ``ConfigError`` where another worker has it, ``ConnectError`` where there is no Redis."""
         started: Future[None] = Future()
+        self._owner = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._main, args=(started,), name="jobwire-heartbeat", daemon=True)
         self._thread.start()
         await asyncio.wrap_future(started)
@@ -205,4 +208,20 @@ class Heartbeat:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)
             self._woken.clear()
+        if not self._stopping and self._is_deserted():
+            _log.error(
+                "the event loop of worker %s has ended, and the worker was not stopped: its jobs are left to others",
+                printable(self._worker_id),
+            )
+            self._left = self._stopping = True
         return self._stopping
+
+    def _is_deserted(self) -> bool:
+        """A worker whose event loop has ended, or has not run for the TTL, has nothing in hand any more."""
+        loop = self._owner
+        if loop is None or loop.is_running():
+            self._owner_idle_since = None
+            return False
+        if self._owner_idle_since is None:
+            self._owner_idle_since = time.monotonic()
+        return loop.is_closed() or time.monotonic() - self._owner_idle_since > self._ttl

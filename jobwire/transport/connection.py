@@ -17,6 +17,7 @@ from typing import cast
 import hiredis
 
 from jobwire.errors import ConnectionLost, ServerError, TransportError, printable
+from jobwire.transport import forks
 from jobwire.transport.outbox import new_outbox
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error, reason_of
@@ -92,6 +93,17 @@ class RedisConnection(asyncio.Protocol):
     def socket(self) -> socket.socket | None:
         """The socket, to set its options."""
         return None if self._transport is None else self._transport.get_extra_info("socket")
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 where there is none."""
+        sock = self.socket
+        return -1 if sock is None else sock.fileno()
+
+    def left_to_parent(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        self.on_lost = None
+        self._mark("it belongs to the process that this one was forked from")
+        self._outbox.clear()
 
     # The way out
 
@@ -242,8 +254,10 @@ class RedisConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        forks.remember(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        forks.forget(self)
         end = self._mark(reason_of(exc))
         self._outbox.clear()
         self.resume_writing()
