@@ -32,6 +32,9 @@ the error's attributes).
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 __all__ = [
     "AuthError",
     "ClosedError",
@@ -94,7 +97,13 @@ class ConfigError(JobwireError, ValueError):
 
 
 class ClosedError(JobwireError, RuntimeError):
-    """The client or worker has not been started, or has been stopped."""
+    """The client or worker has not been started, or has been stopped.
+
+    ``submitted``, where somebody waited for a job: True, Redis has the job, and it goes on; False, Redis has not got
+    it; None, that is not known.
+    """
+
+    submitted: bool | None = None
 
 
 class TooManyJobs(JobwireError, RuntimeError):
@@ -208,15 +217,30 @@ class AuthError(ConnectError):
 
 
 class ConnectionLost(TransportError):
-    """The connection broke while something was under way on it."""
+    """The connection broke while something was under way on it.
+
+    ``replies`` are the server's answers to what was under way where it is they that ended the connection: it takes no
+    writes any more (READONLY). Else there are none.
+    """
+
+    replies: tuple[Any, ...] = ()
+
+
+# Redis 6 wraps what a command in a script was answered: "ERR Error running script (call to f_…): @user_script:1:
+# @user_script: 1: -READONLY You can't write …".
+_IN_SCRIPT = re.compile(r"ERR Error running script .*?@user_script: ?\d+: (?:@user_script: ?\d+: )?-?([A-Z]+) ")
 
 
 class ServerError(TransportError):
-    """Redis answered a command with an error; ``code`` is its first word, e.g. ``WRONGTYPE``."""
+    """Redis answered a command with an error.
+
+    ``code`` is its first word, e.g. ``WRONGTYPE``, also where Redis 6 wraps the error of a command in a script.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.code = message.partition(" ")[0]
+        wrapped = _IN_SCRIPT.match(message) if message.startswith("ERR Error") else None
+        self.code = message.partition(" ")[0] if wrapped is None else wrapped[1]
 
 
 class JobError(JobwireError):

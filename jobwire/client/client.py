@@ -125,6 +125,7 @@ class Client:
             maximum_attempts=max_reconnects,
         )
         self._state: LinkState | None = None
+        self._stopping = False
         self._give_up = self._cancel  # bound once
 
     # -- life
@@ -140,12 +141,20 @@ class Client:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """Close the connections; whoever still awaits a job gets ``ClosedError``, the jobs themselves go on."""
+    async def stop(self, grace: float = 5.0) -> None:
+        """Submit no more, wait up to ``grace`` seconds until Redis has all that was submitted, close the connections.
+
+        Whoever still awaits a job gets ``ClosedError``; it, and the log, say which jobs Redis has not acknowledged. The
+        others go on.
+        """
         self._state = "closed"
-        await self._supervisor.stop()
-        await self._collector.close()
-        await self._transport.close()
+        self._stopping = True
+        try:
+            await self._collector.settle(grace)
+        finally:
+            await self._supervisor.stop()
+            await self._collector.close()
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -166,7 +175,8 @@ class Client:
         await self._collector.connected(commands, notices)
 
     def _told(self, state: LinkState, error: TransportError | None) -> None:
-        self._state = state
+        if not self._stopping:
+            self._state = state
         if state == "closed":
             self._collector.fail_all(error or ClosedError("the client gave up connecting"))
         if self._on_state is not None:
@@ -228,11 +238,14 @@ class Client:
         ``meta``         further fields whose names start with ``_``
 
         What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
-        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError``.
+        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError`` (also outside of
+        the event loop that the client was started in).
         """
         collector = self._collector
         if self._state != "up":
             self._needs_start()
+        if _running_loop() is not collector.loop:
+            raise _foreign_loop()
         if len(collector.pending) >= self._max_outstanding:
             raise TooManyJobs(
                 f"{len(collector.pending)} jobs are outstanding; wait (await client.room()) or raise max_outstanding"
@@ -307,6 +320,8 @@ class Client:
         What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``.
         """
         self._needs_start()
+        if _running_loop() is not self._collector.loop:
+            raise _foreign_loop()
         self._needs_hashes("attach")
         raw = check_id(job_id)
         known = self._collector.pending.get(raw)
@@ -350,6 +365,8 @@ class Client:
     # -- inside
 
     def _cancel(self, pending: Pending) -> None:
+        if _running_loop() is not self._collector.loop:
+            raise _foreign_loop()
         cancelled = JobCancelled("cancelled by its submitter", job_id=readable(pending.job_id))
         self._collector.abandon(pending, cancelled, withdraw=True)
 
@@ -401,6 +418,20 @@ class Client:
             raise ConfigError(
                 f"{what} needs a mode that keeps jobs (recoverable or reliable); {self._mode.name} keeps nothing"
             )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _foreign_loop() -> ConfigError:
+    return ConfigError(
+        "a client is used in the event loop that it was started in, and not from other loops or threads "
+        "(jobwire.sync.Client is for threads)"
+    )
 
 
 def _fixed(dialect: str | Dialect) -> str | Dialect:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,9 @@ __all__ = ["Collector"]
 
 _SWEEP_EVERY = 30.0
 _SWEEP_AT_ONCE = 256
+_SETTLED_EVERY = 0.02
+_NAMED = 10
+"""Jobs that a log line names."""
 _LOOK_WITHIN = 2.0
 """Seconds that the look at Redis may take at a deadline; a server that hangs must not keep a wait from ending."""
 _PASSING = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
@@ -100,15 +104,51 @@ class Collector:
         for connection in connections:
             await connection.close()
 
+    async def settle(self, within: float) -> None:
+        """Return when Redis has every submission and has answered all else, or after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await asyncio.sleep(0)  # what was collected in this turn of the loop is deleted at its end
+                while True:
+                    connection = self._commands
+                    if connection is not None:
+                        await connection.answered()
+                    if all(pending.acknowledged for pending in self.pending.values()):
+                        return
+                    await asyncio.sleep(_SETTLED_EVERY)  # until there is a connection again
+
     async def close(self) -> None:
-        self.fail_all(
-            ClosedError("the client was stopped; the job goes on (client.attach with the same client ID finds it)")
-        )
+        unsure = [printable(job_id) for job_id, pending in self.pending.items() if not pending.acknowledged]
+        if unsure:
+            self._log.error(
+                "stopped, and Redis has not acknowledged %d submissions: %s%s",
+                len(unsure),
+                ", ".join(unsure[:_NAMED]),
+                ", …" if len(unsure) > _NAMED else "",
+            )
+        for pending in list(self.pending.values()):
+            self._end(pending, self._left_alone(pending))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if hasattr(self, "_deadlines"):
             self._deadlines.close()
+
+    def _left_alone(self, pending: Pending) -> ClosedError:
+        """For whoever waits when the client is stopped: what becomes of the job."""
+        name = printable(pending.job_id)
+        if pending.acknowledged:
+            finds = (
+                "client.attach with the same client ID finds it" if self._mode.keeps_jobs else "nobody hears its result"
+            )
+            error = ClosedError(f"the client was stopped; the job goes on ({finds})")
+            error.submitted = True
+        elif pending.sent:
+            error = ClosedError(f"the client was stopped; whether Redis has job {name} is not known: it did not answer")
+        else:
+            error = ClosedError(f"the client was stopped before job {name} could be sent: Redis has not got it")
+            error.submitted = False
+        return error
 
     def fail_all(self, error: JobwireError) -> None:
         for pending in list(self.pending.values()):
@@ -160,6 +200,8 @@ class Collector:
             self._events.emit("push", readable(pending.job_id), printable(pending.queue))
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, ConnectionLost) and outcome.replies:
+            outcome = list(outcome.replies)  # a server that takes no writes has said so: that is an answer
         if isinstance(outcome, TransportError):
             if not self._mode.redeliverable:
                 # At most once: whether it arrived cannot be known, and sending it again could run it twice.

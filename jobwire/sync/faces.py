@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import queue as queues
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -143,12 +144,18 @@ class Client:
         except BaseException:
             self._thread.stop()
             raise
+        atexit.register(self.stop)  # the thread is a daemon, so that nothing else would wait for what it has to send
 
-    def stop(self) -> None:
-        """Close the connections; threads that wait for a job get ``ClosedError``, the jobs themselves go on."""
+    def stop(self, grace: float = 5.0) -> None:
+        """Submit no more, wait up to ``grace`` seconds until Redis has all that was submitted, close the connections.
+
+        Threads that wait for a job get ``ClosedError``; it, and the log, say which jobs Redis has not acknowledged. The
+        others go on. At the end of the program this happens by itself.
+        """
+        atexit.unregister(self.stop)
         if self._thread.alive:
             try:
-                self._thread.run(self._client.stop())
+                self._thread.run(self._client.stop(grace))
             finally:
                 self._thread.stop()
 

@@ -12,6 +12,7 @@ from jobwire.transport.cluster import ClusterTransport
 from jobwire.transport.dial import DialOptions
 from jobwire.transport.direct import DirectTransport
 from jobwire.transport.factory import open_transport
+from jobwire.transport.insistence import call_insisting, execute_insisting
 from jobwire.transport.protocols import (
     Command,
     Connection,
@@ -40,5 +41,7 @@ __all__ = [
     "SentinelAddress",
     "SentinelTransport",
     "Transport",
+    "call_insisting",
+    "execute_insisting",
     "open_transport",
 ]

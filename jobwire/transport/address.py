@@ -7,11 +7,13 @@ silence (a database that is not a number, a port that is none) is a ``ConfigErro
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 from urllib.parse import SplitResult, urlsplit
 
 from jobwire.errors import ConfigError, printable
@@ -161,7 +163,51 @@ def _check_shape(url: str) -> None:
         raise ConfigError("the Redis URL has a part after '#'; in a password, write # as %23")
 
 
-def password_split(parts: SplitResult) -> bool:
+class URLParts(NamedTuple):
+    """A URL in its parts, none of them looked at (RFC 3986, appendix B)."""
+
+    scheme: str
+    netloc: str
+    path: str
+    query: str
+    fragment: str
+
+
+_PARTS = re.compile(r"([^:/?#]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.~-]+)?)\]|([^\s\[\]:@/?#,]+))(?::([0-9]{1,5}))?", re.ASCII)
+_LAST_PORT = 65535
+
+
+def split_url(url: str) -> URLParts | None:
+    """For URLs with several hosts: where an IPv6 address is among them, ``urlsplit`` of some Pythons (3.11.2, 3.13.5,
+    3.14) refuses them. None where it is no URL.
+    """
+    match = _PARTS.fullmatch(url)
+    return None if match is None else URLParts(*(part or "" for part in match.groups()))
+
+
+def host_and_port(item: str, default: int) -> tuple[str, int] | None:
+    """``host``, ``host:port``, ``[IPv6]``, ``[IPv6]:port``; None for anything else."""
+    match = _HOST.fullmatch(item)
+    if match is None:
+        return None
+    bracketed, name, port = match.groups()
+    if bracketed is not None and not _is_ipv6(bracketed):
+        return None
+    number = default if port is None else int(port)
+    host = (bracketed or name).lower()
+    return (host, number) if 0 < number <= _LAST_PORT and host.isprintable() else None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def password_split(parts: SplitResult | URLParts) -> bool:
     """Did a ``/`` or ``?`` in a password cut the URL in two? Then the ``@`` stands behind it."""
     if parts.scheme == "unix" or "@" in parts.netloc:
         return False
@@ -223,4 +269,14 @@ def _clean(text: str, what: str) -> str:
     return text
 
 
-__all__ = ["Address", "ParsedURL", "TLSOptions", "parse_url", "password_split", "tls_context"]
+__all__ = [
+    "Address",
+    "ParsedURL",
+    "TLSOptions",
+    "URLParts",
+    "host_and_port",
+    "parse_url",
+    "password_split",
+    "split_url",
+    "tls_context",
+]

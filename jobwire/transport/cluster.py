@@ -84,7 +84,8 @@ class ClusterTransport(DialingTransport):
     async def _dial_node(self, node: Node, wishes: Wishes, *, share: int = 1) -> RedisConnection:
         address = replace(self._seeds[0], host=node[0], port=node[1])
         options = replace(self._options, connect_timeout=self._options.connect_timeout / share)
-        return await dial(address, options, wishes)
+        # Whatever its role: a node that does not serve a slot says who does.
+        return await dial(address, options, wishes, any_role=True)
 
     async def _discover(self) -> Topology:
         """Ask one node after the other. Raises ``ConnectError``, ``AuthError``."""

@@ -26,6 +26,8 @@ from jobwire.wire.cluster_slots import (
 )
 from jobwire.wire.commands import MULTI, Command, Reply
 
+_LOOK_EVERY = 0.02
+
 
 class Shared(Protocol):
     """What the connections of one transport share."""
@@ -159,6 +161,17 @@ class ClusterConnection:
                 await link.connection.drained()
         if self._end is not None:
             raise ConnectionLost(str(self._end))
+
+    async def answered(self) -> None:
+        while self._end is None:
+            connections = [link.connection for link in list(self._links.values())]
+            busy = [one for one in connections if one is not None and one.outstanding]
+            if busy:
+                await asyncio.gather(*(one.answered() for one in busy))
+            elif self.parked or None in connections:
+                await asyncio.sleep(_LOOK_EVERY)  # for a slot that is on the way, for a connection that is being made
+            else:
+                return
 
     def _scan(self, command: Command, on_replies: OnReplies | None) -> None:
         """One step on one node; the cursor says on which (``number.cursor``) until all have been asked."""

@@ -17,10 +17,12 @@ from typing import cast
 import hiredis
 
 from jobwire.errors import ConnectionLost, ServerError, TransportError, printable
+from jobwire.transport import forks
 from jobwire.transport.outbox import new_outbox
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error, reason_of
 from jobwire.wire.commands import Command, Reply
+from jobwire.wire.connection_commands import is_read_only
 
 #: Bytes in the transport's own buffer above which ``drained`` waits.
 HIGH_WATER = 256 * 1024
@@ -29,6 +31,22 @@ HIGH_WATER = 256 * 1024
 EARLY_WRITE = 64
 #: Seconds that ``close`` gives the other side to take what is still to be written.
 CLOSE_TIMEOUT = 5.0
+
+
+class ErrorReplies:
+    """Makes the errors among the replies, and notices those that say something of the connection itself."""
+
+    __slots__ = ("read_only",)
+
+    def __init__(self) -> None:
+        #: The server's words, where it said that it takes no writes.
+        self.read_only = ""
+
+    def __call__(self, message: str) -> ServerError:
+        error = ServerError(message)
+        if is_read_only(error):
+            self.read_only = printable(message, at_most=120)
+        return error
 
 
 class RedisConnection(asyncio.Protocol):
@@ -47,7 +65,8 @@ class RedisConnection(asyncio.Protocol):
         #: Called when the connection is gone, for whatever reason.
         self.on_gone: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._reader = hiredis.Reader(replyError=ServerError)
+        self._errors = ErrorReplies()
+        self._reader = hiredis.Reader(replyError=self._errors)
         self._outbox = new_outbox()
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
@@ -74,6 +93,17 @@ class RedisConnection(asyncio.Protocol):
     def socket(self) -> socket.socket | None:
         """The socket, to set its options."""
         return None if self._transport is None else self._transport.get_extra_info("socket")
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 where there is none."""
+        sock = self.socket
+        return -1 if sock is None else sock.fileno()
+
+    def left_to_parent(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        self.on_lost = None
+        self._mark("it belongs to the process that this one was forked from")
+        self._outbox.clear()
 
     # The way out
 
@@ -111,6 +141,13 @@ class RedisConnection(asyncio.Protocol):
         if self._end is not None:
             raise lost_error(self.description, self.reason)
 
+    async def answered(self) -> None:
+        if self._queue:
+            last: asyncio.Future[None] = self._loop.create_future()
+            count, on_replies = self._queue[-1]
+            self._queue[-1] = (count, partial(_hand_on, on_replies, last))
+            await last
+
     def _flush(self) -> None:
         if self._outbox and self._transport is not None:
             self._transport.write(self._outbox.take())
@@ -124,11 +161,14 @@ class RedisConnection(asyncio.Protocol):
             self._take()
         except hiredis.HiredisError as error:
             self.fail(f"what the server sent is not RESP2 ({printable(str(error))})")
+        if self._errors.read_only:
+            self.fail(self._read_only_reason())
 
     def _take(self) -> None:
         """Hand every complete reply to the send that it belongs to."""
         gets = self._reader.gets
         queue = self._queue
+        errors = self._errors
         while queue:
             count, on_replies = queue[0]
             reply = gets()
@@ -146,12 +186,23 @@ class RedisConnection(asyncio.Protocol):
             queue.popleft()
             if on_replies is not None:
                 try:
-                    on_replies(replies)
+                    on_replies(self._heeded(replies) if errors.read_only else replies)
                 except Exception as error:  # whatever it was, the replies behind this one still have owners
                     self._report(error, on_replies)
         stray = gets()
         if stray is not False:
             self._stray(stray)
+
+    def _heeded(self, replies: Replies) -> Replies | TransportError:
+        """``replies``, or, where the server took no writes among these commands, the end of this connection."""
+        if not any(map(_says_read_only, replies)):
+            return replies
+        lost = lost_error(self.description, self._read_only_reason())
+        lost.replies = tuple(replies)
+        return lost
+
+    def _read_only_reason(self) -> str:
+        return f"the server takes no writes, so it is not the master (any more) ({self._errors.read_only})"
 
     def _stray(self, reply: Reply) -> None:
         if isinstance(reply, ServerError):
@@ -167,7 +218,9 @@ class RedisConnection(asyncio.Protocol):
         """End the connection as lost; ``on_lost`` is told."""
         self._mark(reason)
         self._outbox.clear()
-        if self._transport is not None:
+        if (
+            self._transport is not None and not self._gone.done()
+        ):  # asyncio's own transport bears no abort after its end
             self._transport.abort()
 
     def abort(self) -> None:
@@ -186,7 +239,7 @@ class RedisConnection(asyncio.Protocol):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await asyncio.shield(self._gone)
         except TimeoutError:
-            self._transport.abort()
+            self.fail("it could not be closed in time")
             await asyncio.shield(self._gone)
 
     def _mark(self, reason: str) -> ConnectionLost:
@@ -201,8 +254,10 @@ class RedisConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        forks.remember(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        forks.forget(self)
         end = self._mark(reason_of(exc))
         self._outbox.clear()
         self.resume_writing()
@@ -247,6 +302,19 @@ class RedisConnection(asyncio.Protocol):
                 "protocol": self,
             }
         )
+
+
+def _hand_on(on_replies: OnReplies | None, last: asyncio.Future[None], outcome: Replies | TransportError) -> None:
+    if not last.done():
+        last.set_result(None)
+    if on_replies is not None:
+        on_replies(outcome)
+
+
+def _says_read_only(reply: Reply) -> bool:
+    if isinstance(reply, list):  # of a transaction
+        return any(map(_says_read_only, reply))
+    return isinstance(reply, ServerError) and is_read_only(reply)
 
 
 def _settle(future: asyncio.Future[Replies], outcome: Replies | TransportError) -> None:

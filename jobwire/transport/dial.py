@@ -40,8 +40,12 @@ class Wishes:
     longest_silence: float = 0.0
 
 
-async def dial(address: Address, options: DialOptions, wishes: Wishes, *, master_only: bool = False) -> RedisConnection:
-    """A connection that has said who it is and was let in. Raises ``ConnectError``, ``AuthError``."""
+async def dial(address: Address, options: DialOptions, wishes: Wishes, *, any_role: bool = False) -> RedisConnection:
+    """A connection that has said who it is and was let in. Raises ``ConnectError``, ``AuthError``.
+
+    Only a master will do, unless ``any_role``: an address may lead to a server that was demoted. One that does not
+    permit the question is taken for a master.
+    """
     loop = asyncio.get_running_loop()
     connection = (
         RedisConnection(loop, description=address.description)
@@ -53,7 +57,7 @@ async def dial(address: Address, options: DialOptions, wishes: Wishes, *, master
         async with deadline:
             await _open(loop, address, connection)
             _tune(connection.socket, options)
-            await _shake_hands(connection, address, name=wishes.name, master_only=master_only)
+            is_master = await _shake_hands(connection, address, name=wishes.name, any_role=any_role)
     except OSError as error:
         connection.abort()
         if deadline.expired():
@@ -65,7 +69,11 @@ async def dial(address: Address, options: DialOptions, wishes: Wishes, *, master
     connection.on_lost = wishes.on_lost
     if options.health_check_interval > 0:
         check = HealthCheck(
-            connection, loop, interval=options.health_check_interval, longest_silence=wishes.longest_silence
+            connection,
+            loop,
+            interval=options.health_check_interval,
+            longest_silence=wishes.longest_silence,
+            asks_role=is_master and wishes.on_push is None,
         )
         check.start()
         connection.on_gone = check.stop
@@ -97,10 +105,13 @@ def _tune(sock: socket.socket | None, options: DialOptions) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
-async def _shake_hands(connection: RedisConnection, address: Address, *, name: str, master_only: bool) -> None:
-    """Everything in one write. What fails for want of a permission that nobody needs is let pass."""
+async def _shake_hands(connection: RedisConnection, address: Address, *, name: str, any_role: bool) -> bool:
+    """Everything in one write. What fails for want of a permission that nobody needs is let pass.
+
+    Says whether the server has said that it is a master.
+    """
     # One by one: if the server hangs up half-way, what it said before is known.
-    futures = {what: connection.call(command) for what, command in _greeting(address, name, master_only).items()}
+    futures = {what: connection.call(command) for what, command in _greeting(address, name, any_role).items()}
     outcomes = await asyncio.gather(*futures.values(), return_exceptions=True)
     answers = {
         what: outcome[0]
@@ -112,9 +123,10 @@ async def _shake_hands(connection: RedisConnection, address: Address, *, name: s
         raise _hung_up(connection, address)
     identity = answers["id"]
     connection.client_id = identity if isinstance(identity, int) else None
+    return session.is_master(answers.get("role"))
 
 
-def _greeting(address: Address, name: str, master_only: bool) -> dict[str, Command]:
+def _greeting(address: Address, name: str, any_role: bool) -> dict[str, Command]:
     commands: dict[str, Command] = {}
     if address.password or address.username:
         commands["auth"] = session.auth(address.password or "", address.username)
@@ -124,7 +136,7 @@ def _greeting(address: Address, name: str, master_only: bool) -> dict[str, Comma
         commands["name"] = session.set_name(name)
     commands["id"] = session.CLIENT_ID
     commands["ping"] = session.PING
-    if master_only:
+    if not any_role:
         commands["role"] = session.ROLE
     return commands
 
@@ -147,8 +159,8 @@ def _judge(answers: dict[str, Reply], address: Address) -> None:
             if error is not None:
                 raise error
             log.debug("%s: %s was refused (%s); going on without", where, what, printable(answer.code))
-        elif what == "role" and not session.is_master(answer):
-            raise ConnectError(f"{where} is not a master (any more)")
+        elif what == "role" and (what_it_is := session.not_master(answer)):
+            raise ConnectError(f"{where} is not a master (any more): {what_it_is}")
 
 
 __all__ = ["DialOptions", "dial"]

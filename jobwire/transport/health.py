@@ -1,13 +1,14 @@
-"""Notice a connection that is only half there: the peer is gone, and TCP has not found out."""
+"""Notice a connection that is of no use any more: the peer is gone, and TCP has not found out, or it was demoted."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Protocol
 
-from jobwire.transport.protocols import OnReplies
+from jobwire.errors import TransportError
+from jobwire.transport.protocols import OnReplies, Replies
 from jobwire.wire.commands import Command
-from jobwire.wire.connection_commands import PING
+from jobwire.wire.connection_commands import PING, ROLE, not_master
 
 
 class Watched(Protocol):
@@ -24,7 +25,8 @@ class Watched(Protocol):
 
 
 class HealthCheck:
-    """Every ``interval`` seconds: has anything arrived? An idle connection is sent a PING.
+    """Every ``interval`` seconds: has anything arrived? An idle connection is sent a PING, or, with ``asks_role``, the
+    question whether this is the master still: nothing else would tell one that only waits.
 
     A connection that owes replies is lost when nothing at all has arrived for ``interval + longest_silence``
     seconds, counted from the check that first saw it so; that is at most ``2 * interval + longest_silence`` after
@@ -33,11 +35,18 @@ class HealthCheck:
     """
 
     def __init__(
-        self, connection: Watched, loop: asyncio.AbstractEventLoop, *, interval: float, longest_silence: float = 0.0
+        self,
+        connection: Watched,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        interval: float,
+        longest_silence: float = 0.0,
+        asks_role: bool = False,
     ) -> None:
         self._connection = connection
         self._loop = loop
         self._interval = interval
+        self._asks_role = asks_role
         self._patience = interval + longest_silence
         self._silent_since: float | None = None
         self._due = 0.0
@@ -63,12 +72,22 @@ class HealthCheck:
             connection.heard = False
             self._silent_since = now
             if not connection.outstanding:
-                connection.send([PING])
+                self._probe()
         elif now - self._silent_since >= self._patience:
             connection.fail(f"nothing was heard for {now - self._silent_since:.1f} s, though replies are owed")
             return
         # Come back no later than patience ends.
         self._again(max(0.001, min(self._interval, self._silent_since + self._patience - now)))
+
+    def _probe(self) -> None:
+        if self._asks_role:
+            self._connection.send([ROLE], self._judge)
+        else:
+            self._connection.send([PING])
+
+    def _judge(self, outcome: Replies | TransportError) -> None:
+        if not isinstance(outcome, TransportError) and (what_it_is := not_master(outcome[0])):
+            self._connection.fail(f"the server is not the master any more: {what_it_is}")
 
     def _again(self, delay: float) -> None:
         self._due = self._loop.time() + delay

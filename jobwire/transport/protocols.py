@@ -65,10 +65,15 @@ class Connection(Protocol):
         """
         ...
 
+    async def answered(self) -> None:
+        """Return when there is an answer to all that was sent so far, or the connection has ended."""
+        ...
+
     async def close(self) -> None:
         """Write out what is queued, close, wait until closed (a few seconds at the most).
 
-        Replies still outstanding become ``ConnectionLost``; ``on_lost`` is not called.
+        Replies still outstanding become ``ConnectionLost``; ``on_lost`` is not called. What has not been ``answered``
+        may be lost: a socket that is closed with replies unread is reset, and the server drops what it had not read.
         """
         ...
 

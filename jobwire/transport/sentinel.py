@@ -1,8 +1,8 @@
 """Connections to whichever server Redis Sentinel names as the master at that moment.
 
-Who is the master is asked anew for every connection (by redis-py's Sentinel client), and the server found is asked
-for its ROLE, so that a master that was demoted an instant ago is not taken for one. When Sentinel demotes a master it
-cuts that server's connections; jobwire's clients and workers then connect again, and arrive at the new one.
+Who is the master is asked anew for every connection, and the server found is asked for its ROLE, as every server is, so
+that a master that was demoted an instant ago is not taken for one. When Sentinel demotes a master it cuts that server's
+connections; jobwire's clients and workers then connect again, and arrive at the new one.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode
 
-from jobwire.errors import ConfigError, ConnectError, printable
-from jobwire.transport.address import Address, ParsedURL, TLSOptions, parse_url, password_split
+from jobwire.errors import AuthError, ConfigError, ConnectError, ServerError, TransportError, printable
+from jobwire.transport.address import (
+    Address,
+    ParsedURL,
+    TLSOptions,
+    host_and_port,
+    parse_url,
+    password_split,
+    split_url,
+    tls_context,
+)
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.dial import DialOptions, Wishes, dial
 from jobwire.transport.direct import DialingTransport
 from jobwire.transport.translate import timeout_error
+from jobwire.wire.connection_commands import read_sentinel_master, sentinel_master
 
 DEFAULT_SENTINEL_PORT = 26379
 
@@ -61,38 +71,39 @@ class SentinelTransport(DialingTransport):
         return self._address.description
 
     async def discover(self) -> tuple[str, int]:
-        """Host and port of the master now. Raises ``ConnectError`` where no Sentinel names one."""
-        from redis.asyncio.retry import Retry
-        from redis.asyncio.sentinel import Sentinel
-        from redis.backoff import NoBackoff
-        from redis.exceptions import RedisError
+        """Host and port of the master now, from the first Sentinel that knows.
 
+        Raises ``ConnectError`` where none does, with each one's answer; ``AuthError`` where one asks for other
+        credentials, and no other one knows.
+        """
+        kind: type[ConnectError] = ConnectError
+        answers: list[str] = []
+        for host, port in self._address.sentinels:
+            try:
+                return await self._ask(host, port)
+            except AuthError as error:
+                kind = AuthError
+                answers.append(f"{error} (for a Sentinel: sentinel_username, sentinel_password)")
+            except TransportError as error:
+                answers.append(str(error))
+        asked = ", ".join(f"{host}:{port}" for host, port in self._address.sentinels)
+        service = printable(self._address.service)
+        raise kind(f"none of the Sentinels asked ({asked}) names a master of {service}: {'; '.join(answers)}")
+
+    async def _ask(self, host: str, port: int) -> tuple[str, int]:
+        """Ask one of them. Raises ``TransportError``."""
         address = self._address
+        context = None if address.tls is None else tls_context(address.tls)
+        sentinel = Address(host=host, port=port, username=address.username, password=address.password, tls=context)
         # A dead Sentinel must leave time for the others, and for the master.
         share = self._options.connect_timeout / (len(address.sentinels) + 1)
-        options: dict[str, Any] = {
-            "username": address.username,
-            "password": address.password,
-            "socket_timeout": share,
-            "socket_connect_timeout": share,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-        }
-        if address.tls is not None:
-            options |= {"ssl": True, **address.tls}
-        client = Sentinel(  # type: ignore[no-untyped-call]  # redis-py annotates this class only in part
-            list(address.sentinels), sentinel_kwargs=options
-        )
-        found: tuple[str, int] | None = None
         try:
-            found = await client.discover_master(address.service)
-        except (RedisError, OSError):
-            pass  # its text is not ours to vouch for; what follows says what matters
-        finally:
-            await client.aclose()
+            async with asyncio.timeout(share):
+                found = await _master_by(sentinel, replace(self._options, connect_timeout=share), address.service)
+        except TimeoutError:
+            raise timeout_error(sentinel.description, share) from None
         if found is None:
-            asked = ", ".join(f"{host}:{port}" for host, port in address.sentinels)
-            raise ConnectError(f"none of the Sentinels asked ({asked}) names a master of {printable(address.service)}")
+            raise ConnectError(f"{host}:{port} watches no master of that name")
         return found
 
     async def _dial(self, wishes: Wishes) -> RedisConnection:
@@ -105,7 +116,18 @@ class SentinelTransport(DialingTransport):
             raise timeout_error(self.description, self._options.connect_timeout) from None
         left = max(end - loop.time(), 0.001)
         server = replace(self._address.server, host=host, port=port)
-        return await dial(server, replace(self._options, connect_timeout=left), wishes, master_only=True)
+        return await dial(server, replace(self._options, connect_timeout=left), wishes)
+
+
+async def _master_by(sentinel: Address, options: DialOptions, service: str) -> tuple[str, int] | None:
+    connection = await dial(sentinel, options, Wishes(), any_role=True)
+    try:
+        return read_sentinel_master(await connection.execute(sentinel_master(service)))
+    except ServerError as error:
+        raise ConnectError(f"{sentinel.description} answers {printable(str(error), at_most=160)}") from None
+    finally:
+        connection.abort()
+        await connection.close()
 
 
 def is_sentinel_url(url: str) -> bool:
@@ -120,9 +142,11 @@ def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[Sentine
 
     Raises ``ConfigError``.
     """
-    parts = _split(url)
+    parts = split_url(url)
     if parts is None or password_split(parts):
         raise ConfigError("the Sentinel URL cannot be read; write special characters in a password as %XX")
+    if parts.fragment:
+        raise ConfigError("the Sentinel URL has a part after '#'; in a password, write # as %23")
     userinfo, at, hosts = parts.netloc.rpartition("@")
     service, slash, database = parts.path.strip("/").partition("/")
     service = unquote(service)
@@ -147,25 +171,11 @@ def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[Sentine
     return address, parsed
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return None
-
-
 def _host_and_port(item: str) -> tuple[str, int]:
-    parts = _split(f"redis://{item}")
-    port: int | None = None
-    host: str | None = None
-    if parts is not None and not parts.path and "@" not in item:
-        try:
-            host, port = parts.hostname, parts.port or DEFAULT_SENTINEL_PORT
-        except ValueError:
-            host = None
-    if not host or port is None or not host.isprintable():
-        raise ConfigError("a host or port in the Sentinel URL cannot be read; write host:port,host:port/service")
-    return host, port
+    found = host_and_port(item, DEFAULT_SENTINEL_PORT)
+    if found is None:
+        raise ConfigError("a host or port in the Sentinel URL cannot be read; write host:port,[IPv6]:port/service")
+    return found
 
 
 __all__ = ["SentinelAddress", "SentinelTransport", "is_sentinel_url", "parse_sentinel_url"]

@@ -83,7 +83,7 @@ class SubscribingConnection(RedisConnection):
             self._queue.popleft()
             self._replies = []
             if on_replies is not None:
-                self._deliver(on_replies, replies)
+                self._deliver(on_replies, self._heeded(replies))
 
     def _push(self, reply: list[Reply]) -> None:
         try:

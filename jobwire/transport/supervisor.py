@@ -91,14 +91,17 @@ class Supervisor:
             self._log.info("connected again")
 
     async def _reopen(self) -> TransportError | None:
-        """None once connected; the last error where the attempts were used up."""
+        """None once connected; the last error where the attempts were used up. Each reason is logged once."""
+        said = ""
         while True:
             await self._disconnect()
             await asyncio.sleep(self._backoff.next())
             try:
                 await self._open()
             except TransportError as error:
-                self._log.warning("%s; attempt %d", error, self._backoff.attempts)
+                if str(error) != said:
+                    said = str(error)
+                    self._log.warning("%s; trying again", error)
                 if self._maximum_attempts is not None and self._backoff.attempts >= self._maximum_attempts:
                     await self._disconnect()
                     return error

@@ -84,9 +84,9 @@ def auth_error(answer: ServerError, where: str) -> ConnectError:
     if _is_refusal(answer):
         return ConnectError(f"{where} refused the connection ({printable(answer.code)})")
     if answer.code == "WRONGPASS" or "invalid password" in text:
-        return AuthError(f"{where} did not accept the user name and password; correct them in the URL")
+        return AuthError(f"{where} did not accept the user name and password (WRONGPASS); correct them in the URL")
     if answer.code == "NOAUTH":
-        return AuthError(f"{where} asks for a password; give it in the URL")
+        return AuthError(f"{where} asks for a password (NOAUTH); give it in the URL")
     if "without any password configured" in text or "no password is set" in text:
         return AuthError(f"{where} has no password configured, but the URL holds one; take it out")
     return AuthError(f"{where} refused to authenticate; may this user log in there?")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobwire.errors import EncodeError
+from jobwire.errors import EncodeError, ServerError, printable
 from jobwire.wire.commands import Command, Reply
 
 PING: Command = (b"PING",)
@@ -97,6 +97,40 @@ def is_master(role: Reply) -> bool:
     return isinstance(role, list) and bool(role) and role[0] == b"master"
 
 
+def not_master(role: Reply) -> str:
+    """What a server is that is not a master, by its reply to ROLE; empty for a master, and for an error."""
+    if isinstance(role, ServerError) or is_master(role):
+        return ""
+    match role:
+        case [b"slave", bytes(host), int(port), *_]:
+            return f"it is a replica of {printable(host.decode(errors='backslashreplace'))[1:-1]}:{port}"
+        case [b"sentinel", *_]:
+            return "it is a Sentinel: write redis+sentinel://host:port/service"
+        case _:
+            return "its answer to ROLE makes no sense"
+
+
+def is_read_only(error: ServerError) -> bool:
+    """Does the server say that it takes no writes: that it is a replica (by now)?"""
+    return error.code == "READONLY"
+
+
+def sentinel_master(service: str) -> Command:
+    """SENTINEL GET-MASTER-ADDR-BY-NAME: where the master of a service is now."""
+    return (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", service.encode())
+
+
+def read_sentinel_master(reply: Reply) -> tuple[str, int] | None:
+    """Host and port; None where this Sentinel does not watch such a service. Raises ``ServerError``."""
+    match reply:
+        case ServerError():
+            raise reply
+        case [bytes(host), bytes(port)] if port.isdigit():
+            return host.decode(errors="backslashreplace"), int(port)
+        case _:
+            return None
+
+
 def _raw(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
@@ -116,6 +150,10 @@ __all__ = [
     "clients_named",
     "is_listed",
     "is_master",
+    "is_read_only",
+    "not_master",
+    "read_sentinel_master",
     "select",
+    "sentinel_master",
     "set_name",
 ]

@@ -11,7 +11,8 @@ from hashlib import sha1
 
 import msgspec
 
-from jobwire.wire.commands import Command
+from jobwire.errors import ServerError
+from jobwire.wire.commands import Command, Reply
 
 __all__ = [
     "BURY",
@@ -31,8 +32,12 @@ __all__ = [
     "REQUEUE_MARKED",
     "WITHDRAW",
     "Script",
+    "insist",
+    "is_out_of_memory",
 ]
 
+_SOURCES: dict[bytes, bytes] = {}
+"""The scripts that there are, by their SHA-1."""
 _COUNTS = (b"0", b"1", b"2", b"3")
 
 
@@ -45,7 +50,9 @@ class Script(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, source: str) -> Script:
         raw = source.encode()
-        return cls(raw, sha1(raw, usedforsecurity=False).hexdigest().encode())
+        sha = sha1(raw, usedforsecurity=False).hexdigest().encode()
+        _SOURCES[sha] = raw
+        return cls(raw, sha)
 
     def load(self) -> Command:
         return (b"SCRIPT", b"LOAD", self.source)
@@ -217,3 +224,40 @@ redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """)
 """KEYS job hash; ARGV field, value … → 1 written, 0 there is no such hash, and none is made."""
+
+_WRITES_FIRST = b"redis.pcall('SREM', KEYS[1], '')\n"
+_ONE_COMMAND = Script.of("""\
+redis.pcall('SREM', KEYS[1], '')
+local call = {ARGV[1], unpack(KEYS)}
+for at = 2, #ARGV do call[#call + 1] = ARGV[at] end
+return redis.call(unpack(call))
+""")
+"""KEYS of a command; ARGV its name, the arguments behind its keys → as the command answers."""
+_NEED_MEMORY = {b"HINCRBY": 1, b"HMSET": 1, b"HSET": 1, b"LPUSH": 1, b"RPOPLPUSH": 2, b"RPUSH": 1}
+"""Commands that a server at its ``maxmemory`` refuses (``denyoom``), and how many keys they begin with."""
+
+
+def is_out_of_memory(reply: Reply) -> bool:
+    """Was a command refused because the server is at its ``maxmemory``?"""
+    return isinstance(reply, ServerError) and (
+        reply.code == "OOM" or (reply.code == "EXECABORT" and ": OOM " in str(reply))
+    )
+
+
+def insist(commands: tuple[Command, ...]) -> tuple[Command, ...]:
+    """``commands`` in words that a server at its ``maxmemory`` does not refuse, for those that work off a backlog.
+
+    Redis refuses a write that may need memory (flag ``denyoom``), in a script as well, but only as the first write of
+    the script: so each becomes a script that first makes one that never needs any, and that changes nothing. A
+    transaction, which Redis up to 7.0 refuses whole, becomes its commands, one by one.
+    """
+    return tuple(_insisting(command) for command in commands if command[0] not in (b"MULTI", b"EXEC"))
+
+
+def _insisting(command: Command) -> Command:
+    name, *args = command
+    keys = _NEED_MEMORY.get(name)
+    if keys is not None:
+        return _ONE_COMMAND.call_whole(tuple(args[:keys]), name, *args[keys:])
+    source = args[0] if name == b"EVAL" else _SOURCES.get(args[0]) if name == b"EVALSHA" else None
+    return command if source is None else (b"EVAL", _WRITES_FIRST + source, *args[1:])

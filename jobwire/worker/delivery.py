@@ -25,7 +25,7 @@ class Delivery(msgspec.Struct, eq=False):
     ``steps``, ``commands``  the events and the commands of ``ending``
     ``sent``        ``commands`` were written to a connection
     ``waiting``     it holds no slot: it stays in hand until it is to be tried again
-    ``refusals``    how often Redis refused ``commands``
+    ``insists``     Redis was out of memory: ``commands`` are in words that it does not refuse
     """
 
     key: object
@@ -42,7 +42,7 @@ class Delivery(msgspec.Struct, eq=False):
     commands: tuple[Command, ...] = ()
     sent: bool = False
     waiting: bool = False
-    refusals: int = 0
+    insists: bool = False
     timer: asyncio.TimerHandle | None = None
 
     def cancel_timer(self) -> None:

@@ -25,18 +25,17 @@ from jobwire.wire import lifecycle as life
 from jobwire.wire.lifecycle import Outcome
 from jobwire.wire.modes.base import Ending
 from jobwire.wire.rejected_entries import encode_rejected
+from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.text import Text, readable
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.handlers import Answers, Handler, current
 from jobwire.worker.maintenance import Maintenance
+from jobwire.worker.refusals import Refusals
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
 from jobwire.worker.threads import HandlerThreads
 
 __all__ = ["Executor", "failure_of"]
 
-RETRY_AFTER = 1.0
-"""Seconds until a command that Redis refused is sent again; twice that the next time, and so on."""
-_LONGEST_RETRY = 30.0
 _LASTING = frozenset({"NOPERM", "WRONGTYPE"})
 """Errors that do not pass by themselves: the entry stays where it is, until an operator has mended their cause."""
 _LOST_DELAY = 1.0
@@ -83,6 +82,7 @@ class Executor:
         self._log = log
         self._events = events
         self._maintenance = maintenance
+        self._refusals = Refusals(log)
         self._later = AfterFirstSteps(self._say_start)
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
@@ -138,6 +138,8 @@ class Executor:
             self._reject(delivery, error)
             return
         delivery.job = job
+        if self._refusals:
+            self._refusals.accepted("read jobs")
         if self._events.traced and job is not None and type(delivery.key) is not bytes:
             self._events.emit("take", job.id)
         if job is None:
@@ -156,8 +158,7 @@ class Executor:
         if error.code == "WRONGTYPE":
             self._reject(delivery, JobDecodeError(f"the key of job {name} holds no hash: {error}"))
             return
-        self._log.error("cannot read job %s: %s; trying again", name, error)
-        delivery.timer = self._loop.call_later(RETRY_AFTER, self._load, delivery)
+        delivery.timer = self._loop.call_later(self._refusals.refused("read jobs", error), self._load, delivery)
 
     def _expire(self, delivery: Delivery, job: Job) -> None:
         self._log.warning("job %s had expired before it was begun", self._name_of(delivery))
@@ -185,7 +186,12 @@ class Executor:
     def _say_start(self, delivery: Delivery) -> None:
         if delivery.ending is None and not delivery.start_said and delivery.job is not None:
             delivery.start_said = True
-            self.send(self._mode.start(delivery.job, delivery.taken, at=delivery.started))
+            commands = self._mode.start(delivery.job, delivery.taken, at=delivery.started)
+            self.send(commands, partial(self._start_said, commands))
+
+    def _start_said(self, commands: tuple[Command, ...], replies: Replies) -> None:
+        if any(map(is_out_of_memory, replies)):
+            self.send(insist(commands))
 
     async def _execute(self, delivery: Delivery, job: Job) -> None:
         current.set(job)
@@ -384,6 +390,8 @@ class Executor:
         except ServerError as error:
             self._refuse(delivery, delivery.ending, error)
             return
+        if self._refusals:
+            self._refusals.accepted("complete jobs")
         if done:
             self._end(delivery, delivery.ending.outcome)
             return
@@ -398,11 +406,14 @@ class Executor:
         if error.code == "NOSCRIPT":  # the server was restarted, or its scripts were flushed
             self.send(self._mode.prepare())
             delivery.timer = self._loop.call_later(0.0, self._report, delivery)
+        elif is_out_of_memory(error) and not delivery.insists:
+            delivery.insists = True
+            delivery.commands = insist(delivery.commands)
+            self._report(delivery)
         elif self._insists(ending, error):
-            delay = min(RETRY_AFTER * 2.0 ** min(delivery.refusals, 30), _LONGEST_RETRY)
-            delivery.refusals += 1
-            self._log.error("cannot end job %s (%s): %s; again in %g s", name, ending.outcome.counter, error, delay)
-            delivery.timer = self._loop.call_later(delay, self._report, delivery)
+            delivery.timer = self._loop.call_later(
+                self._refusals.refused("complete jobs", error), self._report, delivery
+            )
         elif ending.outcome.insist and error.code not in _LASTING:
             self.finish(delivery, life.RETURNED)
         else:

@@ -11,16 +11,20 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from jobwire.errors import DecodeError, TransportError
-from jobwire.transport import Backoff, Connection, Replies
+from jobwire.errors import DecodeError, ServerError, TransportError
+from jobwire.transport import Connection, Replies
 from jobwire.wire import Mode, Taken
 from jobwire.wire.connection_commands import client_unblock
+from jobwire.wire.scripts import insist, is_out_of_memory
+from jobwire.worker.refusals import Refusals
 
 __all__ = ["Intake", "PipelinedIntake", "SingleIntake", "end_pops"]
 
 MAX_IN_FLIGHT = 64
 """Pops that wait at the server; more gain nothing (docs/PERFORMANCE.md)."""
+_OUT_OF_MEMORY = "; what waits is taken all the same, so that it can be worked off (docs/OPERATIONS.md, The server)"
 
 
 class Intake(ABC):
@@ -45,9 +49,11 @@ class Intake(ABC):
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._take = mode.take(queues, wait)
-        self._backoff = Backoff(0.2, 10.0)
+        self._refusals = Refusals(log)
+        self._doing = "take jobs from " + b", ".join(queues).decode(errors="backslashreplace")
         self._stopping = False
         self._pause: asyncio.TimerHandle | None = None
+        self._insisting = False
 
     @property
     @abstractmethod
@@ -68,10 +74,19 @@ class Intake(ABC):
         """How many entries came; None where popping has to pause, or has ended with the connection."""
         if isinstance(outcome, TransportError):
             return None
+        found, trouble = self._accept(outcome, queues)
+        if trouble is not None:
+            self._refused(trouble)
+            return None
+        if self._refusals and self._conclusive:
+            self._refusals.accepted(self._doing)
+        return found
+
+    def _accept(self, replies: Replies, queues: Sequence[bytes]) -> tuple[int, Exception | None]:
         found = 0
         trouble: Exception | None = None
         # What comes while stopping is given back: the youngest first, so that the oldest is taken next.
-        for reply in reversed(outcome) if self._stopping else outcome:
+        for reply in reversed(replies) if self._stopping else replies:
             try:
                 taken = self._mode.taken(reply, queues)
             except (TransportError, DecodeError) as error:
@@ -80,19 +95,55 @@ class Intake(ABC):
             if taken is not None:
                 found += 1
                 self._on_taken(taken)
-        if trouble is None:
-            self._backoff.reset()
-            return found
-        # A queue key of the wrong type, a server that is loading: ask again, ever less often, until it is mended.
-        delay = self._backoff.next()
-        self._log.error("cannot take jobs from %r: %s; trying again in %.1f s", self._queues, trouble, delay)
-        if not self._stopping:
-            self._pause = self._loop.call_later(delay, self._resume)
-        return None
+        return found, trouble
+
+    # A queue key of the wrong type, a server that is loading, or out of memory: one pop is sent after a pause, which
+    # grows, until it is mended.
+
+    @property
+    def _conclusive(self) -> bool:
+        """Was what was just answered sent after the trouble began?"""
+        return True
+
+    @property
+    def _held_up(self) -> bool:
+        return self._stopping or self._insisting or self._pause is not None
+
+    def _refused(self, trouble: Exception) -> None:
+        """Of all pops in flight, the first that is refused stands for the others."""
+        if self._held_up:
+            return
+        if isinstance(trouble, ServerError) and is_out_of_memory(trouble):
+            self._insist(trouble)
+        else:
+            self._rest_after(trouble)
+
+    def _rest_after(self, trouble: Exception, remedy: str = "") -> None:
+        delay = self._refusals.refused(self._doing, trouble, remedy)
+        self._pause = self._loop.call_later(delay, self._resume)
 
     def _resume(self) -> None:
         self._pause = None
         self.fill()
+
+    def _insist(self, trouble: ServerError) -> None:
+        """What fills the memory can only be worked off: take in words that are not refused."""
+        count = min(self._free(), MAX_IN_FLIGHT)
+        if count <= 0:
+            return  # a slot that becomes free begins anew
+        self._insisting = True
+        pops = insist((self._mode.take_now(self._queues[0]),) * count)
+        self._connection.send(pops, partial(self._insisted, trouble, count))
+
+    def _insisted(self, trouble: ServerError, count: int, outcome: Replies | TransportError) -> None:
+        self._insisting = False
+        if isinstance(outcome, TransportError):
+            return
+        found, worse = self._accept(outcome, self._queues)
+        if not self._stopping and found < count:
+            self._rest_after(worse or trouble, _OUT_OF_MEMORY)
+        elif found:
+            self._refusals.eased(self._doing, trouble, _OUT_OF_MEMORY)
 
 
 class PipelinedIntake(Intake):
@@ -104,19 +155,27 @@ class PipelinedIntake(Intake):
     def owed(self) -> bool:
         return False
 
+    @property
+    def _conclusive(self) -> bool:
+        return self._in_flight == 0
+
     def fill(self) -> None:
-        if self._stopping or self._pause is not None:
+        if self._held_up:
             return
         wanted = min(self._free(), MAX_IN_FLIGHT) - self._in_flight
+        if self._refusals:
+            wanted = min(wanted, 1 - self._in_flight)
         for _ in range(wanted):
             self._in_flight += 1
             self._connection.send((self._take,), self._popped)
 
     def _popped(self, outcome: Replies | TransportError) -> None:
         self._in_flight -= 1
+        refused = bool(self._refusals)
         found = self._read(outcome, self._queues)
-        # What was found has the slot of its pop: there is one for another only where more are free than pops may wait.
-        if found is not None and (not found or self._free() >= MAX_IN_FLIGHT):
+        # What was found has the slot of its pop: there is one for another only where more are free than pops may wait,
+        # or where it was the only one that was sent.
+        if found is not None and (not found or refused or self._free() >= MAX_IN_FLIGHT):
             self.fill()
 
     async def stop(self) -> None:
@@ -136,7 +195,7 @@ class SingleIntake(Intake):
         return self._busy and not self._connection.closed
 
     def fill(self) -> None:
-        if self._busy or self._stopping or self._pause is not None or self._free() <= 0:
+        if self._busy or self._held_up or self._free() <= 0:
             return
         self._busy = True
         self._connection.send((self._take,), self._first)
@@ -167,11 +226,17 @@ class SingleIntake(Intake):
         self._connection.send((self._mode.take_now(queue),) * count, got)
 
     def _rest(self, *, again: bool) -> None:
-        self._busy = False
+        self._busy = self._insisting
+        if self._busy:
+            return
         if self._idle is not None:
             self._idle.set()
         if again:
             self.fill()
+
+    def _insisted(self, trouble: ServerError, count: int, outcome: Replies | TransportError) -> None:
+        super()._insisted(trouble, count, outcome)
+        self._rest(again=False)
 
     async def stop(self) -> None:
         """Returns when the outstanding pop has come back, at most its waiting time later."""

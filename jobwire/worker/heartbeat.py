@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from jobwire.errors import ConfigError, ConnectionLost, TransportError, printable
-from jobwire.transport import Backoff, Connection, Transport
+from jobwire.transport import Backoff, Connection, Transport, execute_insisting
 from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.workers import Home, claim, release
@@ -63,12 +63,15 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
+        self._owner: asyncio.AbstractEventLoop | None = None
+        self._owner_idle_since: float | None = None
         self._stopping = self._renewing = False
         self._left = False
 
     async def start(self) -> None:
         """Take the ID. Raises ``ConfigError`` where another worker has it, ``ConnectError`` where there is no Redis."""
         started: Future[None] = Future()
+        self._owner = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._main, args=(started,), name="jobwire-heartbeat", daemon=True)
         self._thread.start()
         await asyncio.wrap_future(started)
@@ -110,7 +113,9 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         backoff = Backoff(min(0.2, self._ttl / 20), min(2.0, self._ttl / 10))
+        said = ""
         while True:
+            begun = time.monotonic()
             try:
                 await self._hold(started)
             except Exception as error:  # whatever it is: as long as the worker works, it must beat
@@ -122,8 +127,12 @@ class Heartbeat:
                     self._on_lost()
                     return
                 self.interrupted = time.monotonic()
-                trace = None if isinstance(error, TransportError) else error
-                _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error, exc_info=trace)
+                if self.interrupted - begun > self._beat:  # it had beaten meanwhile: this is another interruption
+                    said = ""
+                if str(error) != said:
+                    said = str(error)
+                    trace = None if isinstance(error, TransportError) else error
+                    _log.warning("no heartbeat of worker %s: %s", printable(self._worker_id), error, exc_info=trace)
             else:
                 return
             if await self._stopped_within(backoff.next()):
@@ -188,7 +197,7 @@ class Heartbeat:
         """A server or a path that has gone silent must not use up the time to live."""
         try:
             async with asyncio.timeout(max(1.0, min(self._ttl / 3, 5.0))):
-                return await connection.execute(command)
+                return await execute_insisting(connection, command)
         except TimeoutError:
             raise ConnectionLost("Redis does not answer to the heartbeat") from None
 
@@ -199,4 +208,20 @@ class Heartbeat:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)
             self._woken.clear()
+        if not self._stopping and self._is_deserted():
+            _log.error(
+                "the event loop of worker %s has ended, and the worker was not stopped: its jobs are left to others",
+                printable(self._worker_id),
+            )
+            self._left = self._stopping = True
         return self._stopping
+
+    def _is_deserted(self) -> bool:
+        """A worker whose event loop has ended, or has not run for the TTL, has nothing in hand any more."""
+        loop = self._owner
+        if loop is None or loop.is_running():
+            self._owner_idle_since = None
+            return False
+        if self._owner_idle_since is None:
+            self._owner_idle_since = time.monotonic()
+        return loop.is_closed() or time.monotonic() - self._owner_idle_since > self._ttl

@@ -19,8 +19,8 @@ from collections.abc import AsyncIterator, Container, Mapping, Sequence
 import msgspec
 
 from jobwire.errors import ServerError, printable
-from jobwire.transport import Connection
-from jobwire.wire import Keyspace, Mode, Taken
+from jobwire.transport import Connection, Reply, call_insisting, execute_insisting
+from jobwire.wire import Command, Keyspace, Mode, Taken
 from jobwire.wire import workers as fleet
 from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scanned
 from jobwire.wire.connection_commands import client_kill, client_list, client_list_all, clients_named, is_listed
@@ -71,11 +71,11 @@ class Recovery:
 
     async def is_alive(self, worker: bytes) -> bool:
         """Is there a heartbeat of this worker?"""
-        return await self._connection.execute(fleet.is_alive(self._keyspace, worker)) != 0
+        return await self._ask(fleet.is_alive(self._keyspace, worker)) != 0
 
     async def dead_workers(self) -> list[bytes]:
         """The workers that are known and have no heartbeat."""
-        known = _strings(await self._connection.execute(fleet.known_workers(self._keyspace)))
+        known = _strings(await self._ask(fleet.known_workers(self._keyspace)))
         if not known:
             return []
         alive = await self._connection.call(*(fleet.is_alive(self._keyspace, worker) for worker in known))
@@ -87,7 +87,7 @@ class Recovery:
         if workers is None:
             workers = await self.dead_workers()
         if workers:
-            reply = await self._connection.execute(fleet.known_queues(self._keyspace))
+            reply = await self._ask(fleet.known_queues(self._keyspace))
             noted = hash_pairs(reply, key=self._keyspace.queues)
             homes = {worker: fleet.read_home(noted.get(worker)) or Home((self._queue,), False) for worker in workers}
             found = [done async for done in self._return_all(homes, dry_run=dry_run)]
@@ -133,19 +133,22 @@ class Recovery:
             spread=self._spread,
         )
         while True:
-            reply = await self._connection.execute(command)
+            reply = await self._ask(command)
             if not isinstance(reply, list):
                 return
             job_id, outcome = _strings(reply)
             await self._settle(job_id, worker, outcome)
             yield _note(job_id, worker, home.queues[0], outcome.decode())
 
+    async def _ask(self, command: Command) -> Reply:
+        return await execute_insisting(self._connection, command)
+
     async def _settle(self, job_id: bytes, worker: bytes, outcome: bytes) -> None:
         if self._spread:
-            await self._connection.execute(fleet.settle(job_id, worker, dead=outcome == b"dead"))
+            await self._ask(fleet.settle(job_id, worker, dead=outcome == b"dead"))
 
     async def _entries(self, worker: bytes, home: Home) -> AsyncIterator[Recovered]:
-        for job_id in _strings(await self._connection.execute(list_items(self._keyspace.own_list(worker)))):
+        for job_id in _strings(await self._ask(list_items(self._keyspace.own_list(worker)))):
             yield _note(job_id, worker, home.queues[0], "would return")
 
     async def _return_marked(
@@ -158,7 +161,7 @@ class Recovery:
             if dry_run:
                 yield _note(job_id, worker, queue, "would return")
                 continue
-            outcome = await self._connection.execute(
+            outcome = await self._ask(
                 fleet.return_marked(
                     self._keyspace,
                     job_id,
@@ -177,7 +180,7 @@ class Recovery:
         """Every job hash of the database with what its mark says; gives other work a turn between the steps."""
         cursor = b"0"
         while True:
-            cursor, keys = scanned(await self._connection.execute(fleet.scan_jobs(cursor)))
+            cursor, keys = scanned(await self._ask(fleet.scan_jobs(cursor)))
             job_ids = [key.removeprefix(JOB_PREFIX) for key in keys]
             replies = await self._connection.call(*map(fleet.mark_of, job_ids)) if job_ids else []
             for job_id, reply in zip(job_ids, replies, strict=True):
@@ -201,7 +204,7 @@ class Recovery:
         strips = [
             fleet.strip(self._keyspace, worker, after=0 if home.marks else REMEMBERED) for worker, home in homes.items()
         ]
-        replies = await self._connection.call(*strips)
+        replies = await call_insisting(self._connection, *strips)
         fresh = {
             worker: home
             for (worker, home), reply in zip(homes.items(), replies, strict=True)
@@ -219,15 +222,15 @@ class Recovery:
         """
         tags = [fleet.connection_tag(self._keyspace, worker) for worker in workers]
         try:
-            listed = await self._connection.execute(client_list_all())
+            listed = await self._ask(client_list_all())
             for client_id in clients_named(listed, tags):
-                await self._connection.execute(client_kill(client_id))
+                await self._ask(client_kill(client_id))
         except ServerError as error:
             _log.info("the pops of workers that are gone end by themselves: %s", error)
 
     async def _tidy_attempts(self) -> None:
         """One step through the attempts: forget those of jobs that are gone."""
-        step = await self._connection.execute(fleet.scan_attempts(self._keyspace, self._attempts_cursor))
+        step = await self._ask(fleet.scan_attempts(self._keyspace, self._attempts_cursor))
         self._attempts_cursor, pairs = scanned(step)
         job_ids = pairs[::2]
         if not job_ids:
@@ -235,7 +238,7 @@ class Recovery:
         there = await self._connection.call(*(exists(job_key(job_id)) for job_id in job_ids))
         gone = [job_id for job_id, reply in zip(job_ids, there, strict=True) if reply == 0]
         if gone:
-            await self._connection.execute(hash_delete(self._keyspace.attempts, *gone))
+            await self._ask(hash_delete(self._keyspace.attempts, *gone))
 
     # -- an operator's
 
@@ -254,7 +257,7 @@ class Recovery:
         entries without a hash).
         """
         source = processing or self._keyspace.queue("processing")
-        ids = _strings(await self._connection.execute(list_items(source)))
+        ids = _strings(await self._ask(list_items(source)))
         replies = await self._connection.call(*map(fleet.mark_of, ids)) if ids else []
         found: list[Recovered] = []
         # The newest first, each to the end that is taken next.
@@ -266,7 +269,7 @@ class Recovery:
             command = fleet.return_shared(source, self._queue, job_id)
             if dry_run:
                 found.append(_note(job_id, b"", self._queue, "would return"))
-            elif await self._connection.execute(command) == 1:
+            elif await self._ask(command) == 1:
                 found.append(_note(job_id, b"", self._queue, "returned"))
         return found
 
@@ -294,9 +297,9 @@ class Recovery:
                 found.append(_note(job_id, b"", self._queue, "would return"))
                 continue
             check, *rest = fleet.adopt(job_id, self._queue, since, spread=self._spread)
-            if await self._connection.execute(check) == 1:
+            if await self._ask(check) == 1:
                 for command in rest:
-                    await self._connection.execute(command)
+                    await self._ask(command)
                 found.append(_note(job_id, b"", self._queue, "returned"))
         return found
 
@@ -305,10 +308,10 @@ class Recovery:
         found: set[bytes] = set()
         cursor = b"0"
         while True:
-            cursor, keys = scanned(await self._connection.execute(scan_type(cursor, b"list")))
+            cursor, keys = scanned(await self._ask(scan_type(cursor, b"list")))
             for key in keys:
                 first = 0
-                while items := _strings(await self._connection.execute(list_items(key, first, first + _CHUNK - 1))):
+                while items := _strings(await self._ask(list_items(key, first, first + _CHUNK - 1))):
                     found.update(items)
                     first += _CHUNK
             if cursor == b"0":
@@ -358,7 +361,7 @@ async def return_leftovers(commands: Connection, mode: Mode, queue: bytes, in_ha
     for entry in await _own_entries(commands, mode):
         if entry not in in_hand:
             for command in mode.give_back(Taken(queue, entry)):
-                await commands.execute(command)
+                await execute_insisting(commands, command)
             returned += 1
     return returned
 
@@ -376,7 +379,7 @@ async def return_stuck(
         if entry in before:
             _log.warning("job %s stood in this worker's list and was not in hand: returned", printable(entry))
             for command in mode.give_back(Taken(queue, entry)):
-                await commands.execute(command)
+                await execute_insisting(commands, command)
     return frozenset(entry for entry in stray if entry not in before)
 
 

@@ -261,6 +261,9 @@ class Worker(Handling):
         await self._executor.idle(within=grace)
         self._executor.give_back_unfinished()
         await self._executor.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
+        if self._commands is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._commands.answered(), _CLOSED_WITHIN)
 
     async def _close(self) -> None:
         self._state = "closed"

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from redis.asyncio.connection import ConnectionPool
 from jobwire.errors import ConfigError
 from jobwire.transport import SentinelTransport, open_transport
 from jobwire.transport.address import Address, parse_url
+from jobwire.transport.cluster import parse_cluster_url
 from jobwire.transport.direct import DirectTransport
 from jobwire.transport.sentinel import SentinelAddress, parse_sentinel_url
 
@@ -190,6 +192,61 @@ def test_sentinel_urls() -> None:
     assert tls.description == "rediss+sentinel://a:26379/m"
     with pytest.raises(ConfigError, match="at least one Sentinel"):
         SentinelTransport(SentinelAddress(sentinels=(), service="m"))
+
+
+names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?(\.[a-z]{1,5}){0,2}", fullmatch=True)
+hosts = st.one_of(names, st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str))
+ports = st.one_of(st.none(), st.integers(1, 65535))
+secrets = st.one_of(st.none(), st.text(st.characters(codec="utf-8"), min_size=1, max_size=12))
+
+
+@settings(deadline=None)  # the first import of redis-py
+@given(
+    st.lists(st.tuples(hosts, ports), min_size=1, max_size=4),
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8),
+    st.integers(0, 15),
+    secrets,
+    secrets,
+)
+def test_a_sentinel_url_is_read_as_it_was_written(
+    places: list[tuple[str, int | None]], service: str, database: int, password: str | None, own: str | None
+) -> None:
+    written = ",".join(
+        (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}") for host, port in places
+    )
+    userinfo = "" if password is None else f":{quote(password, safe='')}@"
+    query = "" if own is None else f"?sentinel_password={quote(own, safe='')}"
+    url = f"redis+sentinel://{userinfo}{written}/{quote(service, safe='')}/{database}{query}"
+    address, _ = parse_sentinel_url(url)
+    assert address.sentinels == tuple((host, 26379 if port is None else port) for host, port in places)
+    assert address.service == service
+    assert address.server.database == database
+    assert address.server.password == password
+    assert address.password == own
+    again, _ = parse_sentinel_url(f"redis+sentinel://{address.description.partition('://')[2].partition('/')[0]}/m")
+    assert again.sentinels == address.sentinels
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("[", "]", "[]", "[::1", "::1", "[::1]x", "[a]", "[1.2.3.4]", "[::1]]:3", "[::1]:"),
+        *("h:", "h:0", "h:65536", "h:-1", "h:1:2", "[::1%]", "h:1x", "", "h h", "h\u00a0", "h:\u0661"),
+    ],
+)
+@pytest.mark.parametrize("beside", ["", "a:1,", "[::2]:2,"])
+def test_a_place_that_is_none(place: str, beside: str) -> None:
+    with pytest.raises(ConfigError, match="host or port in the Sentinel URL"):
+        parse_sentinel_url(f"redis+sentinel://:hunter2@{beside}{place}/m")
+
+
+def test_ipv6_beside_others_in_a_cluster_url() -> None:
+    seeds, _ = parse_cluster_url("redis+cluster://:pw@a:1,[::1]:3,1.2.3.4")
+    assert [(seed.host, seed.port, seed.password) for seed in seeds] == [
+        ("a", 1, "pw"),
+        ("::1", 3, "pw"),
+        ("1.2.3.4", 6379, "pw"),
+    ]
 
 
 def test_the_package_loads_no_redis_py_for_a_look() -> None:

@@ -59,7 +59,8 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 OK = b"+OK\r\n"
-WELCOME = (OK, b":42\r\n", b"+PONG\r\n")
+MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+WELCOME = (OK, b":42\r\n", b"+PONG\r\n", MASTER)
 
 
 async def refused(play: Play, kind: type[ConnectError], **options: float) -> str:
@@ -95,7 +96,7 @@ async def test_welcome() -> None:
 async def test_a_server_may_forbid_what_nobody_needs(caplog: pytest.LogCaptureFixture) -> None:
     no = b"-NOPERM this user has no permissions\r\n"
     with caplog.at_level(logging.DEBUG):
-        async with playing(answering(OK, no, no, no)) as url:
+        async with playing(answering(OK, no, no, no, no)) as url:
             transport = open_transport(url)
             connection = await transport.connect(name="me")
             assert connection.client_id is None
@@ -145,7 +146,7 @@ async def test_a_server_that_hangs(play: Play) -> None:
         (OK + b":1\r\n-BUSY Redis is busy running a script\r\n", ConnectError, "BUSY Redis is busy"),
         (OK + b":1\r\n-MASTERDOWN Link with MASTER is down\r\n", ConnectError, "MASTERDOWN"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ConnectError, "is not RESP2"),
-        (b"+OK\r\n:1\r\n+PONG\r\n+what\r\n", ConnectError, "nobody had asked for"),
+        (b"".join(WELCOME) + b"+what\r\n", ConnectError, "nobody had asked for"),
         (b"", ConnectError, "the server closed it"),
         (OK, ConnectError, "the server closed it"),
     ],
@@ -165,7 +166,7 @@ async def test_a_server_that_speaks_first() -> None:
 
 
 async def test_the_database_is_selected_or_it_fails() -> None:
-    async with playing(answering(OK, b"-ERR DB index is out of range\r\n", b":1\r\n+PONG\r\n")) as url:
+    async with playing(answering(OK, b"-ERR DB index is out of range\r\n", b":1\r\n+PONG\r\n", MASTER)) as url:
         with pytest.raises(ConnectError, match="DB index is out of range"):
             await open_transport(f"{url}/99").connect()
 
@@ -175,7 +176,7 @@ async def test_one_round_trip_however_much_there_is_to_say() -> None:
 
     async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(await reader.read(65536))
-        writer.write(OK + OK + OK + b":42\r\n+PONG\r\n")
+        writer.write(OK + OK + OK + b":42\r\n+PONG\r\n" + MASTER)
         await asyncio.sleep(30)
 
     async with playing(play) as url:
@@ -194,7 +195,36 @@ async def test_one_round_trip_however_much_there_is_to_say() -> None:
         b"CLIENT SETNAME my-worker",
         b"CLIENT ID",
         b"PING",
+        b"ROLE",
     ]
+
+
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        (
+            b"*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n",
+            "it is a replica of 10.0.0.1:6379",
+        ),
+        (b"*5\r\n$5\r\nslave\r\n$3\r\na\nb\r\n:1\r\n$9\r\nconnected\r\n:0\r\n", r"a replica of a\nb:1"),
+        (b"*2\r\n$8\r\nsentinel\r\n*0\r\n", "it is a Sentinel: write redis+sentinel://"),
+        (b"*0\r\n", "makes no sense"),
+    ],
+)
+async def test_only_a_master_will_do(role: bytes, said: str) -> None:
+    message = await refused(answering(OK, b":42\r\n+PONG\r\n", role), ConnectError)
+    assert "is not a master (any more)" in message
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    "answer", [b"-NOPERM this user has no permissions\r\n", b"-ERR unknown command 'ROLE', with args\r\n"]
+)
+async def test_a_server_that_does_not_say_its_role_is_taken_for_a_master(answer: bytes) -> None:
+    async with playing(answering(OK, b":42\r\n+PONG\r\n", answer)) as url:
+        transport = open_transport(url)
+        assert not (await transport.connect()).closed
+        await transport.close()
 
 
 async def test_cancelled_on_the_way() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobwire.errors import EncodeError, ServerError
-from jobwire.wire import session
+from jobwire.wire import connection_commands as session
 from jobwire.wire.commands import Command, Reply
 
 

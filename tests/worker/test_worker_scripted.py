@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -163,13 +164,61 @@ async def test_a_server_that_forgot_the_script(started: Any) -> None:
     assert len(server.sent(b"EVALSHA")) == 2
 
 
-async def test_out_of_memory_is_tried_again(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobwire.worker.executor.RETRY_AFTER", 0.001)
+@pytest.mark.parametrize("word", ["MISCONF", "BUSY", "NOPERM"])
+async def test_a_refused_completion_is_tried_again(started: Any, word: str) -> None:
     server = Played(b"j")
-    answers = deque([ServerError("OOM command not allowed"), ServerError("OOM command not allowed"), 1])
+    answers = deque([ServerError(f"{word} no"), ServerError(f"{word} no"), 1])
     server.answers[b"EVALSHA"] = lambda command: answers.popleft()
     worker = await started(server, processing_queue=None)
     await until(lambda: worker.counts == Counter(done=1))
+
+
+async def test_out_of_memory_is_tried_again(started: Any) -> None:
+    server = Played(b"j")
+    server.answers[b"EVALSHA"] = refused = ServerError("OOM command not allowed")
+    answers = deque([refused, 1])
+    server.answers[b"EVAL"] = lambda command: answers.popleft() if command[1].endswith(COMPLETE.source) else 1
+    worker = await started(server, processing_queue=None)
+    await until(lambda: worker.counts == Counter(done=1))
+    assert not answers
+
+
+@pytest.mark.parametrize("own", [None, "processing"], ids=["own list", "shared list"])
+@pytest.mark.parametrize("word", ["WRONGTYPE", "BUSY", "MISCONF", "NOPERM", "OOM", "LOADING", "ERR"])
+async def test_refused_pops_do_not_multiply(
+    started: Any, word: str, own: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many are in flight: one is tried again at a time, and the log says once how things stand."""
+    server = Played()
+    server.answers[b"BRPOPLPUSH"] = server.answers[b"EVAL"] = ServerError(f"{word} no")
+    if word != "OOM":
+        del server.answers[b"EVAL"]
+    else:
+        server.answers[b"EVAL"] = lambda command: None if b"unpack(KEYS)" in command[1] else 1
+    worker = await started(server, processing_queue=own, max_concurrent_jobs=64)
+    await asyncio.sleep(1.5)
+    pops = len(server.sent(b"BRPOPLPUSH"))
+    assert pops <= (64 if own is None else 1) + 20  # pauses of 0.1, 0.2, 0.4 … s in the mean
+    assert len([line for line in caplog.messages if "cannot take jobs" in line]) == 1
+    server.queued.extend([b"a", b"b"])
+    del server.answers[b"BRPOPLPUSH"]
+    await until(lambda: worker.counts == Counter(done=2))
+    assert len([line for line in caplog.messages if "can take jobs from jobs::pending again" in line]) == 1
+    if own is None:
+        await until(lambda: len(server.link("jobwire-popping").commands) >= pops + 64)  # all slots wait again
+    assert len([line for line in caplog.messages if "cannot take jobs" in line]) == 1
+
+
+async def test_refused_completions_do_not_fill_the_log(started: Any, caplog: pytest.LogCaptureFixture) -> None:
+    server = Played(*(b"%d" % number for number in range(64)))
+    server.answers[b"EVALSHA"] = ServerError("MISCONF Errors writing to the AOF file")
+    worker = await started(server, processing_queue=None, max_concurrent_jobs=64)
+    await asyncio.sleep(1.5)
+    assert len(server.sent(b"EVALSHA")) <= 64 * 20
+    assert len([line for line in caplog.messages if "cannot complete jobs" in line]) == 1
+    server.answers[b"EVALSHA"] = 1
+    await until(lambda: worker.counts == Counter(done=64))
+    assert len([line for line in caplog.messages if "can complete jobs again" in line]) == 1
 
 
 async def test_a_completion_that_was_not_answered_is_looked_for(started: Any) -> None:
@@ -197,8 +246,7 @@ async def test_a_completion_that_did_not_arrive_is_sent_again(started: Any) -> N
     assert ran == ["j"]
 
 
-async def test_a_load_that_was_refused_and_then_lost_begins_once(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobwire.worker.executor.RETRY_AFTER", 0.02)
+async def test_a_load_that_was_refused_and_then_lost_begins_once(started: Any) -> None:
     server = Played(b"j")
     server.answers[b"HGETALL"] = ServerError("BUSY Redis is busy running a script.")
     ran: list[Any] = []

@@ -48,7 +48,9 @@ class Breach(NamedTuple):
 
 
 #: Commands that set a connection up or look at the server; they touch no key of the exchange.
-SETUP = frozenset({"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"})
+SETUP = frozenset(
+    {"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "ROLE", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"}
+)
 #: Commands that only look; a deadline or a sweep may ask where a job is.
 LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "SMEMBERS", "GET"})
 POPS = frozenset({"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"})  # these wait for an entry

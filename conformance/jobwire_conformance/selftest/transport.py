@@ -114,6 +114,9 @@ class _MutantConnection:
     async def drained(self) -> None:
         await self._inner.drained()
 
+    async def answered(self) -> None:
+        await self._inner.answered()
+
     async def close(self) -> None:
         await self._inner.close()
 

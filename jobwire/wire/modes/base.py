@@ -190,7 +190,8 @@ class Mode(ABC):
 
     def _apart(self, replies: Sequence[Reply]) -> Sequence[Reply]:
         """The commands' own replies; raises the first ``ServerError`` among them."""
-        if self.use_multi:
+        # No transaction ends with a number: these are its commands alone (``jobwire.wire.scripts.insist``).
+        if self.use_multi and not isinstance(replies[-1], int):
             replies = c.transaction_replies(replies)
         for reply in replies:
             if isinstance(reply, ServerError):
