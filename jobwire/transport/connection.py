@@ -45,7 +45,7 @@ class ErrorReplies:
     def __call__(self, message: str) -> ServerError:
         error = ServerError(message)
         if is_read_only(error):
-            self.read_only = printable(message, at_most=120)
+            self.read_only = printable(message, at_most=200)
         return error
 
 

@@ -311,10 +311,11 @@ async def test_a_worker_that_gives_up_says_so_and_cleans_up(kept_way: dict[str, 
             max_reconnects=2,
             on_state=lambda state, error: states.append(state),
         )
-        cancelled = asyncio.Event()
+        begun, cancelled = asyncio.Event(), asyncio.Event()
 
         @worker.handler
         async def work(job: Job) -> None:
+            begun.set()
             try:
                 await asyncio.sleep(100)
             finally:
@@ -324,7 +325,7 @@ async def test_a_worker_that_gives_up_says_so_and_cleans_up(kept_way: dict[str, 
         await until(lambda: states == ["up"])
         async with Client(server.url, mode=kept_way["mode"]) as client:
             client.submit({})
-            await until(lambda: worker.running == 1)
+            await within(begun.wait())  # a job that is taken is not yet one that runs
         server.kill()
         with pytest.raises(ConnectError, match="cannot connect"):
             await within(running)

@@ -48,8 +48,13 @@ def forked(check: Any = lambda: True) -> Iterator[int]:
         assert os.waitstatus_to_exitcode(status) == 0
 
 
-def started(program: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
+@contextmanager
+def started(program: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def names(raw: redis.Redis) -> list[str]:
@@ -146,18 +151,14 @@ print("stopped in order", dict(worker.counts))
 @pytest.mark.parametrize("kind", ["async def", "def"])
 async def test_multiprocessing_in_a_handler(faces: Faces, kind: str) -> None:
     client = await faces.client(timeout=20)
-    worker = started(APP % kind, faces.url)
-    try:
-        expected = {"pool": [1, 2], "executor": [1, 2], "terminate": -signal.SIGTERM, "interrupt": 7, "plain": "plain"}
+    expected = {"pool": [1, 2], "executor": [1, 2], "terminate": -signal.SIGTERM, "interrupt": 7, "plain": "plain"}
+    with started(APP % kind, faces.url) as worker:
         for op, result in expected.items():
             assert await client.submit({"op": op}) == result
             assert worker.poll() is None
         worker.send_signal(signal.SIGTERM)  # which the worker itself still hears
         out, _ = await asyncio.to_thread(worker.communicate, timeout=20)
-        assert out == f"stopped in order {{'done': {len(expected)}}}\n"
-    finally:
-        worker.kill()
-        worker.wait()
+    assert out == f"stopped in order {{'done': {len(expected)}}}\n"
 
 
 DESERTED = """
@@ -188,8 +189,7 @@ async def test_a_worker_whose_event_loop_has_ended_does_not_go_on_beating(
     faces: Faces, raw: redis.Redis, mode: str, end: str
 ) -> None:
     client = await faces.client(mode=mode, timeout=20)
-    deserted = started(DESERTED, faces.url, mode, "1.5", end)
-    try:
+    with started(DESERTED, faces.url, mode, "1.5", end) as deserted:
         handle = client.submit({"text": "abc"})
         assert deserted.stdout is not None
         assert await asyncio.to_thread(deserted.stdout.readline) == "took it\n"
@@ -198,6 +198,3 @@ async def test_a_worker_whose_event_loop_has_ended_does_not_go_on_beating(
         assert await within(handle, 15) == "cba"
         await eventually(lambda: not raw.exists("jobs::worker::deserted"))
         assert deserted.poll() is None
-    finally:
-        deserted.kill()
-        deserted.communicate()

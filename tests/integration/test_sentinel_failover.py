@@ -146,6 +146,7 @@ async def test_a_failover_under_load(watched: Watched, how: str) -> None:
         long = [client.submit({"seconds": "3", "value": f"long {number}"}) for number in range(100)]
         await within(asyncio.gather(*(handle.submitted() for handle in long)), 8)
         with raw_client(first.url) as raw:
+            raw.set("mark", "1", px=1)  # WAIT waits for what its own connection wrote, and so for all before it
             assert raw.wait(1, 5000) == 1
         if how == "killed":
             first.kill()
