@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from jobwire.wire import rejected_entries as rejected
+from jobwire.wire import dead_letters as rejected
 from jobwire.wire.codec import envelopes
 from jobwire_conformance.cases import case as cases
 from jobwire_conformance.driver import protocol as driver

@@ -75,7 +75,7 @@ def printable(value: Text | None, *, at_most: int = 80) -> str:
     # Cut first: a hostile value may be megabytes long.
     head = value[:at_most]
     text = ascii(head.decode("ascii") if isinstance(head, bytes) and head.isascii() else head)
-    return text if len(value) <= at_most else f"{text}… ({len(value)} in all)"
+    return text if len(value) <= at_most else f"{text}... ({len(value)} in all)"
 
 
 class JobwireError(Exception):

@@ -14,8 +14,8 @@ from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested
 from jobwire.wire.codec.typed import Converter, converter
 from jobwire.wire.keys import PROCESSING
-from jobwire.wire.modes.base import refuse_queues
-from jobwire.wire.modes.cluster import SPREAD_MODES, check_prefix
+from jobwire.wire.modes import CLUSTER_MODES
+from jobwire.wire.modes.base import check_prefix, refuse_queues
 from jobwire.wire.text import Text
 
 __all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys", "result_converter"]
@@ -57,7 +57,7 @@ def build_mode(
     ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own; ``spread`` is for a
     transport whose keys live on several servers.
     """
-    kind = (SPREAD_MODES if spread else MODES).get(mode)
+    kind = (CLUSTER_MODES if spread else MODES).get(mode)
     if kind is None:
         raise ConfigError(f"unknown mode {mode!r}; there are {', '.join(MODES)}")
     if nested not in get_args(Nested):

@@ -19,8 +19,7 @@ from jobwire.options import build_mode
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
 from jobwire.transport import Connection, open_transport
 from jobwire.wire import DIALECTS, MODES, Keyspace, Mode, Reply
-from jobwire.wire.commands import first_error, scanned, set_members
-from jobwire.wire.dead_letters import scan_type
+from jobwire.wire.commands import first_error, scan_type, scanned, set_members
 
 OK: Final = 0
 FAILED: Final = 1

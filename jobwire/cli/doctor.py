@@ -19,15 +19,7 @@ from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Mode
 from jobwire.wire.commands import Command
-from jobwire.wire.dead_letters import (
-    INFO,
-    WHO_AM_I,
-    config_get,
-    config_value,
-    dry_run,
-    parse_info,
-    sample_commands,
-)
+from jobwire.wire.probe import INFO, WHO_AM_I, config_get, config_value, dry_run, parse_info, sample_commands
 
 HELP = "check a server and this machine"
 

@@ -26,8 +26,7 @@ from jobwire.errors import DecodeError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Keyspace
 from jobwire.wire.commands import list_items
-from jobwire.wire.dead_letters import requeue_rejected
-from jobwire.wire.rejected_entries import Rejected, decode_rejected
+from jobwire.wire.dead_letters import Rejected, decode_rejected, requeue_rejected
 
 HELP = "entries that could not be read: list, show, requeue"
 

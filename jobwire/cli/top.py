@@ -31,7 +31,7 @@ from jobwire.cli.common import (
 )
 from jobwire.transport import Connection
 from jobwire.wire import Keyspace
-from jobwire.wire.dead_letters import PrefixState, ask_for_prefix, list_every, prefixes_in, read_prefix
+from jobwire.wire.states import PrefixState, ask_for_prefix, list_every, prefixes_in, read_prefix
 from jobwire.wire.text import readable, wire_bytes
 
 HELP = "show queues, processing lists, workers, dead and rejected jobs"

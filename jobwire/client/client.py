@@ -269,7 +269,7 @@ class Client:
             if queue is None and self._route is None
             else self._queue_key(self._queue_for(parameters) if queue is None else queue),
             wait,
-            result_converter(result_type, strict=strict),
+            None if result_type is None else result_converter(result_type, strict=strict),
             submission,
             self._give_up,
         )

@@ -341,7 +341,9 @@ class Collector:
             self._end(pending, failed)
             return
         try:
-            value = pending.read(result.value, self._mode.characters_in(result.value))
+            value = result.value
+            if pending.convert is not None:
+                value = pending.read(value, self._mode.characters_in(value))
         except BaseException as error:
             self._unreadable(pending, error)
         else:

@@ -59,6 +59,11 @@ def subscribe(channel: bytes) -> Command:
     return (b"SUBSCRIBE", channel)
 
 
+def scan_type(cursor: bytes, kind: bytes, count: int = 1000) -> Command:
+    """One step of a SCAN over the keys of one type (Redis 6.0); ``commands.scanned`` reads the reply."""
+    return (b"SCAN", cursor, b"COUNT", b"%d" % count, b"TYPE", kind)
+
+
 def list_length(key: bytes) -> Command:
     return (b"LLEN", key)
 
@@ -197,6 +202,7 @@ __all__ = [
     "list_remove",
     "publish",
     "scan",
+    "scan_type",
     "scanned",
     "set_add",
     "set_members",

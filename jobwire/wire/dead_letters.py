@@ -1,175 +1,71 @@
-"""What an operator asks and does: look over the queues of a server, requeue, drop, check the server itself.
+"""Jobs and entries that were set aside: the lists ``<prefix>::dead`` and ``<prefix>::rejected``.
 
-Plain data like everything in ``jobwire.wire``. The names looked for are those of ``jobwire.wire.keys``; the rest is
-Redis's own.
+Defined by jobwire (PROTOCOL.md, EXT). Dead jobs are IDs whose hashes say why; rejected entries are records that hold
+them whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from base64 import b64decode, b64encode
 
 import msgspec
 
-from jobwire.errors import ServerError, WireError
-from jobwire.wire import Job, Mode, Submission, Taken
+from jobwire.errors import DecodeError
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
-from jobwire.wire.codec.results import Success
-from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, channel, job_key
-from jobwire.wire.lifecycle import TABLE, Outcome, conclude
-from jobwire.wire.modes.base import Ending
+from jobwire.wire.commands import Command
+from jobwire.wire.keys import Keyspace, job_key
 from jobwire.wire.scripts import Script
-from jobwire.wire.text import Text, readable
+from jobwire.wire.text import Text, brief, readable
 
-__all__ = [
-    "INFO",
-    "WHO_AM_I",
-    "OwnList",
-    "PrefixState",
-    "QueueState",
-    "WorkerState",
-    "ask_for_prefix",
-    "client_commands",
-    "config_get",
-    "config_value",
-    "drop_dead",
-    "dry_run",
-    "list_every",
-    "parse_info",
-    "prefixes_in",
-    "read_prefix",
-    "requeue_dead",
-    "requeue_rejected",
-    "sample_commands",
-    "scan_type",
-    "script_commands",
-    "worker_commands",
-]
-
-INFO: Command = (b"INFO",)
-WHO_AM_I: Command = (b"ACL", b"WHOAMI")
-
-_SHARED = PROCESSING.encode()
-_OWN = _SHARED + b"::"
-_PENDING = PENDING.encode()
-_MARKS = (_PENDING, _SHARED, b"dead", b"rejected", b"workers")
+__all__ = ["Rejected", "decode_rejected", "drop_dead", "encode_rejected", "requeue_dead", "requeue_rejected"]
 
 
-# -- looking over a server
+class _Bytes(msgspec.Struct, frozen=True):
+    base64: str = msgspec.field(name="$bytes")
 
 
-class QueueState(msgspec.Struct, frozen=True):
-    """A pending queue, by its name without the prefix."""
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry, whole, with the reason. ``at`` epoch seconds; ``queue`` the whole key it was popped from."""
 
-    name: Text
-    length: int
+    at: float
+    worker: str
+    queue: str
+    entry: _Bytes
+    reason: str
 
-
-class OwnList(msgspec.Struct, frozen=True):
-    """A processing list that belongs to one worker."""
-
-    worker: Text
-    length: int
-
-
-class WorkerState(msgspec.Struct, frozen=True):
-    """A worker of the set of workers. ``heartbeat``: seconds until its sign of life runs out, None where it has."""
-
-    id: Text
-    heartbeat: float | None
+    @property
+    def raw(self) -> bytes:
+        """The entry's bytes, as they were popped."""
+        return b64decode(self.entry.base64)
 
 
-class PrefixState(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands under one prefix at one moment.
-
-    ``processing``  length of the processing list that Perl workers share; the lists of single workers are ``own``
-    ``dead``, ``rejected``, ``attempts``  how many jobs and entries were set aside, how many jobs have failed attempts
-    """
-
-    prefix: Text
-    queues: tuple[QueueState, ...]
-    processing: int
-    own: tuple[OwnList, ...]
-    workers: tuple[WorkerState, ...]
-    dead: int
-    rejected: int
-    attempts: int
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Rejected).decode
 
 
-def scan_type(cursor: bytes, kind: bytes, count: int = 1000) -> Command:
-    """One step of a SCAN over the keys of one type (Redis 6.0); ``commands.scanned`` reads the reply."""
-    return (b"SCAN", cursor, b"COUNT", b"%d" % count, b"TYPE", kind)
-
-
-def prefixes_in(keys: Iterable[bytes]) -> set[bytes]:
-    """The prefixes that these keys of lists and sets show."""
-    return {prefix for key in keys for prefix in _prefixes_of(key)}
-
-
-def _prefixes_of(key: bytes) -> Iterator[bytes]:
-    if key in (_PENDING, _SHARED) or key.startswith(_OWN):
-        yield b""  # bare "dead" or "workers" may be anybody's
-    head, separator, _ = key.partition(b"::" + _OWN)
-    if separator:
-        yield head
-        return
-    head, separator, last = key.rpartition(b"::")
-    if separator and last in _MARKS and head != _SHARED:
-        yield head
-
-
-def list_every(keyspace: Keyspace, lists: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> list[bytes]:
-    """Those of the keys ``lists`` that stand under this prefix, and under none of the longer ``prefixes``."""
-    own = keyspace.queue(b"")
-    if not own:
-        return [key for key in lists if key in _MARKS or (key.startswith(_OWN) and b"::" in key)]
-    longer = [prefix + b"::" for prefix in prefixes if prefix.startswith(own)]
-    return [key for key in lists if key.startswith(own) and not any(map(key.startswith, longer))]
-
-
-def ask_for_prefix(keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes]) -> tuple[Command, ...]:
-    """The commands whose replies ``read_prefix`` reads; ``workers`` are the members of ``keyspace.workers``."""
-    return (
-        (b"HLEN", keyspace.attempts),
-        *map(c.list_length, lists),
-        *((b"PTTL", keyspace.worker(worker)) for worker in workers),
+def encode_rejected(entry: bytes, *, queue: bytes, worker: Text, reason: str, at: float) -> bytes:
+    """A record as JSON."""
+    record = Rejected(
+        at=at,
+        worker=worker if isinstance(worker, str) else ascii(worker),
+        queue=text if isinstance(text := readable(queue), str) else ascii(queue),
+        entry=_Bytes(b64encode(entry).decode()),
+        # A reason may quote a file name or an entry with lone surrogates.
+        reason=reason.encode(errors="backslashreplace").decode(),
     )
+    return _encode(record)
 
 
-def read_prefix(
-    keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes], replies: Sequence[Reply]
-) -> PrefixState:
-    """Raises the first ``ServerError`` among the replies."""
-    error = c.first_error(replies)
-    if error is not None:
-        raise error
-    numbers = [reply if isinstance(reply, int) else 0 for reply in replies]
-    skip = len(keyspace.queue(b""))
-    lengths = dict(zip((key[skip:] for key in lists), numbers[1:], strict=False))
-    beats = dict(zip(workers, numbers[1 + len(lists) :], strict=True))
-    aside = {name: lengths.pop(name, 0) for name in (_SHARED, b"dead", b"rejected")}
-    return PrefixState(
-        prefix=keyspace.prefix,
-        queues=tuple(
-            QueueState(readable(name), length) for name, length in sorted(lengths.items()) if not name.startswith(_OWN)
-        ),
-        processing=aside[_SHARED],
-        own=tuple(
-            OwnList(readable(name[len(_OWN) :]), length)
-            for name, length in sorted(lengths.items())
-            if name.startswith(_OWN)
-        ),
-        workers=tuple(
-            WorkerState(readable(worker), beat / 1000 if beat > 0 else None) for worker, beat in sorted(beats.items())
-        ),
-        dead=aside[b"dead"],
-        rejected=aside[b"rejected"],
-        attempts=numbers[0],
-    )
+def decode_rejected(raw: bytes) -> Rejected:
+    """A record of the list; raises ``DecodeError``."""
+    try:
+        record = _decode(raw)
+        b64decode(record.entry.base64, validate=True)
+    except (ValueError, RecursionError) as error:  # msgspec's errors and binascii's are ValueErrors
+        raise DecodeError(f"not a record of a rejected entry: {brief(error)}", raw=raw) from None
+    return record
 
-
-# -- putting right
 
 _REQUEUE_REJECTED = Script.of("""\
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
@@ -204,7 +100,7 @@ def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes, *, spread: boo
     On a cluster (``spread``) its hash keeps what its last worker wrote; the next one writes over it.
     """
     keys = (keyspace.dead, queue, keyspace.attempts, *(() if spread else (job_key(job_id),)))
-    return _REQUEUE_DEAD.call_whole(keys, job_id, m.WORKER, m.STARTED, m.ERROR)
+    return _REQUEUE_DEAD.call_whole(keys, job_id, m.WORKER, m.STARTED, m.ERROR, m.ATTEMPTS)
 
 
 def drop_dead(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:
@@ -214,133 +110,3 @@ def drop_dead(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:
         c.hash_delete(keyspace.attempts, job_id),
         c.list_remove(keyspace.dead, job_id),
     )
-
-
-# -- the server itself
-
-
-def parse_info(reply: Reply) -> dict[str, str]:
-    """INFO as a mapping. Raises ``ServerError`` as it came."""
-    if isinstance(reply, ServerError):
-        raise reply
-    text = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
-    pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
-    return {name: value for name, separator, value in pairs if separator}
-
-
-def config_get(name: bytes) -> Command:
-    """CONFIG GET; often forbidden."""
-    return (b"CONFIG", b"GET", name)
-
-
-def config_value(reply: Reply) -> str | None:
-    """The value that CONFIG GET of one name answered; None where it is not told."""
-    value = reply[1] if isinstance(reply, list) and len(reply) == 2 else None
-    return value.decode(errors="replace") if isinstance(value, bytes) else None
-
-
-def dry_run(user: bytes, command: Command) -> Command:
-    """ACL DRYRUN (Redis 7.0): would ``user`` be allowed to send ``command``? Answers ``OK``, or why not."""
-    return (b"ACL", b"DRYRUN", user, *command)
-
-
-_SAMPLE = b"00000000-0000-4000-8000-000000000000"
-
-
-def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...]]:
-    """Each kind of command that a client and a worker of this mode send, made for a job that there is not; and what
-    their scripts call, which needs the same permissions.
-    """
-    samples = {"client": client_commands(mode, queue), "worker": worker_commands(mode, queue)}
-    if mode.keeps_jobs:
-        samples["scripts"] = script_commands(mode.keyspace, queue)
-    return samples
-
-
-def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
-    """What the scripts of ``jobwire.wire.scripts`` and ``jobwire.wire.workers`` call inside."""
-    own, beat, job = keyspace.own_list(_SAMPLE), keyspace.worker(_SAMPLE), job_key(_SAMPLE)
-    return (
-        (b"GET", beat),
-        (b"SET", beat, b"x", b"PX", b"1"),
-        c.delete(beat),
-        c.exists(beat, own),
-        c.set_add(keyspace.workers, _SAMPLE),
-        c.set_remove(keyspace.workers, _SAMPLE),
-        c.set_members(keyspace.workers),
-        (b"HSET", keyspace.queue(b"queues"), _SAMPLE, queue),
-        c.hash_delete(keyspace.queue(b"queues"), _SAMPLE),
-        c.hash_get_all(keyspace.queue(b"queues")),
-        (b"HGET", keyspace.attempts, _SAMPLE),
-        (b"HSET", keyspace.attempts, _SAMPLE, b"1"),
-        c.hash_delete(keyspace.attempts, _SAMPLE),
-        c.hash_get(job, m.RESULT),
-        (b"HGET", job, m.RESULT),
-        (b"HEXISTS", job, m.RESULT),
-        (b"PEXPIRE", job, b"1"),
-        (b"PUBSUB", b"NUMSUB", channel(_SAMPLE)),
-        (b"HKEYS", job),
-        c.value_type(job),
-        (b"TIME",),
-        c.list_position(own, _SAMPLE),
-        c.hash_set(job, {m.RESULT: b"T"}),
-        (b"LINDEX", own, b"0"),
-        c.list_move_back(own, queue),
-        c.list_remove(own, _SAMPLE),
-        c.list_push(keyspace.dead, _SAMPLE),
-        c.list_push_next(queue, _SAMPLE),
-        c.publish(channel(_SAMPLE), _SAMPLE),
-    )
-
-
-def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
-    """What a client sends in the life of a job."""
-    submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
-    withdrawal = mode.withdraw(_SAMPLE, queue)
-    return (
-        mode.subscribe(_SAMPLE),
-        *mode.submit(submission, queue),
-        *mode.check(_SAMPLE),
-        *mode.inspect(_SAMPLE, queue),
-        *(() if withdrawal is None else (withdrawal,)),
-        *mode.cleanup((_SAMPLE,)),
-    )
-
-
-def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
-    """What a worker sends in the life of a job."""
-    submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
-    written = mode.submit(submission, queue)[-1 if not mode.use_multi else -2]
-    taken = Taken(queue, written[-1])
-    fields: list[Reply] = [m.REPLY_TO, _SAMPLE, m.QUEUED, b"1", b"text_a", b"b"]
-    job = mode.read(taken, fields)
-    load = mode.load(taken)
-    commands = (
-        *mode.prepare(),
-        mode.take((queue,), 1.0),
-        mode.take_now(queue),
-        *(() if load is None else (load,)),
-        *mode.give_back(taken),
-        *mode.reject(taken, b"{}"),
-    )
-    if job is not None:
-        commands += mode.start(job, taken, at=1.0)
-        commands += mode.complete(job, taken, Success("x"), started=1.0, at=2.0)
-        commands += mode.note_failure(taken, 1, "x")
-        for outcome in TABLE:
-            commands += _ways_out(mode, taken, job, outcome)
-    return commands
-
-
-def _ways_out(mode: Mode, taken: Taken, job: Job, outcome: Outcome) -> tuple[Command, ...]:
-    """The commands of one outcome; none where the mode does not know it."""
-    if not outcome.events:
-        return ()
-    result = Success("x") if "finish" in outcome.events else None
-    attempts, losses = int(outcome.counter == "retried"), int(outcome.counter == "lost")
-    ending = Ending(outcome, result, "x", b"{}" * (outcome.events[-1] == "reject"), 1.0, 2.0, attempts, losses)
-    try:
-        conclude("started", outcome, mode=mode.name)
-    except WireError:
-        return ()
-    return mode.commands_for(taken, job, ending)

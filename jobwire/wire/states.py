@@ -1,8 +1,8 @@
-"""Where a job is: what to ask Redis, and what the answers mean. Reads only."""
+"""States of jobs and of prefixes: the commands that ask Redis, and the meaning of its replies. Reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -10,10 +10,23 @@ import msgspec
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import job_key
+from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, job_key
 from jobwire.wire.text import Text, parse_epoch, readable
 
-__all__ = ["JobState", "Place", "ask_for_state", "read_state"]
+__all__ = [
+    "JobState",
+    "OwnList",
+    "Place",
+    "PrefixState",
+    "QueueState",
+    "WorkerState",
+    "ask_for_prefix",
+    "ask_for_state",
+    "list_every",
+    "prefixes_in",
+    "read_prefix",
+    "read_state",
+]
 
 Place: TypeAlias = Literal["queued", "started", "processed", "dead", "unknown", "gone", "not kept"]
 
@@ -86,3 +99,116 @@ def _place(*found: tuple[bool, Place]) -> Place:
         if holds:
             return place
     return "unknown"
+
+
+# -- everything under one prefix
+
+_SHARED = PROCESSING.encode()
+_OWN = _SHARED + b"::"
+_PENDING = PENDING.encode()
+_MARKS = (_PENDING, _SHARED, b"dead", b"rejected", b"workers")
+
+
+class QueueState(msgspec.Struct, frozen=True):
+    """A pending queue, by its name without the prefix."""
+
+    name: Text
+    length: int
+
+
+class OwnList(msgspec.Struct, frozen=True):
+    """A processing list that belongs to one worker."""
+
+    worker: Text
+    length: int
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """A worker of the set of workers. ``heartbeat``: seconds until its sign of life runs out, None where it has."""
+
+    id: Text
+    heartbeat: float | None
+
+
+class PrefixState(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands under one prefix at one moment.
+
+    ``processing``  length of the processing list that Perl workers share; the lists of single workers are ``own``
+    ``dead``, ``rejected``, ``attempts``  how many jobs and entries were set aside, how many jobs have failed attempts
+    """
+
+    prefix: Text
+    queues: tuple[QueueState, ...]
+    processing: int
+    own: tuple[OwnList, ...]
+    workers: tuple[WorkerState, ...]
+    dead: int
+    rejected: int
+    attempts: int
+
+
+def prefixes_in(keys: Iterable[bytes]) -> set[bytes]:
+    """The prefixes that these keys of lists and sets show."""
+    return {prefix for key in keys for prefix in _prefixes_of(key)}
+
+
+def _prefixes_of(key: bytes) -> Iterator[bytes]:
+    if key in (_PENDING, _SHARED) or key.startswith(_OWN):
+        yield b""  # bare "dead" or "workers" may be anybody's
+    head, separator, _ = key.partition(b"::" + _OWN)
+    if separator:
+        yield head
+        return
+    head, separator, last = key.rpartition(b"::")
+    if separator and last in _MARKS and head != _SHARED:
+        yield head
+
+
+def list_every(keyspace: Keyspace, lists: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> list[bytes]:
+    """Those of the keys ``lists`` that stand under this prefix, and under none of the longer ``prefixes``."""
+    own = keyspace.queue(b"")
+    if not own:
+        return [key for key in lists if key in _MARKS or (key.startswith(_OWN) and b"::" in key)]
+    longer = [prefix + b"::" for prefix in prefixes if prefix.startswith(own)]
+    return [key for key in lists if key.startswith(own) and not any(map(key.startswith, longer))]
+
+
+def ask_for_prefix(keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes]) -> tuple[Command, ...]:
+    """The commands whose replies ``read_prefix`` reads; ``workers`` are the members of ``keyspace.workers``."""
+    return (
+        (b"HLEN", keyspace.attempts),
+        *map(c.list_length, lists),
+        *((b"PTTL", keyspace.worker(worker)) for worker in workers),
+    )
+
+
+def read_prefix(
+    keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes], replies: Sequence[Reply]
+) -> PrefixState:
+    """Raises the first ``ServerError`` among the replies."""
+    error = c.first_error(replies)
+    if error is not None:
+        raise error
+    numbers = [reply if isinstance(reply, int) else 0 for reply in replies]
+    skip = len(keyspace.queue(b""))
+    lengths = dict(zip((key[skip:] for key in lists), numbers[1:], strict=False))
+    beats = dict(zip(workers, numbers[1 + len(lists) :], strict=True))
+    aside = {name: lengths.pop(name, 0) for name in (_SHARED, b"dead", b"rejected")}
+    return PrefixState(
+        prefix=keyspace.prefix,
+        queues=tuple(
+            QueueState(readable(name), length) for name, length in sorted(lengths.items()) if not name.startswith(_OWN)
+        ),
+        processing=aside[_SHARED],
+        own=tuple(
+            OwnList(readable(name[len(_OWN) :]), length)
+            for name, length in sorted(lengths.items())
+            if name.startswith(_OWN)
+        ),
+        workers=tuple(
+            WorkerState(readable(worker), beat / 1000 if beat > 0 else None) for worker, beat in sorted(beats.items())
+        ),
+        dead=aside[b"dead"],
+        rejected=aside[b"rejected"],
+        attempts=numbers[0],
+    )

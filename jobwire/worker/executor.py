@@ -22,9 +22,9 @@ from jobwire.options import Unset
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
+from jobwire.wire.dead_letters import encode_rejected
 from jobwire.wire.lifecycle import Outcome
 from jobwire.wire.modes.base import Ending
-from jobwire.wire.rejected_entries import encode_rejected
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.text import Text, readable
 from jobwire.worker.delivery import Delivery
@@ -138,7 +138,7 @@ class Executor:
             self._reject(delivery, error)
             return
         delivery.job = job
-        if self._refusals:
+        if self._refusals.troubled:
             self._refusals.accepted("read jobs")
         if self._events.traced and job is not None and type(delivery.key) is not bytes:
             self._events.emit("take", job.id)
@@ -390,7 +390,7 @@ class Executor:
         except ServerError as error:
             self._refuse(delivery, delivery.ending, error)
             return
-        if self._refusals:
+        if self._refusals.troubled:
             self._refusals.accepted("complete jobs")
         if done:
             self._end(delivery, delivery.ending.outcome)

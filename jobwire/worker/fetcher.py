@@ -20,14 +20,14 @@ from jobwire.wire.connection_commands import client_unblock
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.worker.refusals import Refusals
 
-__all__ = ["Intake", "PipelinedIntake", "SingleIntake", "end_pops"]
+__all__ = ["Fetcher", "PipelinedFetcher", "SingleFetcher", "end_pops"]
 
 MAX_IN_FLIGHT = 64
 """Pops that wait at the server; more gain nothing (docs/PERFORMANCE.md)."""
 _OUT_OF_MEMORY = "; what waits is taken all the same, so that it can be worked off (docs/OPERATIONS.md, The server)"
 
 
-class Intake(ABC):
+class Fetcher(ABC):
     """Keeps pops going on one connection while ``free()`` says that there are slots."""
 
     def __init__(
@@ -74,11 +74,17 @@ class Intake(ABC):
         """How many entries came; None where popping has to pause, or has ended with the connection."""
         if isinstance(outcome, TransportError):
             return None
+        if len(outcome) == 1 and isinstance(outcome[0], bytes) and not self._refusals.troubled:
+            # Almost always: one pop, one entry.
+            taken = self._mode.taken(outcome[0], queues)
+            if taken is not None:
+                self._on_taken(taken)
+            return 1
         found, trouble = self._accept(outcome, queues)
         if trouble is not None:
             self._refused(trouble)
             return None
-        if self._refusals and self._conclusive:
+        if self._refusals.troubled and self._conclusive:
             self._refusals.accepted(self._doing)
         return found
 
@@ -146,7 +152,7 @@ class Intake(ABC):
             self._refusals.eased(self._doing, trouble, _OUT_OF_MEMORY)
 
 
-class PipelinedIntake(Intake):
+class PipelinedFetcher(Fetcher):
     """For a list of the worker's own."""
 
     _in_flight = 0
@@ -160,10 +166,10 @@ class PipelinedIntake(Intake):
         return self._in_flight == 0
 
     def fill(self) -> None:
-        if self._held_up:
+        if self._stopping or self._insisting or self._pause is not None:
             return
         wanted = min(self._free(), MAX_IN_FLIGHT) - self._in_flight
-        if self._refusals:
+        if self._refusals.troubled:
             wanted = min(wanted, 1 - self._in_flight)
         for _ in range(wanted):
             self._in_flight += 1
@@ -171,7 +177,7 @@ class PipelinedIntake(Intake):
 
     def _popped(self, outcome: Replies | TransportError) -> None:
         self._in_flight -= 1
-        refused = bool(self._refusals)
+        refused = self._refusals.troubled
         found = self._read(outcome, self._queues)
         # What was found has the slot of its pop: there is one for another only where more are free than pops may wait,
         # or where it was the only one that was sent.
@@ -184,7 +190,7 @@ class PipelinedIntake(Intake):
         await self._connection.close()
 
 
-class SingleIntake(Intake):
+class SingleFetcher(Fetcher):
     """For a shared list, and for pops that only remove."""
 
     _busy = False
@@ -246,11 +252,11 @@ class SingleIntake(Intake):
             await self._idle.wait()
 
 
-async def end_pops(intake: Intake, commands: Connection, client_id: int | None) -> None:
-    """Stop ``intake``, whose connection has ``client_id``: early where the server permits that another one ends its
+async def end_pops(fetcher: Fetcher, commands: Connection, client_id: int | None) -> None:
+    """Stop ``fetcher``, whose connection has ``client_id``: early where the server permits that another one ends its
     wait; where not, the pop ends by itself.
     """
-    ended = asyncio.ensure_future(intake.stop())
+    ended = asyncio.ensure_future(fetcher.stop())
     pause = 0.02
     while not ended.done():
         if client_id is not None:

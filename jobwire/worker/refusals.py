@@ -37,10 +37,8 @@ class Refusals:
         self._longest = longest
         self._clock = clock
         self._troubles: dict[str, _Trouble] = {}
-
-    def __bool__(self) -> bool:
+        self.troubled = False
         """True while something is refused."""
-        return bool(self._troubles)
 
     def refused(self, what: str, error: Exception, remedy: str = "") -> float:
         """Seconds until the next try: one pause for all who ask while it lasts."""
@@ -56,12 +54,15 @@ class Refusals:
 
     def accepted(self, what: str) -> None:
         """It works (again)."""
-        if self._troubles.pop(what, None) is not None:
+        trouble = self._troubles.pop(what, None)
+        self.troubled = bool(self._troubles)
+        if trouble is not None:
             self._log.warning("can %s again", what)
 
     def _trouble(self, what: str, error: Exception, remedy: str) -> _Trouble:
         trouble = self._troubles.get(what)
         if trouble is None:
+            self.troubled = True
             trouble = self._troubles[what] = _Trouble("", Backoff(self._first, self._longest))
         said = error.code if isinstance(error, ServerError) else str(error)
         if said != trouble.said:

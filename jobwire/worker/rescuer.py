@@ -22,9 +22,8 @@ from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection, Reply, call_insisting, execute_insisting
 from jobwire.wire import Command, Keyspace, Mode, Taken
 from jobwire.wire import workers as fleet
-from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scanned
+from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scan_type, scanned
 from jobwire.wire.connection_commands import client_kill, client_list, client_list_all, clients_named, is_listed
-from jobwire.wire.dead_letters import scan_type
 from jobwire.wire.keys import JOB_PREFIX, job_key
 from jobwire.wire.text import Text, parse_epoch, readable
 from jobwire.wire.workers import Home

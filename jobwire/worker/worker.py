@@ -23,13 +23,13 @@ from jobwire.wire.codec.ids import check_id
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.workers import connection_tag
 from jobwire.worker.executor import Executor
-from jobwire.worker.fetcher import Intake, PipelinedIntake, SingleIntake, end_pops
+from jobwire.worker.fetcher import Fetcher, PipelinedFetcher, SingleFetcher, end_pops
+from jobwire.worker.handlers import Handling
 from jobwire.worker.heartbeat import BEAT, TTL
 from jobwire.worker.maintenance import MAX_REJECTED, Maintenance
 from jobwire.worker.registration import Membership
 from jobwire.worker.rescuer import return_leftovers, until_gone
 from jobwire.worker.retry import OnFailure, decide_by
-from jobwire.worker.routing import Handling
 from jobwire.worker.signals import set_by_signals
 
 __all__ = ["Worker"]
@@ -137,7 +137,7 @@ class Worker(Handling):
         self._wait = job_poll_interval or _FOREVER
         self._slots = max_concurrent_jobs
         self._on_state = on_state
-        self._intake: Intake | None = None
+        self._fetcher: Fetcher | None = None
         self._connections: list[Connection] = []
         self._popping_id: int | None = None
         self._popping_name = ""
@@ -334,8 +334,8 @@ class Worker(Handling):
         self._executor.connected(commands)
         if self._executor.draining:
             return
-        kind = PipelinedIntake if self._owns_list else SingleIntake
-        self._intake = kind(
+        kind = PipelinedFetcher if self._owns_list else SingleFetcher
+        self._fetcher = kind(
             self._mode,
             popping,
             queues=self._queues,
@@ -344,17 +344,17 @@ class Worker(Handling):
             on_taken=self._executor.accept,
             log=_log,
         )
-        self._executor.on_free = self._intake.fill
-        self._intake.fill()
+        self._executor.on_free = self._fetcher.fill
+        self._fetcher.fill()
 
     async def _disconnect(self) -> None:
         self._executor.on_free = _nothing
         self._executor.disconnected()
         if self._membership is not None:
             self._membership.disconnected()
-        intake, self._intake, self._commands = self._intake, None, None
-        if intake is not None and intake.owed:
-            await self._bring_in(intake)
+        fetcher, self._fetcher, self._commands = self._fetcher, None, None
+        if fetcher is not None and fetcher.owed:
+            await self._bring_in(fetcher)
         connections, self._connections = self._connections, []
         for connection in connections:
             await connection.close()
@@ -371,24 +371,24 @@ class Worker(Handling):
     # -- taking
 
     async def _stop_taking(self) -> None:
-        intake, commands, self._intake = self._intake, self._commands, None
-        if intake is None or commands is None:
+        fetcher, commands, self._fetcher = self._fetcher, self._commands, None
+        if fetcher is None or commands is None:
             return
         if self._owns_list:
-            await intake.stop()
+            await fetcher.stop()
             with contextlib.suppress(TransportError):
                 await until_gone(commands, self._popping_id, self._popping_name)
                 await self._return_leftovers(commands)
             return
-        await end_pops(intake, commands, self._popping_id)
+        await end_pops(fetcher, commands, self._popping_id)
 
-    async def _bring_in(self, intake: Intake) -> None:
+    async def _bring_in(self, fetcher: Fetcher) -> None:
         """The other connection was lost, this one is well: closed now, it would lose what its pop brings."""
         with contextlib.suppress(TransportError, TimeoutError):
             async with asyncio.timeout(_CLOSED_WITHIN):
                 other = await self._transport.connect(name=f"jobwire-worker-{self.id!s}")
                 self._connections.append(other)
-                await end_pops(intake, other, self._popping_id)
+                await end_pops(fetcher, other, self._popping_id)
 
     @property
     def _owns_list(self) -> bool:

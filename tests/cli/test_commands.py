@@ -21,8 +21,8 @@ from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
 from jobwire.wire import Keyspace, encode_job, encode_result, scripts
 from jobwire.wire import workers as fleet
-from jobwire.wire.dead_letters import client_commands, drop_dead, script_commands, worker_commands
-from jobwire.wire.rejected_entries import encode_rejected
+from jobwire.wire.dead_letters import drop_dead, encode_rejected
+from jobwire.wire.probe import client_commands, script_commands, worker_commands
 from jobwire.wire.scripts import Script
 
 Run = Callable[..., Any]

@@ -16,10 +16,10 @@ from jobwire.wire.codec.extensions import parse_accept
 from jobwire.wire.codec.json import decode_json, decode_json_strictly
 from jobwire.wire.codec.results import decode_result, encode_result
 from jobwire.wire.connection_commands import clients_named, is_listed, is_master
-from jobwire.wire.dead_letters import config_value, parse_info, prefixes_in
+from jobwire.wire.dead_letters import decode_rejected
 from jobwire.wire.modes.base import popped
-from jobwire.wire.rejected_entries import decode_rejected
-from jobwire.wire.states import read_state
+from jobwire.wire.probe import config_value, parse_info
+from jobwire.wire.states import prefixes_in, read_state
 from jobwire.wire.text import parse_epoch, readable
 
 LIMITS = Limits(max_bytes=100_000, max_inflated=100_000, max_depth=64, max_items=20_000, max_fields=200)

@@ -13,7 +13,7 @@ from faces import KEPT, MODES, Faces, client_options, entries, eventually, withi
 
 from jobwire import AuthError, Client, ConfigError, ConnectError, Job, JobFailed, JobTimeout, Worker
 from jobwire.testing.server import RedisServer, free_port
-from jobwire.wire.rejected_entries import decode_rejected
+from jobwire.wire.dead_letters import decode_rejected
 
 SECRET = "s3cr3t-pass"
 

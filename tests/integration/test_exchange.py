@@ -278,7 +278,7 @@ async def test_an_envelope_in_an_id_queue(faces: Faces, raw: redis.Redis, writer
     worker = await faces.worker(mode=reader)
     await eventually(lambda: raw.llen("jobs::rejected") == 1)
     assert worker.counts == Counter(rejected=1)
-    from jobwire.wire.rejected_entries import decode_rejected
+    from jobwire.wire.dead_letters import decode_rejected
 
     record = decode_rejected(raw.lindex("jobs::rejected", 0))
     assert record.raw == entry
@@ -296,7 +296,7 @@ async def test_an_id_in_an_envelope_queue(faces: Faces, raw: redis.Redis, writer
     await eventually(lambda: raw.llen("jobs::pending") == 1)
     await faces.worker(mode="simple")
     await eventually(lambda: raw.llen("jobs::rejected") == 1)
-    from jobwire.wire.rejected_entries import decode_rejected
+    from jobwire.wire.dead_letters import decode_rejected
 
     record = decode_rejected(raw.lindex("jobs::rejected", 0))
     assert record.raw == b"astray"

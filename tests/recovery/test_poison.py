@@ -13,7 +13,7 @@ from victims import FAST, Victims
 
 from jobwire import Job, JobFailed, Limits, ResultDecodeError
 from jobwire.sereal import dumps
-from jobwire.wire.rejected_entries import decode_rejected
+from jobwire.wire.dead_letters import decode_rejected
 
 SMALL = Limits(max_bytes=10_000, max_inflated=20_000, max_depth=20, max_items=1000, max_fields=50)
 BOMB = dumps({"x": "a" * 50_000}, compression="zlib")

@@ -12,7 +12,7 @@ from faces import Faces, eventually, until, within
 from victims import FAST
 
 from jobwire import Client, ConfigError, Worker
-from jobwire.wire.rejected_entries import decode_rejected
+from jobwire.wire.dead_letters import decode_rejected
 
 WAYS = [{}, {"processing_queue": "processing"}, {"mode": "recoverable"}]
 

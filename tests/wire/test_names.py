@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobwire.errors import DecodeError, EncodeError
 from jobwire.wire import DIALECTS, Keyspace, channel, job_key, new_id
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.rejected_entries import decode_rejected, encode_rejected
+from jobwire.wire.dead_letters import decode_rejected, encode_rejected
 
 
 def test_names_of_the_default_prefix() -> None:

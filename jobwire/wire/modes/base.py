@@ -18,6 +18,7 @@ from jobwire.errors import ConfigError, DecodeError, MismatchError, ServerError,
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy
 from jobwire.wire import commands as c
+from jobwire.wire.cluster_slots import hash_tag
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested, plans, text_field
@@ -40,6 +41,7 @@ __all__ = [
     "Ownership",
     "Submission",
     "Taken",
+    "check_prefix",
     "entry_of",
     "error_text",
     "outcome_fields",
@@ -581,3 +583,12 @@ def outcome_fields(job: Job, result: Result, at: float, limits: Limits) -> dict[
 
 def error_text(reason: str) -> bytes:
     return reason.encode(errors="backslashreplace")
+
+
+def check_prefix(keyspace: Keyspace) -> None:
+    """Raises ``ConfigError`` for a prefix whose lists would be in many slots."""
+    if not hash_tag(keyspace.queue(b"")):
+        raise ConfigError(
+            f'on a cluster all lists of a prefix must be in one slot: put it in braces, as in prefix="{{jobs}}", '
+            f"instead of {keyspace.prefix!r}"
+        )

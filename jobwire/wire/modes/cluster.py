@@ -7,25 +7,21 @@ not otherwise (docs/CLUSTER.md). The bytes in Redis are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
-from jobwire.errors import ConfigError
 from jobwire.wire import commands as c
-from jobwire.wire.cluster_slots import hash_tag
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import Keyspace, channel, job_key
-from jobwire.wire.modes.base import HashMode, Mode, Taken, error_text, outcome_fields
+from jobwire.wire.keys import channel, job_key
+from jobwire.wire.modes.base import HashMode, Taken, error_text, outcome_fields
 from jobwire.wire.modes.recoverable import Recoverable
 from jobwire.wire.modes.reliable import OwnList, Reliable
-from jobwire.wire.modes.simple import Simple
 from jobwire.wire.scripts import LOSE, NOTE, REJECT, Script
 from jobwire.wire.text import epoch, wire_bytes
 
-__all__ = ["SPREAD_MODES", "SpreadRecoverable", "SpreadReliable", "check_prefix"]
+__all__ = ["SpreadRecoverable", "SpreadReliable"]
 
 _WRITE_RESULT = Script.of("""\
 local job = KEYS[1]
@@ -126,18 +122,3 @@ class SpreadRecoverable(_SpreadHashes, Recoverable):
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         unmark = c.hash_delete(job_key(taken.entry), m.WORKER)
         return (self._note(taken, reason), c.list_push(self.keyspace.dead, taken.entry), unmark)
-
-
-SPREAD_MODES: Mapping[str, type[Mode]] = MappingProxyType(
-    {mode.name: mode for mode in (Simple, SpreadRecoverable, SpreadReliable)}
-)
-"""The three modes by name, for a cluster."""
-
-
-def check_prefix(keyspace: Keyspace) -> None:
-    """Raises ``ConfigError`` for a prefix whose lists would be in many slots."""
-    if not hash_tag(keyspace.queue(b"")):
-        raise ConfigError(
-            f'on a cluster all lists of a prefix must be in one slot: put it in braces, as in prefix="{{jobs}}", '
-            f"instead of {keyspace.prefix!r}"
-        )
