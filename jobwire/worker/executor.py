@@ -214,7 +214,7 @@ class Executor:
         limit = self._timeout if isinstance(handler.timeout, Unset) else handler.timeout
         if handler.answers is not None:
             return await self._answer(delivery, handler, handler.answers, job, limit)
-        work = self._begin(delivery, handler, handler.prepare(job))
+        work = self._begin(delivery, handler, job if handler.takes_job else handler.prepare(job))
         if limit is None:
             value = await work
             return await _whole(value) if hasattr(type(value), "__await__") else value

@@ -64,7 +64,7 @@ class Handler:
     ``timeout`` is its own, in seconds, instead of the worker's; ``answers`` makes a result of whatever happens.
     """
 
-    __slots__ = ("answers", "function", "in_thread", "prepare", "timeout")
+    __slots__ = ("answers", "function", "in_thread", "prepare", "takes_job", "timeout")
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Handler:
     ) -> None:
         self.function = function
         self.prepare = prepare
+        self.takes_job = prepare is _whole
         self.timeout = timeout
         self.answers = answers
         call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at, not callability
