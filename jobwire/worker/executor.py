@@ -376,6 +376,7 @@ class Executor:
             self.send(self._mode.note_failure(delivery.taken, ending.attempts, ending.reason))
 
     def _report(self, delivery: Delivery) -> None:
+        delivery.timer = None
         if not delivery.commands:
             self._reported(delivery, [])
         elif self._commands is not None:

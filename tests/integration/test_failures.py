@@ -36,6 +36,8 @@ RAISES: dict[str, tuple[Any, str]] = {
     "unspeakable": (Unspeakable, "Unspeakable: .*ValueError"),
     "surrogate": (lambda: OSError("\udcff\n'"), r"OSError: \\udcff"),
     "group": (lambda: BaseExceptionGroup("several", [Base("a")]), "BaseExceptionGroup: several"),
+    "interrupt": (KeyboardInterrupt, "KeyboardInterrupt: "),
+    "generator": (GeneratorExit, "GeneratorExit: "),
 }
 
 
