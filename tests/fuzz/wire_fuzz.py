@@ -18,7 +18,7 @@ from jobwire.wire.meta import parse_accept
 from jobwire.wire.mode import popped
 from jobwire.wire.rejected import decode_rejected
 from jobwire.wire.results import decode_result, encode_result
-from jobwire.wire.session import clients_named, is_listed, is_master
+from jobwire.wire.session import clients_named, is_listed, is_master, not_master, read_sentinel_master
 from jobwire.wire.text import parse_epoch, readable
 
 LIMITS = Limits(max_bytes=100_000, max_inflated=100_000, max_depth=64, max_items=20_000, max_fields=200)
@@ -111,6 +111,8 @@ def _replies(data: bytes) -> object:
         lambda: is_listed(answer, "n"),
         lambda: clients_named(answer, ["n"]),
         lambda: is_master(answer),
+        lambda: not_master(answer),
+        lambda: read_sentinel_master(answer),
     ):
         try:
             read()
