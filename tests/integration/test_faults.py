@@ -8,6 +8,7 @@ import signal
 import sys
 import textwrap
 import time
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -152,7 +153,7 @@ async def test_a_worker_in_a_loop_that_ends_gives_its_jobs_back(
 ) -> None:
     async def main() -> None:
         async with Client(redis_url, mode=kept_way["mode"], accept="") as client:
-            worker = Worker(redis_url, **kept_way)
+            worker = Worker(redis_url, **kept_way, heartbeat=0.1, heartbeat_ttl=1.0)
             begun = asyncio.Event()
 
             @worker.handler
@@ -164,8 +165,14 @@ async def test_a_worker_in_a_loop_that_ends_gives_its_jobs_back(
             client.submit({}, id="j")
             await begun.wait()
 
-    await asyncio.to_thread(asyncio.run, main())
-    gc.collect()
+    def gone() -> bool:
+        gc.collect()
+        return not [one for one in raw.client_list() if one["name"].startswith("jobwire")]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # whoever does not stop a worker leaves sockets behind
+        await asyncio.to_thread(asyncio.run, main())
+        await eventually(gone, every=0.05)  # its heartbeat ends, and nothing holds the worker any more
     assert raw.lrange("jobs::dead", 0, -1) == []
     assert raw.hget("job::j", "result") is None
 

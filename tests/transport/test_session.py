@@ -56,3 +56,39 @@ def test_a_subscription_names_its_channels(name: bytes) -> None:
 )
 def test_who_is_a_master(role: Reply, expected: bool) -> None:
     assert session.is_master(role) is expected
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ([b"master", 0, []], ""),
+        (ServerError("NOPERM no"), ""),
+        ([b"slave", b"10.0.0.1", 6379, b"connected", 0], "it is a replica of 10.0.0.1:6379"),
+        ([b"slave", b"a\nb", 1, b"sync", 0], r"it is a replica of a\nb:1"),
+        ([b"slave"], "its answer to ROLE makes no sense"),
+        ([b"sentinel", []], "it is a Sentinel: write redis+sentinel://host:port/service"),
+        (None, "its answer to ROLE makes no sense"),
+    ],
+)
+def test_what_is_not_a_master(role: Reply, expected: str) -> None:
+    assert session.not_master(role) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ([b"10.0.0.1", b"6379"], ("10.0.0.1", 6379)),
+        ([b"::1", b"1"], ("::1", 1)),
+        (None, None),
+        ([b"h", b"x"], None),
+        ([b"h"], None),
+        ([1, 2], None),
+    ],
+)
+def test_where_a_sentinel_says_the_master_is(reply: Reply, expected: tuple[str, int] | None) -> None:
+    assert session.read_sentinel_master(reply) == expected
+
+
+def test_a_sentinel_that_answers_with_an_error() -> None:
+    with pytest.raises(ServerError, match="IDONTKNOW"):
+        session.read_sentinel_master(ServerError("IDONTKNOW I have no information about this master."))
