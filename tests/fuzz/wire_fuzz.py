@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from jobwire.wire.rejected_entries import decode_rejected
-
 from jobwire.errors import DecodeError, EncodeError, JobwireError, ServerError
 from jobwire.limits import Limits
 from jobwire.wire import DIALECTS, HashMode, Keyspace, Recoverable, Reliable, Simple, Taken
@@ -18,7 +16,7 @@ from jobwire.wire.codec.extensions import parse_accept
 from jobwire.wire.codec.json import decode_json, decode_json_strictly
 from jobwire.wire.codec.results import decode_result, encode_result
 from jobwire.wire.connection_commands import clients_named, is_listed, is_master, not_master, read_sentinel_master
-from jobwire.wire.dead_letters import config_value, decode_rejected, parse_info, prefixes_in
+from jobwire.wire.dead_letters import decode_rejected
 from jobwire.wire.modes.base import popped
 from jobwire.wire.probe import config_value, parse_info
 from jobwire.wire.states import prefixes_in, read_state
