@@ -31,7 +31,10 @@ MODULES = (
     "jobwire.rpc",
     "jobwire.wire",
     "jobwire.sereal",
+    "jobwire.recovery",
+    "jobwire.worker.retry",
     "jobwire.testing.server",
+    "jobwire.testing.scripted",
     "jobwire.testing.strategies",
     "jobwire.testing.plugin",
 )
@@ -111,6 +114,13 @@ MEANINGS: Mapping[str, str] = {
     "jobwire.rpc.BusinessErrors": (
         "`both`: an `RpcError` of a method stands at the top of the reply and in `result`; `result`: in `result` alone."
     ),
+    "jobwire.worker.retry.Decide": "`Callable[[Job, Failure], Decision]`: a function that `on_failure` takes.",
+    "jobwire.worker.retry.Decision": "`Complete | Requeue | Bury`: the answer to a failed job.",
+    "jobwire.worker.retry.OnFailure": '`"leave" | "retry" | "reply" | Decide`: the option `on_failure`.',
+    "jobwire.testing.scripted.Handler": "A function from a command to its `Outcome`.",
+    "jobwire.testing.scripted.LOST": "An `Outcome`: the connection is lost instead of an answer.",
+    "jobwire.testing.scripted.SILENT": "An `Outcome`: no answer, as of a blocking pop.",
+    "jobwire.testing.scripted.Outcome": "A reply, an error, `LOST` or `SILENT`.",
     "jobwire.wire.Command": "`tuple[bytes, ...]`: a Redis command as plain data, its name first.",
     "jobwire.wire.Reply": "`bytes | int | list[Reply] | ServerError | None`: a reply; errors are values.",
     "jobwire.wire.Result": "`Success | Failure`: how a job ended.",
@@ -164,7 +174,7 @@ def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
     """The public methods and properties that a class, or a public base of ours, defines."""
     seen: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
-        if base in exported():
+        if base.__module__.startswith("jobwire"):  # a base that is not public has public methods all the same
             seen |= {name: value for name, value in vars(base).items() if not name.startswith("_")}
     for name, value in sorted(seen.items()):
         if isinstance(value, property | classmethod | staticmethod) or inspect.isfunction(value):

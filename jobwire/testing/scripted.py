@@ -151,6 +151,7 @@ class ScriptedTransport:
         return connection
 
     async def close(self) -> None:
+        """End every connection."""
         self._closed = True
         for link in self.links:
             link.connection.abort()
@@ -221,6 +222,7 @@ class ScriptedLink(asyncio.Transport):
         self.connection.pause_writing()
 
     def resume_writing(self) -> None:
+        """Tell the connection that its peer reads again."""
         self.connection.resume_writing()
 
     # For the connection: asyncio.Transport
