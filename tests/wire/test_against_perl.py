@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from perl_peer import environment
 
 from jobwire.errors import JobDecodeError
 from jobwire.wire import Success, decode_job, decode_result, encode_job, encode_result
@@ -52,7 +53,8 @@ while (my $line = <STDIN>) {
 @functools.cache
 def perl_has(module: str) -> bool:
     try:
-        return subprocess.run(["perl", f"-M{module}", "-e1"], capture_output=True, check=False).returncode == 0
+        probe = ["perl", f"-M{module}", "-e1"]
+        return subprocess.run(probe, capture_output=True, env=environment("0.004"), check=False).returncode == 0
     except FileNotFoundError:
         return False
 
@@ -62,14 +64,14 @@ def needs(module: str) -> None:
         pytest.skip(f"PERL MISSING: perl with {module} is not here, so the codec was not compared with it")
 
 
-def perl(program: str, lines: list[str], **environment: str) -> list[str]:
+def perl(program: str, lines: list[str], **more: str) -> list[str]:
     done = subprocess.run(
         ["perl", "-e", program],
         input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **environment},
+        env={**environment("0.004"), **more},
     )
     return done.stdout.splitlines()
 
