@@ -17,11 +17,14 @@ __all__ = [
     "ANY_WORKERS",
     "DEFAULT_PREFIX",
     "JOB_PREFIX",
+    "LONGEST_KEPT",
     "PENDING",
     "PROCESSING",
     "Keyspace",
     "channel",
+    "channel_to",
     "job_key",
+    "kept_channel",
     "prefix_of_workers",
 ]
 
@@ -42,10 +45,24 @@ def job_key(job_id: bytes) -> bytes:
     return JOB_PREFIX + job_id
 
 
-@lru_cache(1024)
+LONGEST_KEPT = 256
+"""Characters of a client ID that a cache may hold."""
+
+
 def channel(client_id: Text) -> bytes:
     """The notice channel of a client: ``client::<client id>``."""
     return _CHANNEL_PREFIX + wire_bytes(client_id)
+
+
+kept_channel = lru_cache(1024)(channel)
+
+
+def channel_to(client_id: Text) -> bytes:
+    """``channel``, remembered for those who answer the same clients again and again.
+
+    Anybody may write ``_reply_to``, so a long one is not remembered.
+    """
+    return kept_channel(client_id) if len(client_id) <= LONGEST_KEPT else channel(client_id)
 
 
 def prefix_of_workers(key: bytes) -> bytes | None:

@@ -108,3 +108,20 @@ def test_an_entry_that_is_no_base64_is_a_decode_error(encoded: str) -> None:
     record = {"at": 1, "worker": "w", "queue": "q", "entry": {"$bytes": encoded}, "reason": "r"}
     with pytest.raises(DecodeError, match="not a record"):
         decode_rejected(json.dumps(record).encode())
+
+
+def test_no_cache_keeps_long_names() -> None:
+    """Anybody may write ``_reply_to`` and ``_accept``."""
+    import tracemalloc
+
+    from jobwire.wire.codec.extensions import parse_accept
+    from jobwire.wire.keys import channel, channel_to
+
+    tracemalloc.start()
+    for number in range(50):
+        name = f"{number}" + "x" * 1_000_000
+        assert channel_to(name) == channel(name)
+        assert parse_accept(name) == frozenset()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 5_000_000

@@ -56,6 +56,8 @@ MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR, ATTEMPTS})
 """What a worker writes beside a submission. A hash of nothing else is a ghost: its job was gone by then."""
 
 _KNOWN_TAGS = frozenset("EV")
+_LONGEST_KEPT = 256
+"""Bytes of a field from the wire that a cache may hold."""
 
 
 def check_parameter_name(name: bytes) -> None:
@@ -80,10 +82,15 @@ def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     return field, wire_bytes(value)
 
 
-@lru_cache(64)
 def parse_accept(value: Text | None) -> frozenset[str]:
     """The result tags besides ``T`` and ``J`` that a submitter reads; unknown ones are ignored."""
     if not value:
         return frozenset()
+    # Anybody may write this field: a long one is not kept.
+    return _parse_accept(value) if len(value) <= _LONGEST_KEPT else _parse_accept.__wrapped__(value)
+
+
+@lru_cache(64)
+def _parse_accept(value: Text) -> frozenset[str]:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return _KNOWN_TAGS & {tag.strip() for tag in text.split(",")}

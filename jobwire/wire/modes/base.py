@@ -26,7 +26,7 @@ from jobwire.wire.codec.jobs import Job, decode_job, encode_job
 from jobwire.wire.codec.results import Result, Success, decode_result, encode_outcome
 from jobwire.wire.codec.typed import Characters, characters_of
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, job_key
+from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, channel_to, job_key
 from jobwire.wire.lifecycle import ModeName, Outcome
 from jobwire.wire.scripts import DELETE_GHOST, WITHDRAW
 from jobwire.wire.states import JobState, ask_for_state, read_state
@@ -535,7 +535,7 @@ class HashMode(Mode):
 
     def notify(self, job: Job, taken: Taken) -> tuple[Command, ...]:
         """Publish that the result is there, and drop the entry."""
-        return (c.publish(channel(job.reply_to), taken.entry), *self.forget(taken))
+        return (c.publish(channel_to(job.reply_to), taken.entry), *self.forget(taken))
 
     @abstractmethod
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:

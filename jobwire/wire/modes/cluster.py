@@ -14,12 +14,12 @@ from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import channel, job_key
+from jobwire.wire.keys import channel_to, job_key
 from jobwire.wire.modes.base import HashMode, Taken, error_text, outcome_fields
 from jobwire.wire.modes.recoverable import Recoverable
 from jobwire.wire.modes.reliable import OwnList, Reliable
 from jobwire.wire.scripts import LOSE, NOTE, REJECT, Script
-from jobwire.wire.text import epoch, wire_bytes
+from jobwire.wire.text import epoch
 
 __all__ = ["SpreadRecoverable", "SpreadReliable"]
 
@@ -73,7 +73,7 @@ class ClusterOwnList(OwnList):
         if job.dialect.timing_fields:
             fields[m.STARTED] = epoch(started)
         pairs = [item for pair in fields.items() for item in pair]
-        args = (taken.entry, channel(wire_bytes(job.reply_to)), m.REPLY_TO, m.RESULT)
+        args = (taken.entry, channel_to(job.reply_to), m.REPLY_TO, m.RESULT)
         removed = c.list_remove(self._key, taken.entry)
         return (_WRITE_RESULT.call((job_key(taken.entry),), *args, *pairs), removed)
 

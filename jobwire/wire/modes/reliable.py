@@ -18,7 +18,7 @@ from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result, Success, encode_outcome
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import JOB_PREFIX, Keyspace, channel, job_key
+from jobwire.wire.keys import JOB_PREFIX, LONGEST_KEPT, Keyspace, channel_to, job_key, kept_channel
 from jobwire.wire.modes.base import HashMode, Ownership, Taken, entry_of, error_text, seconds
 from jobwire.wire.scripts import BURY, COMPLETE, FORGET_DUPLICATE, GIVE_BACK, LOSE, NOTE_FAILURE, REJECT, REQUEUE
 from jobwire.wire.text import epoch
@@ -37,7 +37,8 @@ class OwnList:
 
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         dialect, entry = job.dialect, taken.entry
-        key, reply_to = JOB_PREFIX + entry, channel(job.reply_to)
+        key, client_id = JOB_PREFIX + entry, job.reply_to
+        reply_to = kept_channel(client_id) if len(client_id) <= LONGEST_KEPT else channel_to(client_id)
         if type(result) is Success and dialect.tagged_results and dialect.timing_fields:
             exact = type(result.value) is int and "V" in m.parse_accept(job.meta.get("_accept"))
             command: Command | None = fast.completion(

@@ -19,10 +19,10 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Failure, Result, Success
 from jobwire.wire.codec.typed import Characters
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import channel
+from jobwire.wire.keys import channel_to
 from jobwire.wire.modes.base import Ending, Mode, Notice, Ownership, Submission, Taken, pop_now, pop_waiting, popped
 from jobwire.wire.states import JobState
-from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
+from jobwire.wire.text import Text, epoch, parse_epoch
 
 __all__ = ["Simple"]
 
@@ -146,7 +146,7 @@ class Simple(Mode):
         envelope = encode_reply_envelope(
             job.id, value=value, failure=failure, started=started, processed=at, limits=self.limits
         )
-        return self._together((c.publish(channel(wire_bytes(job.reply_to)), envelope),))
+        return self._together((c.publish(channel_to(job.reply_to), envelope),))
 
     def note_failure(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
         del taken, attempts, reason
