@@ -126,7 +126,7 @@ class LoopThread:
 
 
 def run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """``asyncio.run(main())``, but its end waits no longer than a second for ``asyncio.to_thread``."""
+    """``asyncio.run(main())``, but its end waits no longer than half a second for ``asyncio.to_thread``."""
     with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
         runner.get_loop().set_default_executor(DaemonThreadPool())
         work = main()

@@ -19,7 +19,7 @@ __all__ = ["DaemonThreadPool", "HandlerThreads"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_PATIENCE = 1.0
+_PATIENCE = 0.5
 """Seconds that the end of an event loop waits for calls in other threads."""
 
 
@@ -112,7 +112,7 @@ class DaemonThreadPool(ThreadPoolExecutor):
         return self._daemons.submit(partial(fn, *args, **kwargs), begun=_nothing)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more; ``wait`` waits a second at most. What has not begun by then is never waited for."""
+        """Take no more; ``wait`` waits half a second at most. What has not begun by then is never waited for."""
         del cancel_futures
         self._closed = True
         self._daemons.close(within=_PATIENCE if wait else 0.0)
