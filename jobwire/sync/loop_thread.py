@@ -126,7 +126,12 @@ class LoopThread:
 
 
 def run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """``asyncio.run(main())``, but its end waits no longer than half a second for ``asyncio.to_thread``."""
+    """``asyncio.run(main())``, but its end waits no longer than half a second for ``asyncio.to_thread``.
+
+    Raises ``RuntimeError`` where another event loop runs in this thread.
+    """
+    if _loop_runs():
+        raise RuntimeError("another event loop runs in this thread already")
     with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
         runner.get_loop().set_default_executor(DaemonThreadPool())
         work = main()
@@ -134,6 +139,14 @@ def run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
             return runner.run(work)
         finally:
             work.close()  # does nothing, unless it was never begun
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _why_no_loop(error: BaseException) -> BaseException:

@@ -403,9 +403,9 @@ from concurrent.futures import ThreadPoolExecutor
 POOL = ThreadPoolExecutor()
 
 def hold_the_log():
-    handler = logging.getLogger().handlers[0]
-    time.sleep(1)
-    with handler.lock:
+    while "has stopped" not in open(FOLDER + "/log").read():
+        time.sleep(0.02)
+    with logging.getLogger().handlers[0].lock:
         time.sleep(60)
 
 async def hang(job):
@@ -437,6 +437,7 @@ def test_the_process_ends_though_the_log_is_held(command: Callable[..., Program]
         client.submit({}).result()
     program.process.terminate()
     assert program.ends(12) == 0
+    assert "it ends for good" not in program.log  # nobody could say so
 
 
 def test_the_status_says_how_the_worker_ended_whatever_holds_the_process(
