@@ -15,10 +15,11 @@ from jobwire.client.client import Client as AsyncClient
 from jobwire.client.handle import JobHandle as AsyncJobHandle
 from jobwire.errors import ClosedError, JobError, JobwireError
 from jobwire.options import UNSET, Unset
-from jobwire.sync.loop_thread import LoopThread, done_at_once, run_here, wait
+from jobwire.sync.loop_thread import LoopThread, done_at_once, wait
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text
 from jobwire.worker.handlers import AnyHandler
+from jobwire.worker.threads import run_here
 from jobwire.worker.worker import Worker as AsyncWorker
 
 if TYPE_CHECKING:

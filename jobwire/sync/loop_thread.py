@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from jobwire.errors import ClosedError, ConfigError, ConnectError
-from jobwire.worker.threads import DaemonThreadPool
+from jobwire.worker.threads import run_here
 
-__all__ = ["LoopThread", "done_at_once", "run_here", "wait"]
+__all__ = ["LoopThread", "done_at_once", "wait"]
 
 T = TypeVar("T")
 
@@ -123,30 +123,6 @@ class LoopThread:
         if self._loop is None:
             raise ClosedError("not started yet, or stopped (with client: …, or client.start())")
         return self._loop
-
-
-def run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """``asyncio.run(main())``, but its end waits no longer than half a second for ``asyncio.to_thread``.
-
-    Raises ``RuntimeError`` where another event loop runs in this thread.
-    """
-    if _loop_runs():
-        raise RuntimeError("another event loop runs in this thread already")
-    with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
-        runner.get_loop().set_default_executor(DaemonThreadPool())
-        work = main()
-        try:
-            return runner.run(work)
-        finally:
-            work.close()  # does nothing, unless it was never begun
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _why_no_loop(error: BaseException) -> BaseException:

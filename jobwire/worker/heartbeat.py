@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from functools import partial
 
 from jobwire.errors import ConfigError, ConnectError, ConnectionLost, TransportError, printable
 from jobwire.transport import Backoff, Connection, Transport, execute_insisting
 from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.workers import Home, claim, release
+from jobwire.worker.threads import run_here
 
 __all__ = ["BEAT", "TTL", "Heartbeat"]
 
@@ -113,7 +115,7 @@ class Heartbeat:
 
     def _main(self, started: Future[None]) -> None:
         try:
-            asyncio.run(self._run(started))
+            run_here(partial(self._run, started))
         except OSError as error:
             _fail(started, ConnectError(f"cannot make the event loop of the heartbeat: {error}"))
         except BaseException as error:

@@ -6,16 +6,17 @@ ending once its worker has stopped.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-__all__ = ["DaemonThreadPool", "HandlerThreads"]
+__all__ = ["DaemonThreadPool", "HandlerThreads", "run_here"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,6 +117,30 @@ class DaemonThreadPool(ThreadPoolExecutor):
         del cancel_futures
         self._closed = True
         self._daemons.close(within=_PATIENCE if wait else 0.0)
+
+
+def run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """``asyncio.run(main())``, but its end waits no longer than half a second for ``asyncio.to_thread``.
+
+    Raises ``RuntimeError`` where another event loop runs in this thread.
+    """
+    if _loop_runs():
+        raise RuntimeError("another event loop runs in this thread already")
+    with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
+        runner.get_loop().set_default_executor(DaemonThreadPool())
+        work = main()
+        try:
+            return runner.run(work)
+        finally:
+            work.close()  # does nothing, unless it was never begun
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _nothing() -> None:
