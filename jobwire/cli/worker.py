@@ -53,8 +53,10 @@ async def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(ValueError):  # not in the main thread
             signal.signal(number, signal.SIG_IGN)
-    used = time.monotonic() - signalled[0] if signalled else 0.0
-    end_within(max(_AT_LEAST, options.grace - used), code)
+    left = options.grace - (time.monotonic() - signalled[0]) if signalled else 0.0
+    if worker.counts["returned"]:
+        left = 0.0  # what goes on here may be begun elsewhere
+    end_within(max(_AT_LEAST, left), code)
     return code
 
 
@@ -92,7 +94,7 @@ def end_within(seconds: float, code: int) -> None:
     ended = threading.Event()
 
     def watch() -> None:
-        if ended.wait(seconds):
+        if ended.wait(min(seconds, threading.TIMEOUT_MAX)):
             return
         # In a thread: whoever keeps the process may also hold the lock of a log, or have filled its pipe.
         farewell = threading.Thread(target=_say_and_flush, args=(seconds,), daemon=True)

@@ -121,7 +121,8 @@ class Heartbeat:
         except BaseException as error:
             _fail(started, error)
         finally:
-            self._finished.set_result(None)
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                self._finished.set_result(None)
 
     async def _run(self, started: Future[None]) -> None:
         """The thread: connect, beat, and do both again for as long as it takes."""

@@ -34,11 +34,11 @@ class _Signals:
 
     def remove(self) -> None:
         for number, before in self._before.items():
-            self._loop.remove_signal_handler(number)
+            removed = self._loop.remove_signal_handler(number)  # False where the loop is closed
             if number not in _handled:  # in a forked child
                 continue
             _handled.remove(number)
-            if before is not None:  # not installed from Python
+            if removed and before is not None:  # None: not installed from Python
                 signal.signal(number, before)
 
     def _tell(self, number: signal.Signals) -> None:

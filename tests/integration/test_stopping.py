@@ -431,6 +431,43 @@ def test_the_process_ends_after_the_grace_whatever_holds_it(
     assert ("it ends for good" in program.log) == (hold != "to_thread")
 
 
+def test_threads_have_no_more_time_where_jobs_went_back(
+    command: Callable[..., Program], client: sync.Client, raw: redis.Redis
+) -> None:
+    program = command(HOLDING.format(HOLDS["a pool of its own"], {}), "--grace", "60")
+    client.submit({})
+    program.has_said("begin")
+    program.process.send_signal(INT)
+    program.has_logged("is stopping")
+    time.sleep(0.3)
+    program.process.send_signal(INT)
+    assert program.ends(10) == 0
+    assert raw.llen("jobs::pending") == 1
+
+
+@pytest.mark.parametrize(("grace", "whole"), [("20", True), ("inf", True), ("0.5", False)])
+def test_threads_have_what_is_left_of_the_grace(
+    command: Callable[..., Program], client: sync.Client, grace: str, whole: bool
+) -> None:
+    program = command(
+        "def late():\n"
+        "    say('thread')\n"
+        "    threading.main_thread().join()\n"
+        "    time.sleep(3)\n"
+        "    say('thread ends')\n"
+        "threading.Thread(target=late).start()\n"
+        "made = worker()\n",
+        "--grace",
+        grace,
+    )
+    assert client.submit({"seconds": "0"}).result() == "done"
+    program.process.terminate()
+    assert program.ends() == 0
+    assert ("thread ends" in program.said) == whole
+    assert ("it ends for good" in program.log) != whole
+    assert "Traceback" not in program.log
+
+
 def test_the_process_ends_though_the_log_is_held(command: Callable[..., Program], client: sync.Client) -> None:
     program = command(HOLDING.format(HOLDS["a lock of the log"], {"timeout": 0.1}), "--grace", "0.5")
     with pytest.raises(Exception, match="longer than"):
