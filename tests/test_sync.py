@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import signal
@@ -19,6 +20,7 @@ import pytest
 import jobwire
 from jobwire import sync
 from jobwire.sync.loop_thread import LoopThread
+from jobwire.worker.threads import DaemonThreadPool, HandlerThreads
 
 
 class Sum(msgspec.Struct):
@@ -365,7 +367,151 @@ def test_the_overloads_of_submit_are_those_of_the_asynchronous_face() -> None:
     assert ours == theirs
 
 
+# -- a start that is not possible
+
+NO_DESCRIPTORS = """
+import asyncio, os, resource, sys
+import jobwire, jobwire.sync, jobwire.transport.connection, jobwire.transport.sentinel
+
+def taken(free):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    files = []
+    try:
+        while True:
+            files.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        for _ in range(free):
+            os.close(files.pop())
+    return files
+
+kind, free, url = getattr(jobwire.sync, sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+one = kind(url)
+if kind is jobwire.sync.Worker:
+    one.handler(print)
+files = taken(free)
+try:
+    one.start()
+except jobwire.ConnectError as error:
+    print(error)
+else:
+    print("started")
+    one.stop()
+finally:
+    for file in files:
+        os.close(file)
+kind(url)
+one = kind(url)
+if kind is jobwire.sync.Worker:
+    one.handler(print)
+with one:
+    print("now it works")
+"""
+
+
+@pytest.mark.parametrize("kind", ["Client", "Worker"])
+def test_no_file_descriptors_are_said_at_the_start(redis_url: str, kind: str) -> None:
+    """Whichever it is that there is no descriptor for: an event loop, that of the heartbeat, a connection."""
+    outcomes = []
+    for free in range(12):
+        done = subprocess.run(
+            [sys.executable, "-c", NO_DESCRIPTORS, kind, str(free), redis_url],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0, done.stderr
+        first, last = done.stdout.splitlines()
+        assert last == "now it works"
+        assert first == "started" or "Too many open files" in first, free
+        # asyncio itself may tell of an event loop that is half made.
+        assert "jobwire" not in done.stderr, (free, done.stderr)
+        outcomes.append(first)
+    assert "cannot make an event loop" in outcomes[0]
+    assert outcomes[-1] == "started"
+
+
+@pytest.mark.parametrize("kind", [sync.Client, sync.Worker])
+def test_a_system_without_threads_is_said_at_the_start(
+    redis_url: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    one = kind(redis_url)
+    if kind is sync.Worker:
+        one.handler(print)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(jobwire.ConnectError, match="can't start new thread"):
+            one.start()
+    one.start()
+    one.stop()
+
+
+async def test_the_thread_of_a_heartbeat_that_cannot_be_had_is_said_at_the_start(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    worker = jobwire.Worker(redis_url)
+    worker.handler(print)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(jobwire.ConnectError, match="can't start new thread"):
+            await worker.start()
+
+
+async def test_threads_that_are_none_are_said_at_the_start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under gevent: a second event loop in what is one real thread."""
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.run)
+    client = sync.Client(redis_url)
+    with pytest.raises(jobwire.ConfigError, match=r"no event loop can run in a thread of its own.*gevent"):
+        client.start()
+
+
+def test_handlers_share_the_threads_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = HandlerThreads(2)
+    release = threading.Event()
+    first = threads.submit(release.wait, begun=lambda: None)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        second = threads.submit(lambda: "second", begun=lambda: None)
+        with pytest.raises(RuntimeError, match="can't start"):
+            HandlerThreads(2).submit(lambda: None, begun=lambda: None)
+    release.set()
+    assert first.result(10)
+    assert second.result(10) == "second"
+    threads.close(within=10)
+
+
 # -- the loop thread
+
+
+def test_a_loop_does_not_wait_for_other_threads_when_it_ends() -> None:
+    release = threading.Event()
+    thread = LoopThread("test")
+    thread.start()
+    assert thread.run(asyncio.to_thread(lambda: threading.current_thread().daemon))
+    hanging = thread.call(lambda: asyncio.get_running_loop().run_in_executor(None, release.wait, 60))
+    began = time.monotonic()
+    thread.stop()
+    assert time.monotonic() - began < 5
+    assert not hanging.done() or hanging.cancelled()
+    release.set()
+
+
+def test_a_pool_takes_no_more_after_its_end() -> None:
+    pool = DaemonThreadPool()
+    assert pool.submit(divmod, 7, 2).result(10) == (3, 1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(divmod, 7, 2)
 
 
 def test_a_loop_thread_hands_over_everything_or_refuses() -> None:

@@ -45,6 +45,12 @@ def code_of(error: JobwireError) -> int:
     return USAGE if isinstance(error, ConfigError | EncodeError | ClosedError) else FAILED
 
 
+def fail(command: str, error: Exception, code: int) -> int:
+    """Say in one line why ``command`` failed; its exit code."""
+    print(f"jobwire {command}: {one_line(str(error))}", file=sys.stderr)
+    return code
+
+
 def one_line(text: str) -> str:
     """``text`` without line ends and other control characters."""
     joined = " ".join(line.strip() for line in text.splitlines() if line.strip())

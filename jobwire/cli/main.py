@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from jobwire import __version__
-from jobwire.cli.common import FAILED, INTERRUPTED, CliError, code_of, one_line
+from jobwire.cli.common import FAILED, INTERRUPTED, CliError, code_of, fail
 from jobwire.errors import JobwireError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -49,18 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
         sys.stdout.flush()
     except CliError as error:
-        return _fail(options.command, error, error.code)
+        return fail(options.command, error, error.code)
     except JobwireError as error:
-        return _fail(options.command, error, code_of(error))
+        return fail(options.command, error, code_of(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough of it; the interpreter must not trip over that at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    return code
-
-
-def _fail(command: str, error: Exception, code: int) -> int:
-    print(f"jobwire {command}: {one_line(str(error))}", file=sys.stderr)
     return code

@@ -7,18 +7,31 @@ jobwire.sync.Worker) with its handlers. It works until SIGTERM or SIGINT comes.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import atexit
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from importlib import import_module
 from typing import Any
 
 from jobwire import sync
-from jobwire.cli.common import FAILED, OK, USAGE, CliError
+from jobwire.cli.common import FAILED, OK, USAGE, CliError, code_of, fail
+from jobwire.errors import JobwireError
+from jobwire.worker.signals import told_of_signals
+from jobwire.worker.threads import DaemonThreadPool
 from jobwire.worker.worker import Worker
 
 HELP = "run a worker: myapp:worker"
+_log = logging.getLogger("jobwire.worker")
+_AT_LEAST = 1.0
+"""Seconds that the threads of the application have to end in, once the worker has stopped."""
+_FLUSHED_WITHIN = 2.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,14 +43,81 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
+    asyncio.get_running_loop().set_default_executor(DaemonThreadPool())
+    worker = load(options.target, verbose=options.verbose)
+    set_up_logging(verbose=options.verbose)
+    signalled: list[float] = []
+    with told_of_signals(lambda _: signalled.append(time.monotonic())):
+        code = await _work(worker, options.grace)
+    # Its work is done: one more signal must not make a failure of that.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(number, signal.SIG_IGN)
+    left = options.grace - (time.monotonic() - signalled[0]) if signalled else 0.0
+    if worker.counts["returned"]:
+        left = 0.0  # what goes on here may be begun elsewhere
+    end_within(max(_AT_LEAST, left), code)
+    return code
+
+
+async def _work(worker: Worker, grace: float) -> int:
+    try:
+        await worker.run(grace=grace)
+    except JobwireError as error:
+        return fail("worker", error, code_of(error))
+    except Exception:
+        traceback.print_exc()
+        return FAILED
+    return OK
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Log to stderr, unless the application has handlers of its own: then it decides."""
+    level = logging.DEBUG if verbose else logging.INFO
+    root = logging.getLogger()
+    if root.handlers:
+        if verbose:
+            logging.getLogger("jobwire").setLevel(level)
+        return
     logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
+        level=level if verbose or root.level == logging.WARNING else root.level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    worker = load(options.target, verbose=options.verbose)
-    await worker.run(grace=options.grace)
-    return OK
+
+
+def end_within(seconds: float, code: int) -> None:
+    """End the process for good if it has not ended by then: threads of the application keep it.
+
+    What ``atexit`` calls comes after all threads have ended, and has the time that it needs.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        if ended.wait(min(seconds, threading.TIMEOUT_MAX)):
+            return
+        # In a thread: whoever keeps the process may also hold the lock of a log, or have filled its pipe.
+        farewell = threading.Thread(target=_say_and_flush, args=(seconds,), daemon=True)
+        farewell.start()
+        farewell.join(_FLUSHED_WITHIN)
+        os._exit(code)
+
+    threading.Thread(target=watch, name="jobwire-end", daemon=True).start()
+    atexit.register(ended.set)
+
+
+def _say_and_flush(seconds: float) -> None:
+    main = threading.main_thread()
+    names = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not main]
+    _log.warning(
+        "the process is still there %g s after its worker (threads: %s); it ends for good",
+        round(seconds, 1),
+        ", ".join(sorted(names)) or "none that it waits for",
+    )
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def load(target: str, *, verbose: bool = False) -> Worker:

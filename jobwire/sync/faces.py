@@ -19,6 +19,7 @@ from jobwire.sync.loop_thread import LoopThread, done_at_once, wait
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text
 from jobwire.worker.handlers import AnyHandler
+from jobwire.worker.threads import run_here
 from jobwire.worker.worker import Worker as AsyncWorker
 
 if TYPE_CHECKING:
@@ -135,7 +136,9 @@ class Client:
     # -- life
 
     def start(self) -> None:
-        """Connect and subscribe. Raises ``ConnectError``, ``AuthError``; ``ClosedError`` the second time."""
+        """Connect and subscribe. Raises ``ConnectError``, ``AuthError``; ``ClosedError`` the second time;
+        ``ConfigError`` where gevent has replaced threads, for all clients but the first.
+        """
         if self._thread.alive:
             raise ClosedError("a client is started once; make a new one")
         self._thread.start()
@@ -323,9 +326,10 @@ class Worker:
     def run(self, *, grace: float = 30.0) -> None:
         """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.
 
-        Raises as ``jobwire.Worker.run`` does.
+        Code that a handler passed to ``asyncio.to_thread``, and that has not returned by then, is left to a daemon
+        thread. Raises as ``jobwire.Worker.run`` does.
         """
-        asyncio.run(self.asynchronous.run(grace=grace))
+        run_here(partial(self.asynchronous.run, grace=grace))
 
     def start(self) -> None:
         """Begin to take jobs, in a thread of its own. Raises as ``jobwire.Worker.start`` does."""

@@ -8,9 +8,11 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent import futures
+from functools import partial
 from typing import Any, TypeVar
 
-from jobwire.errors import ClosedError
+from jobwire.errors import ClosedError, ConfigError, ConnectError
+from jobwire.worker.threads import run_here
 
 __all__ = ["LoopThread", "done_at_once", "wait"]
 
@@ -37,20 +39,32 @@ class LoopThread:
         return self._loop is not None and self._pid == os.getpid()
 
     def start(self) -> None:
-        """Begin; returns when the loop runs."""
-        ready = threading.Event()
+        """Begin; returns when the loop runs.
+
+        Raises ``ConnectError`` where the process has no file descriptor or no thread left, and ``ConfigError`` where
+        threads are none (gevent, for the second loop).
+        """
+        ready: futures.Future[None] = futures.Future()
         # A daemon, so that a script that forgets to close its client ends all the same.
-        self._thread = threading.Thread(target=self._serve, args=(ready,), name=self._name, daemon=True)
-        self._thread.start()
-        ready.wait()
+        thread = threading.Thread(target=self._serve, args=(ready,), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise ConnectError(f"cannot begin a thread: {error}") from error
+        self._thread = thread
+        ready.result()
 
-    def _serve(self, ready: threading.Event) -> None:
-        with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
-            runner.run(self._until_ended(ready))
+    def _serve(self, ready: futures.Future[None]) -> None:
+        try:
+            run_here(partial(self._until_ended, ready))
+        except BaseException as error:
+            if ready.done():
+                raise
+            ready.set_exception(_why_no_loop(error))  # whoever waits must not wait for ever
 
-    async def _until_ended(self, ready: threading.Event) -> None:
+    async def _until_ended(self, ready: futures.Future[None]) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        ready.set()
+        ready.set_result(None)
         await self._end.wait()
         with self._lock:
             self._loop = None
@@ -109,6 +123,16 @@ class LoopThread:
         if self._loop is None:
             raise ClosedError("not started yet, or stopped (with client: …, or client.start())")
         return self._loop
+
+
+def _why_no_loop(error: BaseException) -> BaseException:
+    if isinstance(error, OSError):
+        return ConnectError(f"cannot make an event loop: {error}")
+    if isinstance(error, RuntimeError):
+        return ConfigError(
+            f"no event loop can run in a thread of its own: {error} (under gevent all threads are one, with one loop)"
+        )
+    return error
 
 
 def done_at_once(work: Coroutine[Any, Any, T]) -> T:

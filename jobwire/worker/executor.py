@@ -75,7 +75,9 @@ class Executor:
         self._decide = decide
         self._timeout = timeout
         self._threads = HandlerThreads(threads)
-        self._slots = slots
+        self._thread_slots = threads
+        self.slots = slots
+        """Jobs at a time."""
         self._max_losses = max_losses
         self.on_free: Callable[[], None] = _nothing
         """Called whenever a slot has become free."""
@@ -531,9 +533,13 @@ class Executor:
         if self._commands is not None and commands:
             self._commands.send(commands, None if then is None else partial(_with_replies, then))
 
+    def needs_threads(self) -> None:
+        """Every job needs one: no more are taken than there are threads, others are to have the rest."""
+        self.slots = min(self.slots, self._thread_slots)
+
     def free(self) -> int:
         """Slots for further jobs."""
-        return self._slots - self.busy
+        return self.slots - self.busy
 
     @property
     def running(self) -> int:

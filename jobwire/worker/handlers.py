@@ -243,6 +243,11 @@ class Handling:
         assert self._handler is not None  # noqa: S101 - a worker without any is refused when it is started
         return self._handler
 
+    def _all_in_threads(self) -> bool:
+        """Are they all plain functions?"""
+        handlers = [] if self._router is None else list(self._router.handlers.values())
+        return all(handler.in_thread for handler in (*handlers, self._handler) if handler is not None)
+
     def _needs_handler(self) -> None:
         if self._handler is None and self._router is None:
             raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")

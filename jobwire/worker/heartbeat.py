@@ -13,13 +13,15 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from functools import partial
 
-from jobwire.errors import ConfigError, ConnectionLost, TransportError, printable
+from jobwire.errors import ConfigError, ConnectError, ConnectionLost, TransportError, printable
 from jobwire.transport import Backoff, Connection, Transport, execute_insisting
 from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.workers import Home, claim, release
+from jobwire.worker.threads import run_here
 
 __all__ = ["BEAT", "TTL", "Heartbeat"]
 
@@ -61,19 +63,28 @@ class Heartbeat:
         #: A worker of this ID has gone without giving it up, and may have left something.
         self.has_predecessor = False
         self._thread: threading.Thread | None = None
+        self._finished: Future[None] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken: asyncio.Event | None = None
         self._owner: asyncio.AbstractEventLoop | None = None
         self._owner_idle_since: float | None = None
         self._stopping = self._renewing = False
         self._left = False
+        self._holds = False
 
     async def start(self) -> None:
-        """Take the ID. Raises ``ConfigError`` where another worker has it, ``ConnectError`` where there is no Redis."""
+        """Take the ID, where it is held wait for it as long as the TTL.
+
+        Raises ``ConfigError`` where another worker still has it then, ``ConnectError`` where there is no Redis.
+        """
         started: Future[None] = Future()
         self._owner = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._main, args=(started,), name="jobwire-heartbeat", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._main, args=(started,), name="jobwire-heartbeat", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise ConnectError(f"cannot begin the thread of the heartbeat: {error}") from error
+        self._thread = thread
         await asyncio.wrap_future(started)
 
     async def stop(self, *, left: bool = False) -> None:
@@ -84,7 +95,9 @@ class Heartbeat:
             return
         self._stopping = True
         self._wake()
-        await asyncio.to_thread(thread.join)
+        # Not ``to_thread``: handlers that hang may have all threads of the loop's executor.
+        await asyncio.wrap_future(self._finished)
+        thread.join()
 
     def renew(self) -> None:
         """Beat on another connection: where the worker is connected now, the sign of life is not to be seen.
@@ -102,11 +115,14 @@ class Heartbeat:
 
     def _main(self, started: Future[None]) -> None:
         try:
-            asyncio.run(self._run(started))
+            run_here(partial(self._run, started))
+        except OSError as error:
+            _fail(started, ConnectError(f"cannot make the event loop of the heartbeat: {error}"))
         except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)  # whoever waits must not wait for ever
+            _fail(started, error)
+        finally:
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                self._finished.set_result(None)
 
     async def _run(self, started: Future[None]) -> None:
         """The thread: connect, beat, and do both again for as long as it takes."""
@@ -119,8 +135,8 @@ class Heartbeat:
             try:
                 await self._hold(started)
             except Exception as error:  # whatever it is: as long as the worker works, it must beat
-                if not started.done():
-                    started.set_exception(error)
+                if not self._holds:
+                    _fail(started, error)
                     return
                 if isinstance(error, ConfigError):
                     _log.error("%s", error)
@@ -143,22 +159,26 @@ class Heartbeat:
         """Beat on one connection until told to stop."""
         connection = await self._transport.connect(name=f"jobwire-heartbeat-{self._worker_id!s}")
         try:
-            while True:
-                await self._claim(connection, again=started.done())
-                if not started.done():
+            if self._holds:
+                await self._keep(connection)
+            elif await self._take(connection):
+                with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
                     started.set_result(None)
-                if await self._stopped_within(self._beat):
-                    await self._give_up(connection)
-                    return
+            else:
+                return
+            while not await self._stopped_within(self._beat):
                 if self._renewing:
                     self._renewing = False
                     raise ConnectionLost("it is not where the worker is connected; connecting again")
+                await self._keep(connection)
+            await self._give_up(connection)
         finally:
             connection.abort()
             await connection.close()
 
     async def _give_up(self, connection: Connection) -> None:
-        await self._ask(connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=self._left))
+        left = self._left or self.has_predecessor  # whose jobs nobody has looked after yet
+        await self._ask(connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=left))
 
     async def _give_up_anew(self) -> None:
         """On a connection of its own: the one that beat has gone, and the ID is still held."""
@@ -174,24 +194,49 @@ class Heartbeat:
             who = printable(self._worker_id)
             _log.warning("worker %s could not give its ID up and counts as dead in %g s: %s", who, self._ttl, error)
 
-    async def _claim(self, connection: Connection, *, again: bool) -> None:
-        worker_id = wire_bytes(self._worker_id)
-        reply = await self._ask(
-            connection, claim(self._keyspace, worker_id, self.nonce, ttl=self._ttl, home=self._home)
-        )
+    async def _take(self, connection: Connection) -> bool:
+        """Take the ID, as soon as it is free. False where told to stop before that.
+
+        It is held for the TTL by a worker that was killed, whose supervisor starts it again at once.
+        """
+        again = min(1.0, self._ttl / 10)
+        end = 0.0
+        while (reply := await self._claim(connection)) == _TAKEN:
+            if not end:
+                end = time.monotonic() + self._ttl + again
+                _log.warning(
+                    "the worker ID %s is held, perhaps by a worker that was killed; waiting up to %g s for it",
+                    printable(self._worker_id),
+                    self._ttl,
+                )
+            elif time.monotonic() > end:
+                raise self._taken()
+            if await self._stopped_within(again):
+                return False
+        self._holds = True
+        self.has_predecessor = reply == _FROM_PREDECESSOR
+        return True
+
+    async def _keep(self, connection: Connection) -> None:
+        reply = await self._claim(connection)
         if reply == _TAKEN:
-            raise ConfigError(
-                f"the worker ID {printable(self._worker_id)} is taken by another worker under this prefix; give each "
-                f"worker an ID of its own (after a crash the ID is free within {self._ttl:g} s)"
-            )
-        if not again:
-            self.has_predecessor = reply == _FROM_PREDECESSOR
-        elif reply != _KEPT:
+            raise self._taken()
+        if reply != _KEPT:
             self.interrupted = time.monotonic()
             _log.warning(
                 "the heartbeat of worker %s had run out: its jobs may have been given to others",
                 printable(self._worker_id),
             )
+
+    async def _claim(self, connection: Connection) -> Reply:
+        worker_id = wire_bytes(self._worker_id)
+        return await self._ask(connection, claim(self._keyspace, worker_id, self.nonce, ttl=self._ttl, home=self._home))
+
+    def _taken(self) -> ConfigError:
+        return ConfigError(
+            f"the worker ID {printable(self._worker_id)} is taken by another worker under this prefix; give each "
+            f"worker an ID of its own (after a crash the ID is free within {self._ttl:g} s)"
+        )
 
     async def _ask(self, connection: Connection, command: Command) -> Reply:
         """A server or a path that has gone silent must not use up the time to live."""
@@ -225,3 +270,11 @@ class Heartbeat:
         if self._owner_idle_since is None:
             self._owner_idle_since = time.monotonic()
         return loop.is_closed() or time.monotonic() - self._owner_idle_since > self._ttl
+
+
+def _fail(started: Future[None], error: BaseException) -> None:
+    """Whoever waits must not wait for ever; where nobody does, the error is raised."""
+    if started.done() and not started.cancelled():
+        raise error
+    with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+        started.set_exception(error)

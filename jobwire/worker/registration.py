@@ -63,7 +63,7 @@ class Membership:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take the worker's ID. Raises ``ConfigError`` where another worker has it, ``ConnectError``."""
+        """Take the worker's ID, as ``Heartbeat.start`` does. Raises ``ConfigError``, ``ConnectError``."""
         await self._heartbeat.start()
         self._task = asyncio.create_task(self._care_for_ever())
 

@@ -6,34 +6,69 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-__all__ = ["set_by_signals"]
+__all__ = ["told_of_signals"]
+
+Listener = Callable[[signal.Signals], object]
 
 _handled: list[signal.Signals] = []
 
 
+class _Signals:
+    """Those of one event loop, and all who listen there: a loop itself has one handler for each signal."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.listeners: list[Listener] = []
+        self._loop = loop
+        self._before: dict[signal.Signals, Any] = {}
+
+    def install(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                self._loop.add_signal_handler(number, self._tell, number)
+                self._before[number] = before
+        _handled.extend(self._before)
+
+    def remove(self) -> None:
+        for number, before in self._before.items():
+            removed = self._loop.remove_signal_handler(number)  # False where the loop is closed
+            if number not in _handled:  # in a forked child
+                continue
+            _handled.remove(number)
+            if removed and before is not None:  # None: not installed from Python
+                signal.signal(number, before)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for listener in list(self.listeners):
+            listener(number)
+
+
+_by_loop: dict[asyncio.AbstractEventLoop, _Signals] = {}
+
+
 @contextlib.contextmanager
-def set_by_signals(event: asyncio.Event) -> Iterator[None]:
-    """``event`` is set when one of them comes.
+def told_of_signals(listener: Listener) -> Iterator[None]:
+    """``listener`` is called, in the running event loop, with each of them that comes; so is any other of this loop.
 
     Only the main thread can, and only outside Windows; elsewhere whoever called us has to. A forked child hears them as
     a process does that has said nothing about them.
     """
     loop = asyncio.get_running_loop()
-    handled: list[signal.Signals] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, event.set)
-            handled.append(number)
-    _handled.extend(handled)
+    signals = _by_loop.get(loop)
+    if signals is None:
+        signals = _by_loop[loop] = _Signals(loop)
+        signals.install()
+    signals.listeners.append(listener)
     try:
         yield
     finally:
-        for number in handled:
-            with contextlib.suppress(ValueError):  # in a forked child
-                _handled.remove(number)
-            loop.remove_signal_handler(number)
+        signals.listeners.remove(listener)
+        if not signals.listeners:
+            del _by_loop[loop]
+            signals.remove()
 
 
 def _by_default() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
+import time
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
@@ -30,7 +32,7 @@ from jobwire.worker.maintenance import MAX_REJECTED, Maintenance
 from jobwire.worker.registration import Membership
 from jobwire.worker.rescuer import return_leftovers, until_gone
 from jobwire.worker.retry import OnFailure, decide_by
-from jobwire.worker.signals import set_by_signals
+from jobwire.worker.signals import told_of_signals
 
 __all__ = ["Worker"]
 
@@ -38,6 +40,9 @@ _log = logging.getLogger("jobwire.worker")
 _FOREVER = 60.0
 """Seconds of one blocking pop where ``job_poll_interval`` is 0: short enough that a stop comes to an end."""
 _CLOSED_WITHIN = 5.0
+_ONE_KEYSTROKE = 0.2
+"""Seconds within which a second SIGINT is the first one once more: a terminal tells all its processes, and some pass it
+on."""
 
 
 class Worker(Handling):
@@ -61,7 +66,8 @@ class Worker(Handling):
     ``max_attempts``, ``retry_delay``  for ``retry``: times in all, seconds before the first repetition
     ``max_losses``           how many workers a job may lose before it is set aside as dead
     ``heartbeat``, ``heartbeat_ttl``  seconds between signs of life, and until their absence means that this worker died
-    ``threads``              threads for handlers that are plain functions; ``max_concurrent_jobs`` unless said
+    ``threads``              threads for handlers that are plain functions; ``max_concurrent_jobs`` unless said.
+                             Where all handlers are, no more jobs are taken at a time
     ``strings``              how bytes that may be text are read
     ``reconnect_delay``      seconds, about, before a lost connection is made again; grows while that fails
     ``max_reconnects``       attempts in a row after which ``run`` raises; None never does
@@ -135,7 +141,6 @@ class Worker(Handling):
         self._transport.anchor(self._mode.keyspace.queue(b""))
         self._queues = queue_keys(self._mode, pending_queues)
         self._wait = job_poll_interval or _FOREVER
-        self._slots = max_concurrent_jobs
         self._on_state = on_state
         self._fetcher: Fetcher | None = None
         self._connections: list[Connection] = []
@@ -145,6 +150,12 @@ class Worker(Handling):
         self._commands: Connection | None = None
         self._state: LinkState | None = None
         self._stopping = False
+        self._reason = "stop() was called"
+        self._interrupted = False
+        self._sigint: float | None = None
+        self._claiming: asyncio.Future[None] | None = None
+        self._grace: asyncio.Timeout | None = None
+        self._hurried = False
         self._foreign = False
         self._leaving: asyncio.Future[None] | None = None
         # Set when ``run`` has nothing to wait for any more, and when everything is closed.
@@ -215,14 +226,20 @@ class Worker(Handling):
     # -- life
 
     async def start(self) -> None:
-        """Connect and begin to take jobs. Raises ``ConfigError`` without a handler; ``ConnectError``, ``AuthError``."""
+        """Connect and begin to take jobs; wait for the ID, as long as the TTL, where it is that of a killed worker.
+
+        Raises ``ConfigError`` without a handler, and where another worker has the ID; ``ConnectError``, ``AuthError``.
+        """
         if self._state is not None:
             raise ClosedError("a worker is started once; make a new one")
         self._needs_handler()
+        if self._all_in_threads():
+            self._executor.needs_threads()
         self._loop = asyncio.get_running_loop()
         try:
             if self._membership is not None:
-                await self._membership.start()
+                self._claiming = asyncio.ensure_future(self._membership.start())
+                await self._claiming
             await self._supervisor.start()
         except BaseException:
             await self._close()
@@ -233,7 +250,7 @@ class Worker(Handling):
             self._mode.name,
             b", ".join(self._queues).decode(errors="backslashreplace"),
             self._transport.description,
-            self._slots,
+            self._executor.slots,
         )
 
     async def stop(self, grace: float = 30.0) -> None:
@@ -245,10 +262,15 @@ class Worker(Handling):
             await self._stopped.wait()
             return
         self._stopping = True
+        if self._gave_up is not None:
+            self._reason, grace = str(self._gave_up), 0.0
+        _log.info("worker %s is stopping: %s, %d jobs running, up to %g s", self.id, self._reason, self.running, grace)
         try:
-            await self._drain(0.0 if self._gave_up is not None else grace)
+            await self._drain(grace)
         finally:
             await self._close()
+            ends = ", ".join(f"{number} {end}" for end, number in self._events.counts.items() if number)
+            _log.info("worker %s has stopped; jobs: %s", self.id, ends or "none")
 
     async def _drain(self, grace: float) -> None:
         self._state = "closed"
@@ -258,12 +280,21 @@ class Worker(Handling):
             self._executor.abandon()
             return
         await self._stop_taking()
-        await self._executor.idle(within=grace)
+        await self._finish_jobs(grace)
         self._executor.give_back_unfinished()
         await self._executor.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
         if self._commands is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._commands.answered(), _CLOSED_WITHIN)
+
+    async def _finish_jobs(self, grace: float) -> None:
+        try:
+            async with asyncio.timeout(0.0 if self._hurried else grace) as self._grace:
+                await self._executor.idle(within=grace)
+        except TimeoutError:
+            pass
+        finally:
+            self._grace = None
 
     async def _close(self) -> None:
         self._state = "closed"
@@ -278,16 +309,49 @@ class Worker(Handling):
     async def run(self, *, grace: float = 30.0) -> None:
         """``start``, then work until ``stop`` is called or SIGTERM or SIGINT comes, then stop with that ``grace``.
 
-        Raises as ``start`` does, and ``TransportError`` where ``max_reconnects`` were used up.
+        Further ones change nothing, but for a second SIGINT, from somebody at a terminal: the jobs go back at once.
+        Several workers of one event loop all hear them. Raises as ``start`` does, and ``TransportError`` where
+        ``max_reconnects`` were used up.
         """
-        await self.start()
-        try:
-            with set_by_signals(self._ended):
+        with told_of_signals(self._on_signal):
+            try:
+                await self.start()
+            except asyncio.CancelledError:
+                if not self._interrupted or _is_cancelled():
+                    raise
+                _log.info("worker %s has stopped: %s came before it had its ID", self.id, self._reason)
+                return
+            try:
                 await self._ended.wait()
-        finally:
-            await self.stop(grace)
+            except BaseException:
+                self._reason = "run() was cancelled"
+                raise
+            finally:
+                await self.stop(grace)
         if self._gave_up is not None:
             raise self._gave_up
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if not self._interrupted:
+            self._interrupted = True
+            if not self._stopping:
+                self._reason = number.name
+            if self._claiming is not None:
+                self._claiming.cancel()  # does nothing once the ID is there
+            self._ended.set()
+        if number == signal.SIGINT:
+            if self._sigint is None:
+                self._sigint = time.monotonic()
+            elif time.monotonic() - self._sigint > _ONE_KEYSTROKE:
+                self._hurry()
+
+    def _hurry(self) -> None:
+        """Give back at once what still runs."""
+        if not self._hurried:
+            self._hurried = True
+            _log.info("worker %s: SIGINT once more, the jobs go back at once", self.id)
+            if self._grace is not None and not self._grace.expired():
+                self._grace.reschedule(0.0)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -401,3 +465,8 @@ class Worker(Handling):
 
 def _nothing() -> None:
     pass
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

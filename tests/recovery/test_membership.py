@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,7 @@ import redis
 from faces import Faces, entries, eventually, faces_for, kill, nothing_left, raw_client, until, within
 from victims import BEAT, FAST, TTL, Victims, recovery_at
 
-from jobwire import ConfigError, Job, Worker
+from jobwire import ConfigError, ConnectError, Job, Worker
 from jobwire.testing.server import RedisServer
 from jobwire.transport import Backoff, Connection, DirectTransport, open_transport
 from jobwire_conformance.record.proxy import Proxy, Recorder, Rule, Upstream
@@ -35,6 +37,73 @@ async def test_a_second_worker_of_the_same_id_is_refused(faces: Faces, raw: redi
     # Under another prefix it is another worker; and in a shared list nobody has an ID to lose.
     await faces.worker(id="w", prefix="other", **FAST)
     await faces.worker(id="w", processing_queue="processing")
+
+
+@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+async def test_a_worker_that_was_killed_comes_back_under_its_id(
+    faces: Faces, raw: redis.Redis, victims: Victims, mode: str
+) -> None:
+    """Its supervisor starts it at once, while the sign of life of the one that was killed is still there."""
+    client = await faces.client(timeout=30, mode=mode)
+    first = await victims.worker("w", mode=mode)
+    job = client.submit({"op": "sleep", "seconds": 0.5, "value": "x"})
+    await eventually(lambda: len(victims.runs()) == 1)
+    await first.kill()
+    assert raw.exists("jobs::worker::w")
+    second = await victims.worker("w", mode=mode)
+    assert await within(job, 20) == "x"
+    assert victims.runs() == [(job.id, "w")] * 2
+    assert second.log.count("the worker ID 'w' is held, perhaps by a worker that was killed; waiting up to 1.2 s") == 1
+    second.signal(signal.SIGTERM)
+    assert await within(second.process.wait(), 10) == 0
+
+
+async def test_an_id_is_taken_as_soon_as_it_is_free(
+    faces: Faces, raw: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw.set("jobs::worker::w", "another's nonce", px=700)
+    began = time.monotonic()
+    await faces.worker(id="w", heartbeat=3, heartbeat_ttl=10)
+    assert 0.5 < time.monotonic() - began < 5
+    assert raw.get("jobs::worker::w") != b"another's nonce"
+    assert caplog.text.count("waiting up to 10 s") == 1
+
+
+async def test_a_worker_that_is_told_to_stop_waits_for_its_id_no_longer(faces: Faces, raw: redis.Redis) -> None:
+    raw.set("jobs::worker::w", "another's nonce")
+    worker = faces.unstarted(id="w")
+    starting = asyncio.ensure_future(worker.start())
+    await eventually(lambda: any(c["name"] == "jobwire-heartbeat-w" for c in raw.client_list()))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within(starting)
+    await eventually(lambda: not [c for c in raw.client_list() if c["name"].startswith("jobwire")])
+    assert raw.keys("*") == [b"jobs::worker::w"]
+
+
+@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+async def test_a_worker_that_cannot_begin_leaves_what_its_predecessor_had_to_others(
+    faces: Faces, raw: redis.Redis, victims: Victims, mode: str
+) -> None:
+    """It had the ID, and then no connection on which to look after the jobs of the one that was killed."""
+    client = await faces.client(timeout=30, mode=mode)
+    victim = await victims.worker("w", mode=mode)
+    job = client.submit({"op": "sleep", "seconds": 0.2, "value": "x"})
+    await eventually(lambda: len(victims.runs()) == 1)
+    await victim.kill()
+
+    class Heartless(DirectTransport):
+        async def connect(self, *, name: str = "", **options: Any) -> Connection:
+            if not name.startswith("jobwire-heartbeat"):
+                raise ConnectError("out of reach")
+            return await super().connect(name=name, **options)
+
+    transport = Heartless(open_transport(faces.url)._address)  # type: ignore[attr-defined]  # a DirectTransport
+    with pytest.raises(ConnectError, match="out of reach"):
+        await faces.worker(id="w", mode=mode, transport=transport, **FAST)
+    assert raw.smembers("jobs::workers") == {b"w"}
+    await victims.worker("other", mode=mode)
+    assert await within(job, 20) == "x"
 
 
 async def test_a_worker_that_stops_gives_its_id_back_at_once(faces: Faces, raw: redis.Redis) -> None:
@@ -123,7 +192,6 @@ async def test_options_that_cannot_work_are_refused() -> None:
 
 
 async def test_a_server_that_is_not_there_is_said_at_the_start() -> None:
-    from jobwire import ConnectError
     from jobwire.testing.server import free_port
 
     worker = Worker(f"redis://127.0.0.1:{free_port()}")
