@@ -34,7 +34,8 @@ from jobwire.errors import (
 )
 from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
-from jobwire.wire import Mode, Result, Success
+from jobwire.wire import Failure, Mode, Result, Success
+from jobwire.wire.keys import job_key
 from jobwire.wire.states import JobState
 from jobwire.wire.text import readable, words_of
 
@@ -325,12 +326,22 @@ class Collector:
     def _no_result(self, pending: Pending, error: JobwireError) -> None:
         if isinstance(error, ServerError) and error.code in _PASSING:
             self._log.warning("job %s: %s; looking again later", printable(pending.job_id), error)
-        else:
-            self._end(pending, error)
+            return
+        if isinstance(error, DecodeError) and self._mode.keeps_jobs:
+            # RES-11: somebody else, or the same one with larger limits, may be able to.
+            self._log.warning(
+                "cannot read the result of job %s, so its hash stays: `jobwire job` shows it, a client of this ID with "
+                "larger limits can attach to it, and whoever wants it no more deletes %s",
+                printable(pending.job_id),
+                printable(job_key(pending.job_id)),
+            )
+        self._end(pending, error)
 
     def _finish(self, pending: Pending, result: Result) -> None:
         self._resolve(pending, result)
-        if self._cleanup is not None:
+        # A job that no worker could read is somebody's to mend: its entry stands in the list of rejected ones.
+        mended = isinstance(result, Failure) and result.rejected
+        if self._cleanup is not None and not mended:
             self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
