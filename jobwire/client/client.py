@@ -408,7 +408,7 @@ class Client:
                 raise ConfigError(f"{name!r} is the protocol's own field; there is an option for it")
             fields[name] = value
         if expires_in is not None:
-            fields[EXPIRES.decode()] = epoch(now + expires_in)
+            fields[EXPIRES.decode()] = epoch(now + expires_in).decode()
         if traceparent is not None:
             fields[TRACEPARENT.decode()] = traceparent
         return fields

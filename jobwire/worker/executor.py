@@ -26,6 +26,7 @@ from jobwire.wire.lifecycle import Outcome
 from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.rejected_entries import encode_rejected
 from jobwire.wire.scripts import insist, is_out_of_memory
+from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.handlers import Answers, Handler, current
@@ -83,6 +84,7 @@ class Executor:
         self._events = events
         self._maintenance = maintenance
         self._refusals = Refusals(log)
+        self._clock = ServerClock()
         self._later = AfterFirstSteps(self._say_start)
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
@@ -148,10 +150,23 @@ class Executor:
         elif job.result is not None:
             self._log.info("job %s has a result already; its client is told again", self._name_of(delivery))
             self.finish(delivery, life.NOTIFIED_AGAIN)
-        elif "_expires" in job.meta and (job.expires or time.time()) < time.time():
+        elif "_expires" in job.meta:
+            self._look_at_clock(delivery, job)
+        else:
+            self._perform(delivery, job)
+
+    def _look_at_clock(self, delivery: Delivery, job: Job) -> None:
+        if self._clock.due:
+            self.send((self._clock.ASK,), partial(self._told_time, delivery, job, time.monotonic()))
+        elif job.expires and job.expires < self._clock.now():
             self._expire(delivery, job)
         else:
             self._perform(delivery, job)
+
+    def _told_time(self, delivery: Delivery, job: Job, asked: float, replies: Replies) -> None:
+        self._clock.learn(replies[0], asked=asked)
+        if delivery.state == "taken" and delivery.ending is None:
+            self._look_at_clock(delivery, job)
 
     def _not_loaded(self, delivery: Delivery, error: ServerError) -> None:
         name = self._name_of(delivery)

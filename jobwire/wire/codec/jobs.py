@@ -114,8 +114,8 @@ def encode_job(
     fields.update(parameters)
     if len(fields) > limits.max_fields - _LATER:
         raise EncodeError(
-            f"{len(parameters)} parameters make a hash of {len(fields)} fields, and workers add up to {_LATER}; the limit "
-            f"is {limits.max_fields} (max_fields): put them into one parameter, as a list or an object"
+            f"{len(parameters)} parameters make a hash of {len(fields)} fields, and workers add up to {_LATER}; the "
+            f"limit is {limits.max_fields} (max_fields): put them into one parameter, as a list or an object"
         )
     return fields
 

@@ -68,8 +68,8 @@ def encode_result(
 
     Tagged dialects: ``J`` and JSON for a container, ``T`` and the printed form for a scalar, exactly as Perl tells
     them apart; ``V`` and JSON for None, booleans and numbers where ``accept`` has ``V``. Untagged dialects: the
-    printed form, or JSON text for a container. Raises ``EncodeError``, also for what is larger than ``limits``, those of
-    the reader, once what is shared in it is written out.
+    printed form, or JSON text for a container. Raises ``EncodeError``, also for what is larger than ``limits``, those
+    of the reader, once what is shared in it is written out.
     """
     raw = _encode_result(value, dialect, accept, limits)
     if len(raw) > limits.max_bytes:

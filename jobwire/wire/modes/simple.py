@@ -38,6 +38,9 @@ from jobwire.wire.text import Text, epoch, parse_epoch, wire_bytes
 
 __all__ = ["Simple"]
 
+LARGEST_REPLY = 8 * 1024 * 1024
+"""Bytes of a reply envelope. Redis ends a subscription that 32 MiB wait for, or 8 MiB for a minute
+(``client-output-buffer-limit pubsub``), so several of these may be on their way at a time."""
 _CARRIED = frozenset({m.EXPIRES, m.TRACEPARENT})
 # A reply envelope can always say that a job failed, and nothing is ever recovered to a queue.
 _MEANT_OTHERWISE = frozenset({m.ACCEPT, m.QUEUE})
@@ -162,6 +165,13 @@ class Simple(Mode):
         envelope = encode_reply_envelope(
             job.id, value=value, failure=failure, started=started, processed=at, limits=self.written
         )
+        if len(envelope) > LARGEST_REPLY:
+            raise EncodeError(
+                f"a reply of {len(envelope)} bytes; mode 'simple' sends at most {LARGEST_REPLY}, because Redis ends "
+                "the subscription of a client that too much waits for, with the replies to all its jobs: use mode "
+                "'reliable' for results of this size",
+                field="result",
+            )
         return self._together((c.publish(channel(wire_bytes(job.reply_to)), envelope),))
 
     def note_failure(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
