@@ -9,7 +9,8 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on input; crossing one is a ``DecodeError`` like any other malformed input.
+    """Bounds on input; crossing one is a ``DecodeError`` like any other malformed input. Output keeps to the larger of
+    these and the defaults (``EncodeError``), so that the other side can read it.
 
     ``max_bytes``     length of one document, field or envelope, in bytes
     ``max_inflated``  length of a document after decompression, in bytes; checked before inflating
