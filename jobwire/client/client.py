@@ -239,8 +239,8 @@ class Client:
         ``meta``         further fields whose names start with ``_``
 
         What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
-        ``EncodeError`` for what the wire cannot say or workers would refuse (``Limits``), ``ClosedError``, ``TooManyJobs``, ``ConfigError`` (also outside of
-        the event loop that the client was started in).
+        ``EncodeError`` for what the wire cannot say or workers would refuse (``Limits``), ``ClosedError``,
+        ``TooManyJobs``, ``ConfigError`` (also outside of the event loop that the client was started in).
         """
         collector = self._collector
         if self._state != "up":
