@@ -114,6 +114,8 @@ def rendered(report: Report) -> Iterator[str]:
         yield styled(f"  error      {printable(state.error, at_most=300)}", "red")
     if report.unreadable is not None:
         yield styled(f"  unreadable {report.unreadable}", "red")
+        if report.job is not None and report.job.result is not None:
+            yield "  hint       a result that cannot be read is kept: delete the hash where nobody wants it"
         for name, value in (report.fields or {}).items():
             yield f"  field      {bare(name)} = {printable(value, at_most=200)}"
     if report.job is not None:

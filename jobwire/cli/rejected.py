@@ -18,6 +18,7 @@ from jobwire.cli.common import (
     add_url,
     bare,
     bytes_in,
+    checked,
     connection_to,
     keyspace_of,
     print_json,
@@ -86,7 +87,8 @@ async def _requeue(connection: Connection, keyspace: Keyspace, options: argparse
     if not isinstance(record, Rejected):
         raise CliError(f"number {options.number} is no record of ours: {record}", FAILED)
     queue = record.queue.encode() if options.to is None else keyspace.queue(options.to)
-    if await connection.execute(requeue_rejected(keyspace, raw, record.raw, queue)) != 1:
+    replies = checked(await connection.call(*requeue_rejected(keyspace, raw, record.raw, queue)))
+    if replies[-1] != 1:
         raise CliError(f"number {options.number} is not there any more: somebody was faster", FAILED)
     print(f"{printable(record.raw)} is back in {bare(queue)}")
 

@@ -232,14 +232,15 @@ class Client:
                          ``strict`` as msgspec does: ``""`` is not false, a number no text
         ``queue``        the queue's name, instead of the client's
         ``timeout``      seconds, instead of the client's
-        ``expires_in``   seconds after which no jobwire worker begins the job any more (extension ``_expires``)
-        ``id``           the job's ID, instead of a fresh UUID
+        ``expires_in``   seconds after which no jobwire worker begins the job any more, by the server's clock (extension
+                         ``_expires``)
+        ``id``           the job's ID, instead of a fresh UUID; unique among all clients, which is not looked at (ID-5)
         ``traceparent``  W3C trace context (extension ``_traceparent``)
         ``meta``         further fields whose names start with ``_``
 
         What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
-        ``EncodeError`` for what the wire cannot say, ``ClosedError``, ``TooManyJobs``, ``ConfigError`` (also outside of
-        the event loop that the client was started in).
+        ``EncodeError`` for what the wire cannot say or workers would refuse (``Limits``), ``ClosedError``,
+        ``TooManyJobs``, ``ConfigError`` (also outside of the event loop that the client was started in).
         """
         collector = self._collector
         if self._state != "up":
@@ -408,7 +409,7 @@ class Client:
                 raise ConfigError(f"{name!r} is the protocol's own field; there is an option for it")
             fields[name] = value
         if expires_in is not None:
-            fields[EXPIRES.decode()] = epoch(now + expires_in)
+            fields[EXPIRES.decode()] = epoch(now + expires_in).decode()
         if traceparent is not None:
             fields[TRACEPARENT.decode()] = traceparent
         return fields

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from jobwire.client.cleanup import Cleanup
 from jobwire.client.deadlines import Deadlines
@@ -34,12 +37,16 @@ from jobwire.errors import (
 )
 from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
-from jobwire.wire import Mode, Result, Success
+from jobwire.wire import Failure, Mode, Result, Submission, Success
+from jobwire.wire.codec.extensions import EXPIRES
+from jobwire.wire.keys import job_key
+from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.states import JobState
-from jobwire.wire.text import readable, words_of
+from jobwire.wire.text import Text, epoch, readable, words_of
 
 __all__ = ["Collector"]
 
+_EXPIRES = EXPIRES.decode()
 _SWEEP_EVERY = 30.0
 _SWEEP_AT_ONCE = 256
 _SETTLED_EVERY = 0.02
@@ -65,6 +72,7 @@ class Collector:
         self._commands: Connection | None = None
         self._connections: list[Connection] = []
         self._cleanup: Cleanup | None = None
+        self._clock = ServerClock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Event = asyncio.Event()
 
@@ -187,10 +195,17 @@ class Collector:
             self._deadlines.add(pending.job_id, pending.timeout)
 
     def _push(self, pending: Pending) -> None:
-        if pending.submission is None:
+        submission = pending.submission
+        if submission is None:
             return
-        commands = self._mode.submit(pending.submission, pending.queue)
+        expires = submission.meta.get(_EXPIRES)
+        if expires is not None:
+            submission = self._by_the_clock_of_the_server(submission, expires)
+        commands = self._mode.submit(submission, pending.queue)
         if self._commands is None or self._commands.closed:
+            return
+        if expires is not None and self._clock.due:
+            self._commands.send((self._clock.ASK,), partial(self._told_time, pending, time.monotonic()))
             return
         pending.sent = True
         self._commands.send(commands, partial(self._pushed, pending))
@@ -198,6 +213,17 @@ class Collector:
             if self._mode.keeps_jobs:
                 self._events.emit("write", readable(pending.job_id))
             self._events.emit("push", readable(pending.job_id), printable(pending.queue))
+
+    def _by_the_clock_of_the_server(self, submission: Submission, expires: Text) -> Submission:
+        moved = epoch(float(expires) + self._clock.ahead).decode()
+        return replace(submission, meta=submission.meta | {_EXPIRES: moved})
+
+    def _told_time(self, pending: Pending, asked: float, outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError) or pending.ended or pending.sent:
+            return  # without an answer it is sent once there is a connection
+        if self._clock.due:
+            self._clock.learn(outcome[0], asked=asked)
+        self._push(pending)
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, ConnectionLost) and outcome.replies:
@@ -325,12 +351,22 @@ class Collector:
     def _no_result(self, pending: Pending, error: JobwireError) -> None:
         if isinstance(error, ServerError) and error.code in _PASSING:
             self._log.warning("job %s: %s; looking again later", printable(pending.job_id), error)
-        else:
-            self._end(pending, error)
+            return
+        if isinstance(error, DecodeError) and self._mode.keeps_jobs:
+            # RES-11: somebody else, or the same one with larger limits, may be able to.
+            self._log.warning(
+                "cannot read the result of job %s, so its hash stays: `jobwire job` shows it, a client of this ID with "
+                "larger limits can attach to it, and whoever wants it no more deletes %s",
+                printable(pending.job_id),
+                printable(job_key(pending.job_id)),
+            )
+        self._end(pending, error)
 
     def _finish(self, pending: Pending, result: Result) -> None:
         self._resolve(pending, result)
-        if self._cleanup is not None:
+        # A job that no worker could read is somebody's to mend: its entry stands in the list of rejected ones.
+        mended = isinstance(result, Failure) and result.rejected
+        if self._cleanup is not None and not mended:
             self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from jobwire.errors import printable
+from contextlib import suppress
+
+from jobwire.errors import DecodeError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Mode
-from jobwire.wire.commands import scan, scanned, set_members, value_type
+from jobwire.wire.commands import list_items, scan, scanned, set_members, value_type
+from jobwire.wire.dead_letters import decode_rejected
 from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
 from jobwire.wire.states import JobState
 
@@ -13,12 +16,15 @@ __all__ = ["explain_timeout"]
 
 _SCAN_STEPS = 20
 _AT_MOST = 20
+_RECORDS = 100
 
 
 async def explain_timeout(connection: Connection, mode: Mode, job_id: bytes, queue: bytes) -> str:
     """One sentence that says where the job is and what to look at. Raises ``TransportError``."""
     state = mode.inspected(await connection.call(*mode.inspect(job_id, queue)))
     where = _place(state, queue)
+    if state.place == "unknown" and (why := await _rejection(connection, mode, job_id)) is not None:
+        return f"no worker could read it, and it stands in {printable(mode.keyspace.rejected)}: {why}"
     if state.place != "queued" and not (state.place == "not kept" and state.queue_length):
         return where
     members = await connection.execute(set_members(mode.keyspace.workers))
@@ -43,6 +49,17 @@ def _place(state: JobState, queue: bytes) -> str:
         "gone": "its hash is gone",
         "not kept": f"the queue {name} holds {state.queue_length} jobs",
     }[state.place]
+
+
+async def _rejection(connection: Connection, mode: Mode, job_id: bytes) -> str | None:
+    """Why the job was set aside as unreadable; None where the youngest entries of that list do not name it."""
+    records = await connection.execute(list_items(mode.keyspace.rejected, 0, _RECORDS - 1))
+    for raw in records if isinstance(records, list) else ():
+        with suppress(DecodeError):
+            record = decode_rejected(raw if isinstance(raw, bytes) else b"")
+            if record.raw == job_id:
+                return printable(record.reason, at_most=300)
+    return None
 
 
 async def _elsewhere(connection: Connection, queue: bytes, workers: bytes) -> str:

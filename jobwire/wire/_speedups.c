@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define LONGEST_NUMBER 32
+#define LONGEST_TEXT (1 << 20) /* what is longer is measured by the Python code, against the limits */
 
 static int
 is_name(PyObject *field, const char *name, Py_ssize_t length)
@@ -92,7 +93,7 @@ printed(PyObject *value, char tag)
                 PyErr_Clear(); /* a lone surrogate */
             return NULL;
         }
-        if (tag == 0)
+        if (tag == 0 && PyBytes_GET_SIZE(encoded) <= LONGEST_TEXT)
             return encoded;
         text = PyBytes_AS_STRING(encoded);
         length = PyBytes_GET_SIZE(encoded);
@@ -104,6 +105,10 @@ printed(PyObject *value, char tag)
         text = digits;
         length = snprintf(digits, sizeof digits, "%lld", number);
     } else {
+        return NULL;
+    }
+    if (length > LONGEST_TEXT) {
+        Py_XDECREF(encoded);
         return NULL;
     }
     PyObject *made = PyBytes_FromStringAndSize(NULL, length + (tag != 0));

@@ -89,9 +89,20 @@ What says that a worker has the job goes, lest recovery take it for one that a d
 """
 
 
-def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> Command:
-    """Put an entry that was set aside back into ``queue`` (a whole key); answers 1, or 0 where it is not there."""
-    return _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), record, entry)
+_TAKE_WORD_BACK = Script.of("""\
+local result = redis.pcall('HGET', KEYS[1], 'result')
+if type(result) ~= 'string' or not string.find(result, '"rejected":true', 1, true) then return 0 end
+return redis.call('HDEL', KEYS[1], 'result')
+""")
+"""KEYS job hash → 1 the result said that the job was rejected, and is gone, 0 it said something else."""
+
+
+def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> tuple[Command, ...]:
+    """Put an entry that was set aside back into ``queue`` (a whole key); the last reply is 1, or 0 where it is not
+    there. What its client was told does not keep it from being run.
+    """
+    untold = _TAKE_WORD_BACK.call_whole((job_key(entry),))
+    return (untold, _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), record, entry))
 
 
 def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes, *, spread: bool = False) -> Command:

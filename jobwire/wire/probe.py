@@ -8,11 +8,11 @@ from jobwire.errors import ServerError, WireError
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.jobs import Job
-from jobwire.wire.codec.results import Success
+from jobwire.wire.codec.results import Failure, Success
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import TABLE, Outcome, conclude
-from jobwire.wire.modes.base import Ending, Mode, Submission, Taken
+from jobwire.wire.modes.base import Ending, Mode, Submission, Taken, Told
 
 __all__ = [
     "INFO",
@@ -133,7 +133,7 @@ def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
         mode.take_now(queue),
         *(() if load is None else (load,)),
         *mode.give_back(taken),
-        *mode.reject(taken, b"{}"),
+        *mode.reject(taken, b"{}", Told(_SAMPLE, _SAMPLE, Failure("x", "x"))),
     )
     if job is not None:
         commands += mode.start(job, taken, at=1.0)

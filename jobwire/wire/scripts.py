@@ -30,6 +30,7 @@ __all__ = [
     "REJECT",
     "REQUEUE",
     "REQUEUE_MARKED",
+    "TELL_REJECTED",
     "WITHDRAW",
     "Script",
     "insist",
@@ -191,9 +192,22 @@ REJECT = Script.of("""\
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
 redis.call('LREM', KEYS[1], 1, ARGV[1])
+if KEYS[3] and redis.call('TYPE', KEYS[3]).ok == 'hash' then
+  if redis.call('HEXISTS', KEYS[3], 'result') == 0 then redis.call('HSET', KEYS[3], 'result', ARGV[4]) end
+  redis.call('PUBLISH', ARGV[3], ARGV[1])
+end
 return 1
 """)
-"""KEYS processing list, list of rejected ones; ARGV entry, record → 1 set aside, 0 given away meanwhile."""
+"""KEYS processing list, list of rejected ones, job hash (only where its client is told); ARGV entry, record, channel,
+result → 1 set aside, 0 given away meanwhile."""
+
+TELL_REJECTED = Script.of("""\
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return 1 end
+if redis.call('HEXISTS', KEYS[1], 'result') == 0 then redis.call('HSET', KEYS[1], 'result', ARGV[3]) end
+redis.call('PUBLISH', ARGV[2], ARGV[1])
+return 1
+""")
+"""KEYS job hash; ARGV job ID, channel, result → 1. A result that is there already stays."""
 
 FORGET_DUPLICATE = Script.of("""\
 if #redis.call('LPOS', KEYS[1], ARGV[1], 'COUNT', 2) < 2 then return 0 end

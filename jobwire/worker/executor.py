@@ -24,8 +24,9 @@ from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
 from jobwire.wire.dead_letters import encode_rejected
 from jobwire.wire.lifecycle import Outcome
-from jobwire.wire.modes.base import Ending
+from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
+from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.handlers import Answers, Handler, current
@@ -85,6 +86,7 @@ class Executor:
         self._events = events
         self._maintenance = maintenance
         self._refusals = Refusals(log)
+        self._clock = ServerClock()
         self._later = AfterFirstSteps(self._say_start)
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
@@ -137,7 +139,7 @@ class Executor:
             self._not_loaded(delivery, error)
             return
         except DecodeError as error:
-            self._reject(delivery, error)
+            self._reject(delivery, error, self._mode.address(delivery.taken, replies[0]))
             return
         delivery.job = job
         if self._refusals.troubled:
@@ -150,10 +152,23 @@ class Executor:
         elif job.result is not None:
             self._log.info("job %s has a result already; its client is told again", self._name_of(delivery))
             self.finish(delivery, life.NOTIFIED_AGAIN)
-        elif "_expires" in job.meta and (job.expires or time.time()) < time.time():
+        elif "_expires" in job.meta:
+            self._look_at_clock(delivery, job)
+        else:
+            self._perform(delivery, job)
+
+    def _look_at_clock(self, delivery: Delivery, job: Job) -> None:
+        if self._clock.due:
+            self.send((self._clock.ASK,), partial(self._told_time, delivery, job, time.monotonic()))
+        elif job.expires and job.expires < self._clock.now():
             self._expire(delivery, job)
         else:
             self._perform(delivery, job)
+
+    def _told_time(self, delivery: Delivery, job: Job, asked: float, replies: Replies) -> None:
+        self._clock.learn(replies[0], asked=asked)
+        if delivery.state == "taken" and delivery.ending is None:
+            self._look_at_clock(delivery, job)
 
     def _not_loaded(self, delivery: Delivery, error: ServerError) -> None:
         name = self._name_of(delivery)
@@ -285,7 +300,8 @@ class Executor:
             self._follow(delivery, job, failure, self._decide(job, failure))
         except Exception as worse:  # nothing may end without an outcome
             self._log.exception("cannot say that job %s failed", self._name_of(delivery))
-            self._reject(delivery, JobDecodeError(f"its failure could not be told: {worse}"))
+            address = (job.id, job.reply_to) if job.reply_to and self._mode.reads_failures(job) else None
+            self._reject(delivery, JobDecodeError(f"its failure could not be told: {worse}"), address)
 
     def _follow(self, delivery: Delivery, job: Job, failure: Failure, decision: Decision) -> None:
         if not isinstance(decision, Complete) and not self._mode.redeliverable:
@@ -323,14 +339,19 @@ class Executor:
         delay = 0.0 if self._mode.ownership == "shared" else _LOST_DELAY
         self.finish(delivery, life.LOST, reason="lost its worker too often", max_losses=self._max_losses, delay=delay)
 
-    def _reject(self, delivery: Delivery, error: DecodeError) -> None:
-        """Set aside, whole, an entry that cannot be read."""
-        self._log.error("set aside in %s: %s", printable(self._mode.keyspace.rejected), error)
+    def _reject(self, delivery: Delivery, error: DecodeError, address: tuple[Text, Text] | None = None) -> None:
+        """Set aside, whole, an entry that cannot be read; whoever has the ``address`` is told."""
+        place = printable(self._mode.keyspace.rejected)
+        self._log.error("set aside in %s: %s", place, error)
+        told = None
+        if address is not None:
+            words = _cut(f"the job was set aside in {place}, for a worker cannot read it: {error}")
+            told = Told(*address, Failure(type(error).__name__, words, rejected=True))
         taken = delivery.taken
         record = encode_rejected(
             taken.entry, queue=taken.queue, worker=self._worker_id, reason=str(error), at=time.time()
         )
-        self.finish(delivery, life.REJECTED, reason=str(error), record=record)
+        self.finish(delivery, life.REJECTED, reason=str(error), record=record, told=told)
 
     def finish(
         self,
@@ -342,6 +363,7 @@ class Executor:
         record: bytes = b"",
         attempts: int = 0,
         max_losses: int = 0,
+        told: Told | None = None,
         delay: float = 0.0,
     ) -> None:
         """Let go of an entry: the one way out.
@@ -350,7 +372,7 @@ class Executor:
         ``EncodeError`` for a result that the wire cannot say, and ``WireError`` for an outcome that the life cycle does
         not know here; then nothing has changed.
         """
-        ending = Ending(outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses)
+        ending = Ending(outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses, told)
         conclusion = self._conclusions.get((delivery.state, outcome))
         if conclusion is None:
             raise WireError(f"a job that is {delivery.state} cannot end as {outcome.counter} in mode {self._mode.name}")
@@ -641,9 +663,11 @@ def failure_of(error: BaseException) -> Failure:
         words = f"(its message cannot be had: {type(worse).__name__})"
     if isinstance(error, EncodeError):
         words = f"the handler's result cannot be sent: {words}"
-    if len(words) > _LONGEST_MESSAGE:
-        words = f"{words[:_LONGEST_MESSAGE]}… ({len(words)} characters)"
-    return Failure(type(error).__name__, words)
+    return Failure(type(error).__name__, _cut(words))
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]}… ({len(words)} characters)"
 
 
 def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:

@@ -21,6 +21,7 @@ from jobwire.wire.text import Text, brief, wire_bytes
 __all__ = [
     "JobEnvelope",
     "ReplyEnvelope",
+    "address_in",
     "decode_job_envelope",
     "decode_reply_envelope",
     "encode_job_envelope",
@@ -49,9 +50,17 @@ class ReplyEnvelope(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tru
     processed: float | None = msgspec.field(default=None, name="_processed")
 
 
+class _Address(msgspec.Struct, frozen=True):
+    """Who is to be told of a job, whatever else its envelope holds."""
+
+    id: str
+    reply_to: str = msgspec.field(name="_reply_to")
+
+
 _CONTAINERS = (dict, list, tuple)
 _BYTES = (bytes, bytearray, memoryview)
 _decode_job = msgspec.json.Decoder(JobEnvelope).decode
+_decode_address = msgspec.json.Decoder(_Address).decode
 _decode_reply = msgspec.json.Decoder(ReplyEnvelope).decode
 
 
@@ -110,10 +119,18 @@ def encode_job_envelope(
     envelope = {"id": _json_text(job_id, "id"), "_reply_to": _json_text(reply_to, "_reply_to")}
     parent = None if traceparent is None else _json_text(traceparent, "_traceparent")
     extras = {"_queued": _fifteen_digits(queued), "_expires": _fifteen_digits(expires), "_traceparent": parent}
-    return encode_json(
+    return _within(
         {**envelope, **{name: value for name, value in extras.items() if value is not None}, "data": parameters},
-        limits=limits,
+        limits,
     )
+
+
+def _within(envelope: dict[str, Any], limits: Limits) -> bytes:
+    """Measured again: quotes, commas and escapes have their length, too."""
+    raw = encode_json(envelope, limits=limits)
+    if len(raw) > limits.max_bytes:
+        raise EncodeError(f"an envelope of {len(raw)} bytes; the limit is {limits.max_bytes} (max_bytes)")
+    return raw
 
 
 def _fifteen_digits(seconds: float | None) -> float | None:
@@ -144,6 +161,15 @@ def decode_job_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Tex
     return envelope
 
 
+def address_in(raw: bytes) -> tuple[str, str] | None:
+    """ID and client ID in an envelope that may be unreadable otherwise; None where they cannot be had."""
+    try:
+        address = _decode_address(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return (address.id, address.reply_to) if address.id and address.reply_to else None
+
+
 def encode_reply_envelope(
     job_id: Text,
     *,
@@ -162,7 +188,7 @@ def encode_reply_envelope(
     else:
         body["error"] = msgspec.to_builtins(printable_failure(failure))
     times = {"_started": _fifteen_digits(started), "_processed": _fifteen_digits(processed)}
-    return encode_json({**body, **{name: value for name, value in times.items() if value is not None}}, limits=limits)
+    return _within({**body, **{name: value for name, value in times.items() if value is not None}}, limits)
 
 
 def decode_reply_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Text | None = None) -> ReplyEnvelope:

@@ -6,15 +6,18 @@ Source: Job::Async 0.004, Job.pm ``encode_keypair`` and ``structured_data``; 0.0
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from jobwire import sereal
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError
-from jobwire.limits import Limits
+from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.sereal.values import StringPolicy, string_reader
 from jobwire.wire.codec.dialects import Dialect
+from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.extensions import RESULT, STANDARD, check_parameter_name
 from jobwire.wire.codec.json import decode_json_strictly, encode_json
 from jobwire.wire.codec.plain import to_plain
@@ -34,9 +37,12 @@ _CACHED_LENGTH = 64
 
 
 def encode_parameters(
-    data: Mapping[Text, object], *, dialect: Dialect, nested: Nested = "sereal"
+    data: Mapping[Text, object], *, dialect: Dialect, nested: Nested = "sereal", limits: Limits = DEFAULT_LIMITS
 ) -> dict[bytes, bytes]:
-    """The parameters of a job as hash fields; raises ``EncodeError`` that names the parameter."""
+    """The parameters of a job as hash fields; raises ``EncodeError`` that names the parameter.
+
+    ``limits`` are those of the reader: ``max_bytes`` of one field, ``max_items`` in one.
+    """
     if not _STR.issuperset(map(type, data)) and len({text_field(key) for key in data}) != len(data):
         raise EncodeError("two parameters, one named by str and one by bytes, have the same name on the wire")
     typed = dialect.typed_fields
@@ -50,10 +56,18 @@ def encode_parameters(
             elif write is not None:
                 fields[field] = write(value)
             else:
-                _encode_nested(fields, field[_TEXT_LENGTH:], value, nested)
+                _encode_nested(fields, field[_TEXT_LENGTH:], value, nested, limits)
         except EncodeError as error:
             raise EncodeError(error.reason, field=field[_TEXT_LENGTH:]) from error
+    if max(map(len, fields.values()), default=0) > limits.max_bytes:
+        field, raw = max(fields.items(), key=_length)
+        name = field.partition(b"_")[2] if typed else field
+        raise EncodeError(f"{len(raw)} bytes; the limit is {limits.max_bytes} (max_bytes)", field=name)
     return fields
+
+
+def _length(item: tuple[bytes, bytes]) -> int:
+    return len(item[1])
 
 
 @lru_cache(_CACHED)
@@ -72,15 +86,28 @@ _TEXT_LENGTH = len(b"text_")
 _STR = frozenset({str})
 
 
-def _encode_nested(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested) -> None:
+def _encode_nested(fields: dict[bytes, bytes], name: bytes, value: object, nested: Nested, limits: Limits) -> None:
     value = to_plain(value)
     printed = _printed(value)
     if printed is not None:
         fields[b"text_" + name] = printed
     elif nested == "json" and isinstance(value, dict | list):
-        fields[b"json_" + name] = encode_json(value)
+        fields[b"json_" + name] = encode_json(value, limits=limits)
     else:
-        fields[b"sereal_" + name] = sereal.dumps(value)
+        fields[b"sereal_" + name] = document = sereal.dumps(value)
+        # An item costs a byte at the least.
+        if len(document) > limits.max_items:
+            _check_items(value, document, limits)
+
+
+def _check_items(value: object, document: bytes, limits: Limits) -> None:
+    """Raises ``EncodeError`` for a Sereal document of more items than its reader takes."""
+    if too_large(value, replace(limits, max_bytes=sys.maxsize)) is None:
+        return
+    try:  # what is shared stands there once: only the reader can tell
+        sereal.loads(document, limits=limits)
+    except DecodeError as error:
+        raise EncodeError(f"its reader would refuse it: {error.reason}") from None
 
 
 def _printed(value: object) -> bytes | None:

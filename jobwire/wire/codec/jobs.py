@@ -79,6 +79,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _KINDS = (b"text_", b"sereal_", b"json_")
+_LATER = len(m.MARKS | {m.PROCESSED, m.RESULT})
+"""Fields that workers add to a hash; a job that is tried again is read with them."""
 
 
 def encode_job(
@@ -89,17 +91,19 @@ def encode_job(
     dialect: str | Dialect = DEFAULT_DIALECT,
     meta: Mapping[Text, Text] | None = None,
     nested: Nested = "sereal",
+    limits: Limits = DEFAULT_LIMITS,
 ) -> dict[bytes, bytes]:
     """The hash fields of a submission.
 
     ``data`` is a mapping, a Struct or a dataclass; ``queued`` epoch seconds (ignored by dialects without timing
-    fields). Raises ``EncodeError`` naming the parameter that the wire cannot say.
+    fields), ``limits`` those of whoever reads it. Raises ``EncodeError`` naming the parameter that the wire cannot say,
+    or the limit that is crossed.
     """
     dialect = dialect_named(dialect)
     fields = {m.REPLY_TO: wire_bytes(reply_to)}
     if dialect.timing_fields and queued is not None:
         fields[m.QUEUED] = epoch(queued)
-    parameters = encode_parameters(parameters_of(data), dialect=dialect, nested=nested)
+    parameters = encode_parameters(parameters_of(data), dialect=dialect, nested=nested, limits=limits)
     for name, value in meta.items() if meta else ():
         field, raw = m.encode_meta(name, value)
         if field not in m.RESERVED and any(kind + field in parameters for kind in _KINDS):
@@ -108,6 +112,11 @@ def encode_job(
             )
         fields[field] = raw
     fields.update(parameters)
+    if len(fields) > limits.max_fields - _LATER:
+        raise EncodeError(
+            f"{len(parameters)} parameters make a hash of {len(fields)} fields, and workers add up to {_LATER}; the "
+            f"limit is {limits.max_fields} (max_fields): put them into one parameter, as a list or an object"
+        )
     return fields
 
 

@@ -38,11 +38,15 @@ class Success(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The job failed; ``type`` and ``message`` are the worker's words, ``traceback`` only where it sends one."""
+    """The job failed; ``type`` and ``message`` are the worker's words, ``traceback`` only where it sends one.
+
+    ``rejected``: it could not be read, was never begun, and is set aside; its hash stays for whoever mends it.
+    """
 
     type: str
     message: str
     traceback: str | None = None
+    rejected: bool = False
 
 
 Result: TypeAlias = Success | Failure
@@ -64,9 +68,16 @@ def encode_result(
 
     Tagged dialects: ``J`` and JSON for a container, ``T`` and the printed form for a scalar, exactly as Perl tells
     them apart; ``V`` and JSON for None, booleans and numbers where ``accept`` has ``V``. Untagged dialects: the
-    printed form, or JSON text for a container. Raises ``EncodeError``, also for a container that is larger than
-    ``limits`` once what is shared in it is written out.
+    printed form, or JSON text for a container. Raises ``EncodeError``, also for what is larger than ``limits``, those
+    of the reader, once what is shared in it is written out.
     """
+    raw = _encode_result(value, dialect, accept, limits)
+    if len(raw) > limits.max_bytes:
+        raise EncodeError(f"{len(raw)} bytes; the limit is {limits.max_bytes} (max_bytes)", field="result")
+    return raw
+
+
+def _encode_result(value: object, dialect: str | Dialect, accept: frozenset[str], limits: Limits) -> bytes:
     known = dialect if isinstance(dialect, Dialect) else dialect_named(dialect)
     text = scalar_bytes(value)
     if text is None:
@@ -100,6 +111,7 @@ def printable_failure(failure: Failure) -> Failure:
         _escaped(failure.type),
         _escaped(failure.message),
         None if failure.traceback is None else _escaped(failure.traceback),
+        failure.rejected,
     )
 
 

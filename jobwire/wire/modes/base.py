@@ -23,12 +23,12 @@ from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested, plans, text_field
 from jobwire.wire.codec.jobs import Job, decode_job, encode_job
-from jobwire.wire.codec.results import Result, Success, decode_result, encode_outcome
+from jobwire.wire.codec.results import Failure, Result, Success, decode_result, encode_failure, encode_outcome
 from jobwire.wire.codec.typed import Characters, characters_of
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, channel_to, job_key
 from jobwire.wire.lifecycle import ModeName, Outcome
-from jobwire.wire.scripts import DELETE_GHOST, WITHDRAW
+from jobwire.wire.scripts import DELETE_GHOST, TELL_REJECTED, WITHDRAW
 from jobwire.wire.states import JobState, ask_for_state, read_state
 from jobwire.wire.text import Text, epoch, wire_bytes
 from jobwire.wire.workers import Home
@@ -41,6 +41,7 @@ __all__ = [
     "Ownership",
     "Submission",
     "Taken",
+    "Told",
     "check_prefix",
     "entry_of",
     "error_text",
@@ -70,6 +71,14 @@ class Taken(msgspec.Struct, frozen=True):
     entry: bytes
 
 
+class Told(msgspec.Struct, frozen=True):
+    """Whoever hears that an entry was rejected: job ID, client ID, and the failure."""
+
+    job_id: Text
+    reply_to: Text
+    failure: Failure
+
+
 class Ending(msgspec.Struct, frozen=True):
     """How a worker lets go of a job.
 
@@ -78,6 +87,7 @@ class Ending(msgspec.Struct, frozen=True):
     ``record``      JSON for the list of rejected entries
     ``started``, ``at``  epoch seconds: the handler began, it ended
     ``attempts``    how often the handler has failed so far; 0 where it did not fail
+    ``told``        the submitter of a rejected entry, where it reads failures
     ``max_losses``  count a lost worker, and bury the job that has lost so many; 0 to count none
     """
 
@@ -89,6 +99,7 @@ class Ending(msgspec.Struct, frozen=True):
     at: float = 0.0
     attempts: int = 0
     max_losses: int = 0
+    told: Told | None = None
 
 
 Ownership: TypeAlias = Literal["none", "shared", "list", "mark"]
@@ -167,6 +178,7 @@ class Mode(ABC):
         self.owner = None if owner is None else wire_bytes(owner)
         self.strings: StringPolicy = strings
         self.limits = limits
+        self.written = limits.of_the_other_side
         self.nested: Nested = nested
 
     @classmethod
@@ -273,6 +285,12 @@ class Mode(ABC):
         return "E" in job.accept
 
     @abstractmethod
+    def address(self, taken: Taken, reply: Reply) -> tuple[Text, Text] | None:
+        """Job ID and client ID of an entry that cannot be read, as far as its submitter reads failures and they can be
+        had; ``reply`` is that to ``load``.
+        """
+
+    @abstractmethod
     def take(self, queues: Sequence[bytes], wait: float) -> Command:
         """Pop one entry, waiting ``wait`` seconds at the most (0: without end)."""
 
@@ -343,10 +361,11 @@ class Mode(ABC):
         """Drop the second entry of a job that runs here at this moment."""
         return self.forget(taken)
 
-    def reject(self, taken: Taken, record: bytes) -> tuple[Command, ...]:
-        """Set an entry aside that cannot be read: ``record`` (JSON) goes to the list of rejected ones."""
-        del taken
-        return (c.list_push(self.keyspace.rejected, record),)
+    @abstractmethod
+    def reject(self, taken: Taken, record: bytes, told: Told | None = None) -> tuple[Command, ...]:
+        """Set an entry aside that cannot be read: ``record`` (JSON) goes to the list of rejected ones, and ``told``
+        hears of it.
+        """
 
 
 def pop_waiting(queues: Sequence[bytes], wait: float) -> Command:
@@ -412,6 +431,7 @@ class HashMode(Mode):
             dialect=dialect,
             meta=submission.meta,
             nested=self.nested,
+            limits=self.written,
         )
         return c.hash_set(key, fields)
 
@@ -523,6 +543,25 @@ class HashMode(Mode):
                 raw=taken.entry,
             )
 
+    def address(self, taken: Taken, reply: Reply) -> tuple[Text, Text] | None:
+        if isinstance(reply, ServerError) or (self.dialect is not None and not self.dialect.tagged_results):
+            return None
+        try:
+            fields = c.hash_pairs(reply, key=job_key(taken.entry))
+        except DecodeError:
+            return None
+        reply_to, accept = fields.get(m.REPLY_TO), fields.get(m.ACCEPT)
+        return (taken.entry, reply_to) if reply_to and "E" in m.parse_accept(accept) else None
+
+    def reject(self, taken: Taken, record: bytes, told: Told | None = None) -> tuple[Command, ...]:
+        return (c.list_push(self.keyspace.rejected, record), *self._tell(taken, told))
+
+    def _tell(self, taken: Taken, told: Told | None) -> tuple[Command, ...]:
+        if told is None:
+            return ()
+        words = (taken.entry, channel_to(told.reply_to), encode_failure(told.failure))
+        return (TELL_REJECTED.call_whole((job_key(taken.entry),), *words),)
+
     def vanished(self, taken: Taken) -> tuple[Command, ...]:
         """Drop the entry of a job whose hash is gone, with the ghost that a worker may have left in its place."""
         return (*self.forget(taken), DELETE_GHOST.call_whole((job_key(taken.entry),), *sorted(m.MARKS)))
@@ -530,7 +569,7 @@ class HashMode(Mode):
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         del started
         return self._together(
-            (c.hash_set(job_key(taken.entry), outcome_fields(job, result, at, self.limits)), *self.notify(job, taken))
+            (c.hash_set(job_key(taken.entry), outcome_fields(job, result, at, self.written)), *self.notify(job, taken))
         )
 
     def notify(self, job: Job, taken: Taken) -> tuple[Command, ...]:
@@ -562,7 +601,7 @@ class HashMode(Mode):
         if event == "forget":
             return self.vanished(taken)
         if event == "reject":
-            return self.reject(taken, ending.record)
+            return self.reject(taken, ending.record, ending.told)
         return self.bury(taken, ending.reason) if event == "bury" else self._return(taken, ending)
 
     def _return(self, taken: Taken, ending: Ending) -> tuple[Command, ...]:

@@ -15,7 +15,7 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import channel_to, job_key
-from jobwire.wire.modes.base import HashMode, Taken, error_text, outcome_fields
+from jobwire.wire.modes.base import HashMode, Taken, Told, error_text, outcome_fields
 from jobwire.wire.modes.recoverable import Recoverable
 from jobwire.wire.modes.reliable import OwnList, Reliable
 from jobwire.wire.scripts import LOSE, NOTE, REJECT, Script
@@ -100,6 +100,9 @@ class SpreadReliable(_SpreadHashes, Reliable):
         keys = (self.processing, taken.queue, self.keyspace.attempts, self.keyspace.dead)
         lost = LOSE.call_whole(keys, taken.entry, b"%d" % max_losses, m.ERROR, error_text(reason))
         return (self._note(taken, reason), lost)
+
+    def reject(self, taken: Taken, record: bytes, told: Told | None = None) -> tuple[Command, ...]:
+        return (*self._tell(taken, told), *super().reject(taken, record))
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         moved = REJECT.call_whole((self.processing, self.keyspace.dead), taken.entry, taken.entry)

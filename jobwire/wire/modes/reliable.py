@@ -16,10 +16,10 @@ from jobwire.limits import Limits
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.jobs import Job
-from jobwire.wire.codec.results import Result, Success, encode_outcome
+from jobwire.wire.codec.results import Result, Success, encode_failure, encode_outcome
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, LONGEST_KEPT, Keyspace, channel_to, job_key, kept_channel
-from jobwire.wire.modes.base import HashMode, Ownership, Taken, entry_of, error_text, seconds
+from jobwire.wire.modes.base import HashMode, Ownership, Taken, Told, entry_of, error_text, seconds
 from jobwire.wire.scripts import BURY, COMPLETE, FORGET_DUPLICATE, GIVE_BACK, LOSE, NOTE_FAILURE, REJECT, REQUEUE
 from jobwire.wire.text import epoch
 from jobwire.wire.workers import Home
@@ -74,7 +74,7 @@ class Reliable(HashMode):
 
     def __init__(self, keyspace: Keyspace, **options: Any) -> None:
         super().__init__(keyspace, **options)
-        self._own = self.own_list_type(self.processing, self.limits) if self.own_list else None
+        self._own = self.own_list_type(self.processing, self.written) if self.own_list else None
 
     @property
     def ownership(self) -> Ownership:
@@ -133,8 +133,12 @@ class Reliable(HashMode):
     def forget_duplicate(self, taken: Taken) -> tuple[Command, ...]:
         return self.forget(taken) if self._own is None else self._own.forget_duplicate(taken)
 
-    def reject(self, taken: Taken, record: bytes) -> tuple[Command, ...]:
-        return (REJECT.call_whole((self.processing, self.keyspace.rejected), taken.entry, record),)
+    def reject(self, taken: Taken, record: bytes, told: Told | None = None) -> tuple[Command, ...]:
+        keys = (self.processing, self.keyspace.rejected)
+        if told is None:
+            return (REJECT.call_whole(keys, taken.entry, record),)
+        words = (channel_to(told.reply_to), encode_failure(told.failure))
+        return (REJECT.call_whole((*keys, job_key(taken.entry)), taken.entry, record, *words),)
 
     def bury(self, taken: Taken, reason: str) -> tuple[Command, ...]:
         keys = (self.processing, job_key(taken.entry), self.keyspace.dead)

@@ -10,6 +10,7 @@ from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT
 from jobwire.wire.codec.envelopes import (
+    address_in,
     decode_job_envelope,
     decode_reply_envelope,
     encode_job_envelope,
@@ -20,12 +21,26 @@ from jobwire.wire.codec.results import Failure, Result, Success
 from jobwire.wire.codec.typed import Characters
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import channel_to
-from jobwire.wire.modes.base import Ending, Mode, Notice, Ownership, Submission, Taken, pop_now, pop_waiting, popped
+from jobwire.wire.modes.base import (
+    Ending,
+    Mode,
+    Notice,
+    Ownership,
+    Submission,
+    Taken,
+    Told,
+    pop_now,
+    pop_waiting,
+    popped,
+)
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text, epoch, parse_epoch
 
 __all__ = ["Simple"]
 
+LARGEST_REPLY = 8 * 1024 * 1024
+"""Bytes of a reply envelope. Redis ends a subscription that 32 MiB wait for, or 8 MiB for a minute
+(``client-output-buffer-limit pubsub``), so several of these may be on their way at a time."""
 _CARRIED = frozenset({m.EXPIRES, m.TRACEPARENT})
 # A reply envelope can always say that a job failed, and nothing is ever recovered to a queue.
 _MEANT_OTHERWISE = frozenset({m.ACCEPT, m.QUEUE})
@@ -62,7 +77,7 @@ class Simple(Mode):
             queued=submission.queued,
             expires=parse_epoch(extensions.get(m.EXPIRES)),
             traceparent=extensions.get(m.TRACEPARENT),
-            limits=self.limits,
+            limits=self.written,
         )
         return self._together((c.list_push(queue, envelope),))
 
@@ -135,6 +150,10 @@ class Simple(Mode):
             dialect=DEFAULT_DIALECT,  # envelopes are the same for all
         )
 
+    def address(self, taken: Taken, reply: Reply) -> tuple[Text, Text] | None:
+        del reply
+        return address_in(taken.entry)
+
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:
         del job, taken, at
         return ()
@@ -144,8 +163,15 @@ class Simple(Mode):
         failure = result if isinstance(result, Failure) else None
         value = None if isinstance(result, Failure) else result.value
         envelope = encode_reply_envelope(
-            job.id, value=value, failure=failure, started=started, processed=at, limits=self.limits
+            job.id, value=value, failure=failure, started=started, processed=at, limits=self.written
         )
+        if len(envelope) > LARGEST_REPLY:
+            raise EncodeError(
+                f"a reply of {len(envelope)} bytes; mode 'simple' sends at most {LARGEST_REPLY}, because Redis ends "
+                "the subscription of a client that too much waits for, with the replies to all its jobs: use mode "
+                "'reliable' for results of this size",
+                field="result",
+            )
         return self._together((c.publish(channel_to(job.reply_to), envelope),))
 
     def note_failure(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
@@ -155,7 +181,16 @@ class Simple(Mode):
     def commands_for(self, taken: Taken, job: Job | None, ending: Ending) -> tuple[Command, ...]:
         if job is not None and ending.result is not None:
             return self.complete(job, taken, ending.result, started=ending.started, at=ending.at)
-        return self.reject(taken, ending.record) if ending.record else self.give_back(taken)
+        return self.reject(taken, ending.record, ending.told) if ending.record else self.give_back(taken)
+
+    def reject(self, taken: Taken, record: bytes, told: Told | None = None) -> tuple[Command, ...]:
+        del taken
+        set_aside = c.list_push(self.keyspace.rejected, record)
+        if told is None:
+            return (set_aside,)
+        envelope = encode_reply_envelope(told.job_id, failure=told.failure, limits=self.written)
+        # The reply to the last command says that it is set aside.
+        return (c.publish(channel_to(told.reply_to), envelope), set_aside)
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
         return (c.list_push_next(taken.queue, taken.entry),)
