@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -14,7 +15,7 @@ from jobwire.wire.lifecycle import Counter as Counters
 from jobwire.wire.lifecycle import Event
 from jobwire.wire.text import Text
 
-__all__ = ["AnyEvent", "Events", "Trace", "TraceEvent"]
+__all__ = ["AnyEvent", "Events", "Trace", "TraceEvent", "loggable"]
 
 
 AnyEvent: TypeAlias = Event | Literal["fail", "timeout", "expire", "cancel"]
@@ -38,6 +39,22 @@ class TraceEvent(msgspec.Struct, frozen=True):
 
 Trace: TypeAlias = Callable[[TraceEvent], object]
 """Called in the event loop, so it must not block; what it raises is logged and otherwise ignored."""
+
+
+_LONGEST_STORY = 50_000
+"""Characters of a traceback that is logged."""
+
+
+def loggable(error: BaseException) -> tuple[str, BaseException | None]:
+    """Text to append to a log line, and its ``exc_info``.
+
+    The traceback is ``exc_info`` where every stream can write it; one of megabytes, or with lone surrogates, is cut and
+    escaped into the text instead.
+    """
+    story = "".join(traceback.format_exception(error))
+    if len(story) <= _LONGEST_STORY and not any("\ud800" <= char <= "\udfff" for char in story):
+        return "", error
+    return "\n" + ascii(story[-_LONGEST_STORY:]), None
 
 
 class Events:

@@ -27,6 +27,7 @@ import msgspec
 
 from jobwire.client.client import Client
 from jobwire.errors import ConfigError, DecodeError, EncodeError, JobwireError, ResultDecodeError, printable
+from jobwire.events import loggable
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import UNSET, Unset, at_least, result_converter
 from jobwire.wire import Job
@@ -285,7 +286,9 @@ class _Replies:
     def _failed(self, error: BaseException, job: Job) -> str:
         failure = failure_of(error)
         in_full = _sayable(f"{failure.type}: {failure.message}")
-        _log.error("method %r, job %s: %s", job.data.get(NAME), printable(job.id), ascii(in_full), exc_info=error)
+        story, traceback = loggable(error)
+        name = job.data.get(NAME)
+        _log.error("method %r, job %s: %s%s", name, printable(job.id), ascii(in_full), story, exc_info=traceback)
         return encode_error(RpcError(INTERNAL, in_full), shown=_SORRY)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -17,7 +16,7 @@ from functools import partial
 from typing import Any, cast
 
 from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, WireError, printable
-from jobwire.events import Events
+from jobwire.events import Events, loggable
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
@@ -43,8 +42,6 @@ _LOST_DELAY = 1.0
 """Seconds until a job is given back whose handler somebody else has cancelled."""
 _LONGEST_MESSAGE = 10_000
 """Characters of a handler's error message that are logged, written and sent."""
-_LONGEST_STORY = 50_000
-"""Characters of a traceback that is logged."""
 
 
 class Executor:
@@ -317,16 +314,10 @@ class Executor:
                 self.finish(delivery, life.DEAD, reason=_sentence(failure))
 
     def _log_failure(self, delivery: Delivery, failure: Failure, error: BaseException) -> None:
-        story = "".join(traceback.format_exception(error))
-        # A story of megabytes, or one that no stream can write, is cut and escaped; all others go to the log whole.
-        plain = len(story) < _LONGEST_STORY and _encodable(story)
+        story, traceback = loggable(error)
+        name = self._name_of(delivery)
         self._log.error(
-            "job %s failed: %s: %s%s",
-            self._name_of(delivery),
-            failure.type,
-            ascii(failure.message),
-            "" if plain else "\n" + ascii(story[-_LONGEST_STORY:]),
-            exc_info=error if plain else None,
+            "job %s failed: %s: %s%s", name, failure.type, ascii(failure.message), story, exc_info=traceback
         )
 
     def _lose(self, delivery: Delivery) -> None:
@@ -713,14 +704,6 @@ async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         raise
     except BaseException as error:
         return None, error
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _nothing() -> None:
