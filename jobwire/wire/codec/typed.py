@@ -31,13 +31,13 @@ from jobwire.wire.text import words_of
 __all__ = ["Characters", "Converter", "characters_of", "converter"]
 
 Characters: TypeAlias = Literal["utf-8", "latin-1"]
-"""How the bytes of a string became characters: read as UTF-8, or one character a byte (as JSON says bytes)."""
+"""The decoding of a string's bytes: as UTF-8, or one character a byte (JSON's form of bytes)."""
 
 _Read: TypeAlias = Callable[[Any], Any]
 
 
 def characters_of(strings: StringPolicy) -> Characters:
-    """The characters that a string policy makes of bytes."""
+    """Return the characters that a string policy makes of bytes."""
     return "latin-1" if strings == "latin-1" else "utf-8"
 
 
@@ -68,9 +68,9 @@ class Converter:
         }
 
     def __call__(self, value: Any, characters: Characters = "utf-8") -> Any:
-        """``value`` as the type. ``characters`` says where the text in it comes from, for ``bytes``.
+        """Convert ``value`` to the type. ``characters`` is the decoding of its text, needed for ``bytes``.
 
-        Raises ``msgspec.ValidationError``, whatever the type's own code raises.
+        Raises ``msgspec.ValidationError``, for any exception of the type's own code, too.
         """
         read = self._readers[characters]
         try:
@@ -90,7 +90,7 @@ class Converter:
 
 
 def converter(wanted: Any, *, strict: bool = False) -> Converter:
-    """The ``Converter`` for a type, made once. Raises ``TypeError`` as it does."""
+    """Return the ``Converter`` for a type, made once. Raises ``TypeError`` as it does."""
     try:
         return _cached(wanted, strict)
     except TypeError:  # not hashable, or not supported
@@ -144,7 +144,7 @@ class _Compiler:
         return scalar.read_bytes if scalar.is_bytes else None
 
     def _named(self, info: Any) -> _Read | None:
-        """A type may contain itself: inside itself it is read by what comes out in the end."""
+        """Read a named type. One that contains itself is read, inside itself, by the finished reader."""
         known = self._known.get(id(info))
         if known is not None:
             return known if known.read is None else known.read
@@ -228,7 +228,7 @@ def _check_custom(kind: Any) -> None:
 
 
 def _fitting(read: _Read) -> frozenset[type]:
-    """The types whose values ``read`` gives back as they are, as far as that is known: most need no call."""
+    """Return the types whose values ``read`` gives back as they are, as far as that is known: most need no call."""
     scalar = getattr(read, "__self__", None)
     return scalar.fitting if isinstance(scalar, PerlScalar) and read == scalar.read else frozenset()
 

@@ -54,7 +54,7 @@ __all__ = [
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client wants written: ID, parameters, who it is, epoch seconds, extension fields (``_accept`` …)."""
+    """A job to submit: its ID, parameters, the client's ID, epoch seconds, extension fields (``_accept`` …)."""
 
     id: bytes
     data: object
@@ -64,14 +64,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What a worker popped: the pending queue's whole key, and the entry."""
+    """A popped entry, with the pending queue's whole key."""
 
     queue: bytes
     entry: bytes
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a worker lets go of a job.
+    """The way in which a worker releases a job.
 
     ``result``      the value or failure to write and publish, where there is one
     ``reason``      why it is buried, tried again or given back
@@ -92,12 +92,12 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 Ownership: TypeAlias = Literal["none", "shared", "list", "mark"]
-"""By what a popped entry belongs to its worker: nothing, a list that all workers share (nobody can tell whose it is), a
-list of the worker's own, a mark in the job's hash."""
+"""The sign that a popped entry belongs to its worker: none, a list that all workers share (nobody can tell whose it
+is), a list of the worker's own, a mark in the job's hash."""
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What a message on a client's channel says: this job is done; ``result`` only where it came along."""
+    """A message on a client's channel: this job is done; ``result`` only where the message carries it."""
 
     job_id: bytes
     result: Result | None
@@ -108,7 +108,7 @@ _MOVES = frozenset({"bury", "reject", "return"})
 
 
 def seconds(value: float) -> bytes:
-    """A waiting time as Redis takes it: seconds, whole where whole; 0 means without end."""
+    """Return a waiting time as Redis takes it: seconds, whole where whole; 0 means without end."""
     return b"%.15g" % value
 
 
@@ -129,9 +129,9 @@ class Mode(ABC):
     ``keeps_jobs``     a job has a hash from submission until its result is collected
     ``moves_jobs``     popping moves the ID to a processing list, so that a pop in flight cannot lose it
     ``redeliverable``  a command whose reply was lost may be said again: at least once; False where it is at most once
-    ``ownership``      by what a popped entry belongs to its worker
+    ``ownership``      the sign that a popped entry belongs to its worker
     ``spread``         lists and hashes live on several servers
-    ``completion_says_start``  ``complete`` writes what ``start`` does as well: a job done at once needs no ``start``
+    ``completion_says_start``  ``complete`` writes the fields of ``start``, too: a job done at once needs no ``start``
     """
 
     name: ClassVar[ModeName]
@@ -183,7 +183,7 @@ class Mode(ABC):
     @property
     @abstractmethod
     def ownership(self) -> Ownership:
-        """By what a popped entry belongs to its worker."""
+        """The sign that a popped entry belongs to its worker."""
 
     # -- both
 
@@ -191,7 +191,7 @@ class Mode(ABC):
         return c.transaction(commands) if self.use_multi else commands
 
     def _apart(self, replies: Sequence[Reply]) -> Sequence[Reply]:
-        """The commands' own replies; raises the first ``ServerError`` among them."""
+        """Return the commands' own replies; raises the first ``ServerError`` among them."""
         # No transaction ends with a number: these are its commands alone (``jobwire.wire.scripts.insist``).
         if self.use_multi and not isinstance(replies[-1], int):
             replies = c.transaction_replies(replies)
@@ -211,16 +211,16 @@ class Mode(ABC):
         """Write the job and push it on ``queue`` (a whole key). Raises ``EncodeError``."""
 
     def submitted(self, replies: Sequence[Reply]) -> int:
-        """The length of the queue after the push. Raises ``ServerError``."""
+        """Return the length of the queue after the push. Raises ``ServerError``."""
         length = self._apart(replies)[-1]
         return length if type(length) is int else 0
 
     @abstractmethod
     def notice(self, payload: bytes) -> Notice:
-        """What a message says. Raises ``ResultDecodeError`` or ``MismatchError``."""
+        """Decode a message. Raises ``ResultDecodeError`` or ``MismatchError``."""
 
     def characters_in(self, value: object) -> Characters:
-        """How the strings in a result became characters: JSON says bytes as the characters of Latin-1 (JSN-9)."""
+        """Return the decoding of the strings in a result: JSON writes bytes as the characters of Latin-1 (JSN-9)."""
         return "latin-1" if isinstance(value, dict | list) else characters_of(self.strings)
 
     @abstractmethod
@@ -229,7 +229,7 @@ class Mode(ABC):
 
     @abstractmethod
     def collected(self, job_id: bytes, reply: Reply) -> Result | None:
-        """The result; None where there is none (yet, or any more).
+        """Return the result; None where there is none (yet, or any more).
 
         Raises ``ServerError``, ``ResultDecodeError``, ``MismatchError``.
         """
@@ -240,7 +240,7 @@ class Mode(ABC):
 
     @abstractmethod
     def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[Result | None, bool]:
-        """The result or None, and whether the job is there. Raises as ``collected`` does."""
+        """Return the result or None, and whether the job is there. Raises as ``collected`` does."""
 
     @abstractmethod
     def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
@@ -248,7 +248,7 @@ class Mode(ABC):
 
     @abstractmethod
     def inspected(self, replies: Sequence[Reply]) -> JobState:
-        """Where the job is. Raises the first ``ServerError`` among the replies."""
+        """Return the job's place. Raises the first ``ServerError`` among the replies."""
 
     @abstractmethod
     def withdraw(self, job_id: bytes, queue: bytes) -> Command | None:
@@ -262,11 +262,11 @@ class Mode(ABC):
 
     @abstractmethod
     def home(self, queues: Sequence[bytes]) -> Home | None:
-        """Where the entries of a dead worker of this mode belong; None where they have no owner."""
+        """Return the place of a dead worker's entries in this mode; None where they have no owner."""
 
     @abstractmethod
     def identity(self, taken: Taken) -> bytes | None:
-        """The job ID of an entry; None where only the job itself says it."""
+        """Return the job ID of an entry; None where only the job itself says it."""
 
     def reads_failures(self, job: Job) -> bool:
         """Does the submitter read the result of a job that failed?"""
@@ -282,7 +282,7 @@ class Mode(ABC):
 
     @abstractmethod
     def taken(self, reply: Reply, queues: Sequence[bytes]) -> Taken | None:
-        """What ``take`` or ``take_now`` on ``queues`` brought; None for nothing. Raises ``ServerError``."""
+        """Read the reply to ``take`` or ``take_now`` on ``queues``; None for no entry. Raises ``ServerError``."""
 
     @abstractmethod
     def load(self, taken: Taken) -> Command | None:
@@ -290,7 +290,7 @@ class Mode(ABC):
 
     @abstractmethod
     def read(self, taken: Taken, reply: Reply) -> Job | None:
-        """The job; None where its hash is gone. Raises ``DecodeError`` for one that cannot be read."""
+        """Return the job; None where its hash is gone. Raises ``DecodeError`` for one that cannot be read."""
 
     @abstractmethod
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:
@@ -306,7 +306,7 @@ class Mode(ABC):
         return True
 
     def prepare(self) -> tuple[Command, ...]:
-        """What a worker sends once on each new connection."""
+        """Return the commands that a worker sends once on each new connection."""
         return ()
 
     @abstractmethod
@@ -328,7 +328,7 @@ class Mode(ABC):
         return not (moved and replies and replies[-1] == 0)
 
     def leftovers(self) -> Command | None:
-        """The entries of the worker's own list, newest first; None without such a list."""
+        """Return the entries of the worker's own list, newest first; None without such a list."""
         return None
 
     @abstractmethod
@@ -360,7 +360,7 @@ def pop_now(queue: bytes) -> Command:
 
 
 def popped(reply: Reply, queues: Sequence[bytes]) -> Taken | None:
-    """What BRPOP (queue and entry) or RPOP (the entry alone) brought."""
+    """Read the reply to BRPOP (queue and entry) or RPOP (the entry alone)."""
     if isinstance(reply, ServerError):
         raise reply
     if reply is None:
@@ -372,14 +372,14 @@ def popped(reply: Reply, queues: Sequence[bytes]) -> Taken | None:
 
 
 def entry_of(reply: Reply, queue: bytes) -> bytes:
-    """A popped entry; raises ``DecodeError`` for a reply that is none."""
+    """Return a popped entry; raises ``DecodeError`` for a reply that is none."""
     if not isinstance(reply, bytes):
         raise DecodeError("a pop answered something that is no entry; is this a Redis server?", key=queue)
     return reply
 
 
 def refuse_queues(name: str) -> ConfigError:
-    """The error for several queues in a mode that has one; the sentence is Perl's (Worker/Redis.pm, ``configure``)."""
+    """Return the error for several queues in a mode with one; the sentence is Perl's (Worker/Redis.pm, ``configure``)."""
     return ConfigError(f"Only a single queue is supported in {name} mode")
 
 
@@ -575,7 +575,7 @@ class HashMode(Mode):
 
 
 def outcome_fields(job: Job, result: Result, at: float, limits: Limits) -> dict[bytes, bytes]:
-    """The fields of a completion. Raises ``EncodeError``."""
+    """Return the fields of a completion. Raises ``EncodeError``."""
     fields = {m.PROCESSED: epoch(at)} if job.dialect.timing_fields else {}
     fields[m.RESULT] = encode_outcome(result, dialect=job.dialect, accept=job.accept, limits=limits)
     return fields

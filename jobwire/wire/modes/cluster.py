@@ -1,8 +1,8 @@
 """The modes on Redis Cluster: all lists of a prefix live in one slot, and each job's hash in a slot of its own.
 
-No script or transaction can touch a list and a hash there. What is one step elsewhere is several here, in an order in
-which each of them may be the last without a job being lost; what that costs is that a job may run twice where it would
-not otherwise (docs/CLUSTER.md). The bytes in Redis are the same.
+No script or transaction can touch a list and a hash there. One step of the other modes is several here, in an order in
+which each of them may be the last without a job being lost; the price is that a job may run twice where it would not
+otherwise (docs/CLUSTER.md). The bytes in Redis are the same.
 """
 
 from __future__ import annotations
