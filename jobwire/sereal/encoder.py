@@ -47,7 +47,7 @@ class Style:
 
 
 def write_body(value: object, style: Style, *, base: int) -> bytearray:
-    """The body; an offset in it is an index plus ``base``. ``SerealEncodeError`` for what cannot be said."""
+    """Encode the body; an offset in it is an index plus ``base``. ``SerealEncodeError`` for a value without a form."""
     first = Writer(style, base, frozenset(), {})
     first.write(value)
     if not first.shared:
@@ -66,7 +66,7 @@ class Writer:
         self.style = style
         self.base = base
         self.known = known
-        self.answers = answers  # what `default` said, by id; keeps both alive, so that no id comes twice
+        self.answers = answers  # values returned by `default`, by id; keeps both alive, so that no id comes twice
         self.out = bytearray()
         self.shared: set[int] = set()
         self.places: dict[int, int] = {}  # id of a container → index of its tag
@@ -260,7 +260,7 @@ class Writer:
         if isinstance(value.value, bool) and self.true == tags.TRUE:
             # REFN TRUE is a reference to Perl's one immutable "true"; behind a PAD it is a scalar like any other.
             self.out.append(tags.PAD)
-        self.places[id(value)] = len(self.out)  # the scalar referred to, whatever it holds
+        self.places[id(value)] = len(self.out)  # the scalar referred to, of any type
         self.push(iter((value.value,)))
 
     def regexp(self, value: PerlRegexp) -> None:
@@ -322,7 +322,7 @@ class Writer:
     # -- everything else ---------------------------------------------------------------------------
 
     def other(self, value: object) -> None:
-        """Subclasses of what Sereal knows, then what ``default`` makes of it."""
+        """Write a subclass of a type that Sereal knows, else the value that ``default`` returns."""
         plain = self.plain(value)
         writer = _WRITERS.get(type(plain))
         if writer is None:
@@ -337,7 +337,7 @@ class Writer:
         writer(self, plain)
 
     def plain(self, value: object) -> object:
-        """``value`` as one of the types with a writer, where it is a subclass of one."""
+        """Return ``value`` as one of the types with a writer, where it is a subclass of one."""
         if type(value) in _WRITERS:
             return value
         for kind, convert in _KINDS:
@@ -346,7 +346,7 @@ class Writer:
         return value
 
     def remember(self, value: object, convert: Callable[[Any], object]) -> object:
-        """What ``convert`` says of ``value``: asked once, so that identity holds over both passes."""
+        """Return the result of ``convert`` for ``value``: called once, so that identity holds over both passes."""
         known = self.answers.get(id(value))
         if known is None:
             known = self.answers[id(value)] = (value, convert(value))
@@ -375,7 +375,7 @@ _WRITERS: dict[type, _Write] = {
     memoryview: Writer.byte_array,
     PerlObject: Writer.perl_object,
 }
-# An int or str of an Enum is written as what it is, whatever its __str__ says.
+# An int or str of an Enum is written as its value, not by its __str__.
 _KINDS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (int, int.__int__),
     (float, float.__float__),

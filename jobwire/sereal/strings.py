@@ -36,5 +36,5 @@ def _is_extended(raw: bytes) -> bool:
 
 
 def write_utf8(text: str) -> bytes:
-    """The bytes of ``text``; lone surrogates are written as Perl writes them."""
+    """Return the bytes of ``text``; lone surrogates are written as Perl writes them."""
     return text.encode("utf-8", "surrogatepass")

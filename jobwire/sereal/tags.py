@@ -77,7 +77,7 @@ def is_string(plain: int) -> bool:
 
 
 def tag_name(tag: int) -> str:
-    """The specification's name of ``tag`` (track flag ignored), for messages."""
+    """Return the specification's name of ``tag`` (track flag ignored), for messages."""
     tag &= 0x7F
     if tag <= POS_LAST:
         return f"POS_{tag}"

@@ -187,7 +187,7 @@ def _more_items_than(items: int, raw: bytes) -> bool:
 
 
 def decode_json(raw: bytes, *, limits: Limits) -> Any:
-    """Decode a JSON document; a byte order mark is skipped, of duplicate keys the last counts. Raises ``DecodeError``."""
+    """Decode JSON; a byte order mark is skipped, of duplicate keys the last counts. Raises ``DecodeError``."""
     size = len(raw)
     if size > limits.max_items or size > limits.max_bytes:
         check_size(raw, limits)

@@ -379,7 +379,7 @@ def entry_of(reply: Reply, queue: bytes) -> bytes:
 
 
 def refuse_queues(name: str) -> ConfigError:
-    """Return the error for several queues in a mode with one; the sentence is Perl's (Worker/Redis.pm, ``configure``)."""
+    """Return the error for several queues in a mode with one; the text is Perl's (Worker/Redis.pm, ``configure``)."""
     return ConfigError(f"Only a single queue is supported in {name} mode")
 
 
