@@ -37,7 +37,7 @@ class Backoff:
         return self._attempts
 
     def next(self) -> float:
-        """The next delay, in seconds."""
+        """Return the next delay, in seconds."""
         # Beyond 2**60 nothing changes any more, and a float would overflow some day.
         ceiling = min(self.maximum, self.initial * 2.0 ** min(self._attempts, 60))
         self._attempts += 1

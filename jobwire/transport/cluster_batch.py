@@ -30,7 +30,7 @@ class Link(Protocol):
 
 
 class Cluster(Protocol):
-    """What a send needs of the connection that it belongs to."""
+    """The part of a connection that its sends need."""
 
     def link_for(self, command: Command) -> Link: ...
     def link_to(self, node: Node) -> Link: ...
@@ -41,10 +41,10 @@ class Cluster(Protocol):
 
 
 class Batch:
-    """Sends step after step (``jobwire.wire.cluster_slots.plan``), follows redirections, and calls ``on_replies`` once.
+    """Send step after step (``jobwire.wire.cluster_slots.plan``), follow redirections, and call ``on_replies`` once.
 
-    A step whose writes were refused is the last one: what comes after it relies on it. The commands that were not sent
-    are answered with the error ``ABORTED``.
+    A step whose writes were refused is the last one: later steps rely on it. The commands that were not sent are
+    answered with the error ``ABORTED``.
     """
 
     __slots__ = (

@@ -13,7 +13,7 @@ from jobwire.transport.protocols import Connection, OnLost, OnPush
 
 
 class DialingTransport(ABC):
-    """What all transports over sockets share: they know which of their connections are open."""
+    """The common base of all transports over sockets: they know their open connections."""
 
     @property
     def spread(self) -> bool:

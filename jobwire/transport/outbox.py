@@ -26,7 +26,7 @@ class Outbox(Protocol):
         ...
 
     def take(self) -> bytes:
-        """All that was added since the last time."""
+        """Return all that was added since the last time."""
         ...
 
     def clear(self) -> None: ...
@@ -54,6 +54,6 @@ class _PlainOutbox:
 
 
 def new_outbox() -> Outbox:
-    """An empty one: compiled code where it was built."""
+    """Return an empty outbox: compiled code where it was built."""
     compiled: Outbox | None = fast.outbox()
     return _PlainOutbox() if compiled is None else compiled

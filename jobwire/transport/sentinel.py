@@ -35,10 +35,10 @@ DEFAULT_SENTINEL_PORT = 26379
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelAddress:
-    """Where the Sentinels are, and what to ask them for.
+    """The addresses of the Sentinels, and the service to ask them for.
 
-    ``server`` says how to be let in by the master (its host and port do not count); ``username``, ``password`` and
-    ``tls`` are those of the Sentinels.
+    ``server`` holds the credentials and options for the master (its host and port do not count); ``username``,
+    ``password`` and ``tls`` are those of the Sentinels.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -135,7 +135,7 @@ def is_sentinel_url(url: str) -> bool:
 
 
 def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[SentinelAddress, ParsedURL]:
-    """``redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database][?option=…]``.
+    """Parse ``redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database][?option=…]``.
 
     User and password are those of the Redis servers; those of the Sentinels are the options ``sentinel_username``
     and ``sentinel_password``. ``rediss+sentinel://`` speaks TLS with both. All other options are as in ``redis://``.
