@@ -124,7 +124,7 @@ def is_cluster_url(url: str) -> bool:
 
 
 def parse_cluster_url(url: str, tls: TLSOptions | None = None) -> tuple[tuple[Address, ...], ParsedURL]:
-    """Parse ``redis+cluster://[[user]:password@]host[:port][,host[:port]…][?option=…]``, and ``rediss+cluster://`` (TLS).
+    """Parse ``redis+cluster://[[user]:password@]host[:port][,host[:port]…][?option=…]``; ``rediss+cluster://`` for TLS.
 
     Options are as in ``redis://``. Raises ``ConfigError``.
     """
