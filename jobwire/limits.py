@@ -1,4 +1,4 @@
-"""What a decoder will swallow at the most: one value, passed to every decoder."""
+"""The limits of a decoder: one value, passed to every decoder."""
 
 from __future__ import annotations
 
