@@ -1,4 +1,4 @@
-"""What needs no load: the codec, import times, memory, the start of a worker."""
+"""Measurements without load: the codec, import times, memory, the start of a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NESTED = {"list": [{"id": number, "name": f"item {number}"} for number in range
 
 
 def microseconds(function: Callable[[], object], *, quick: bool) -> float:
-    """CPU time of a call, the best of several rounds: what disturbs can only add."""
+    """Return the CPU time of a call, the best of several rounds: disturbances can only add to it."""
     count, rounds = (500, 3) if quick else (3000, 9)
     best = float("inf")
     for _ in range(rounds):
