@@ -88,7 +88,7 @@ class Stage:
                 return
 
     async def run(self, submit: Submit, data: Data, expected: Any, *, steps: bool = True) -> None:
-        """One job: submit it, print its steps and its result."""
+        """Submit one job, print its steps and its result."""
         began = time.perf_counter()
         job_id, result = await submit(data)
         took = (time.perf_counter() - began) * 1000

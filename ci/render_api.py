@@ -211,7 +211,7 @@ def in_perl(path: str) -> Iterator[str]:
 
 
 def documented_elsewhere(module_name: str, name: str, value: object) -> bool:
-    """Is this the very object that stands under ``jobwire`` already?"""
+    """Return whether this is the very object that stands under ``jobwire`` already."""
     import jobwire
 
     return module_name != "jobwire" and name in jobwire.__all__ and getattr(jobwire, name) is value

@@ -73,7 +73,7 @@ _NOT_OURS = frozenset({"RFC", "BCP", "UTF", "ISO", "AGPL", "GPL"})
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a requirement comes from; ``file`` and ``line`` for recordings only."""
+    """The source of a requirement; ``file`` and ``line`` for recordings only."""
 
     kind: Kind
     text: str
@@ -82,7 +82,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """One requirement; ``line`` is where it stands in the document (1 is the first)."""
+    """One requirement; ``line`` is its line in the document (1 is the first)."""
 
     id: str
     area: str

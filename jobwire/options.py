@@ -85,7 +85,7 @@ def build_mode(
 
 
 def result_converter(result_type: Any, *, strict: bool) -> Converter | None:
-    """Return the converter for ``result_type``; None for None. Raises ``ConfigError`` for a type no result can become."""
+    """Return the converter for a type, None for None. Raises ``ConfigError`` for a type that no result can become."""
     try:
         return None if result_type is None else converter(result_type, strict=strict)
     except TypeError as error:

@@ -61,7 +61,7 @@ class Record:
         self._cpu = 0.0
 
     def done(self, submitted: float) -> bool:
-        """One job more; False when the time is over."""
+        """Count one finished job; return False when the time is over."""
         now = time.perf_counter()
         if self.since:
             self.latencies.append(now - submitted)

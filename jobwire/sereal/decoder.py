@@ -405,7 +405,7 @@ class CopyFrame:
 
 
 class HookFrame:
-    """Hands a finished object to the application's hook and puts the answer in its place."""
+    """Hand a finished object to the application's hook and put the answer in its place."""
 
     __slots__ = ("found",)
 
@@ -718,7 +718,7 @@ def _boolean(body: Body) -> bool | None:
 
 
 def _tracked(body: Body, tag: int) -> object:
-    """Remembers the item; when it is read again through COPY, the first one stays the one referred to."""
+    """Remember the item; when it is read again through COPY, the first one stays the one referred to."""
     at = body.pos - 1
     plain = tag & 0x7F
     if body.in_copy:

@@ -182,7 +182,7 @@ class Writer:
         self.binary(bytes(value))
 
     def seen_string(self, value: str | bytes) -> bool:
-        """Whether a COPY of ``value`` was written; otherwise its place is noted."""
+        """Write a COPY of ``value`` and return True, or note its place."""
         length = len(value) if isinstance(value, bytes) or value.isascii() else len(write_utf8(value))
         if length <= _DEDUPE_LONGER_THAN:
             return False
@@ -212,7 +212,7 @@ class Writer:
         self.out[at] |= tags.TRACK  # at == here: a scalar that refers to itself
 
     def met(self, value: object) -> bool:
-        """Whether ``value`` was written before; then a reference to it is written now."""
+        """Write a reference to ``value`` and return True where it was written before."""
         at = self.places.get(id(value))
         if at is None:
             return False
@@ -264,7 +264,7 @@ class Writer:
         self.push(iter((value.value,)))
 
     def regexp(self, value: PerlRegexp) -> None:
-        """As Perl does: qr// is an object of the class Regexp, unless blessed into another."""
+        """Write it as Perl does: qr// is an object of the class Regexp, unless blessed into another."""
         if id(value) not in self.places:
             self.class_name(REGEXP_CLASS, frozen=False)
         self.plain_regexp(value)

@@ -21,7 +21,7 @@ def read_utf8(raw: bytes) -> str | bytes:
 
 
 def _is_extended(raw: bytes) -> bool:
-    """Whether ``raw`` has the form of Perl's UTF-8 (sequences of up to 13 bytes) and needs it."""
+    """Return whether ``raw`` has the form of Perl's UTF-8 (sequences of up to 13 bytes) and needs it."""
     at = 0
     wide = False
     while at < len(raw):

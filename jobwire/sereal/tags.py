@@ -72,7 +72,7 @@ _SINGLE = (
 
 
 def is_string(plain: int) -> bool:
-    """Whether ``plain`` (a tag without its track flag) is that of a string."""
+    """Return whether ``plain`` (a tag without its track flag) is that of a string."""
     return plain >= SHORT_BINARY or plain in (BINARY, STR_UTF8)
 
 

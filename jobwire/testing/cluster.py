@@ -91,7 +91,7 @@ class RedisCluster:
                 time.sleep(0.02)
 
     def takes_commands(self, node: RedisServer) -> bool:
-        """Does ``node`` take commands, and know all nodes?"""
+        """Return whether ``node`` takes commands, and knows all nodes."""
         try:
             known = read_topology(self.ask(node, CLUSTER_SLOTS), host="127.0.0.1")
             return is_whole(self.ask(node, CLUSTER_INFO)) and len(known.masters) == len(self.nodes)

@@ -78,7 +78,7 @@ class Script:
 
 
 class ScriptedTransport:
-    """Satisfies ``jobwire.transport.Transport``.
+    """A ``jobwire.transport.Transport`` without a server.
 
     ``script`` is a handler, or the steps of a ``Script``. ``chunk`` cuts the server's output into pieces of that many
     bytes. ``spread`` makes client and worker speak as to a cluster.

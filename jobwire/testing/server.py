@@ -312,7 +312,7 @@ class _GivenServer:
 
 
 def _answers(port: int) -> bool:
-    """Does a server on ``port`` serve? Any answer to PING will do, asking for a password too, but not -LOADING."""
+    """Return whether a server on ``port`` serves: by any answer to PING but -LOADING, a demand for a password too."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1.0) as probe:
             probe.sendall(b"*1\r\n$4\r\nPING\r\n")

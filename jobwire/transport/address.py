@@ -1,4 +1,4 @@
-"""Where Redis is, read from a URL as redis-py reads it.
+"""The address of Redis, read from a URL as redis-py reads it.
 
 redis-py's own parser and TLS options are used, so that one URL means the same to both; errors that it passes over in
 silence (a database that is not a number, a port that is none) are a ``ConfigError`` here. Credentials live in an
@@ -62,7 +62,7 @@ class TLSOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One place where a Redis server listens, and how to be let in."""
+    """The address of one Redis server, and the credentials for it."""
 
     host: str = "localhost"
     port: int = DEFAULT_PORT
@@ -146,7 +146,7 @@ def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 def _check_shape(url: str) -> None:
-    """Raise redis-py's errors in words that, unlike its own, do not quote the URL."""
+    """Raise ``ConfigError`` for a malformed URL, in words that, unlike redis-py's, do not quote it."""
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(

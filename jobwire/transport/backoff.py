@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to connect."""
+"""The delays between attempts to connect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Backoff:
 
     @property
     def attempts(self) -> int:
-        """How many delays were handed out since the last ``reset``."""
+        """The number of delays since the last ``reset``."""
         return self._attempts
 
     def next(self) -> float:

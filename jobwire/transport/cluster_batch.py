@@ -1,4 +1,4 @@
-"""One send to a cluster: its commands in order, wherever their keys are, and wherever they are moved meanwhile."""
+"""One send to a cluster: its commands in order, on all nodes, also while keys move between them."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class NodeLink:
             connection.send(commands, on_replies)
 
     def end(self, error: TransportError) -> None:
-        """Nothing is sent any more; who waits is told."""
+        """Send nothing any more; fail all waiting sends."""
         if self._task is not None and self.connection is None:
             self._task.cancel()
         if self.connection is not None:
@@ -93,7 +93,7 @@ class NodeLink:
 
 
 class ClusterConnection:
-    """See ``jobwire.transport.protocols.Connection``; how a send is ordered says ``jobwire.transport.cluster_batch``.
+    """See ``jobwire.transport.protocols.Connection``, and ``jobwire.transport.cluster_batch`` for the order in a send.
 
     Commands without a key (CLIENT, PUBLISH, SUBSCRIBE …) go to the node of the transport's home slot, ``client_id`` is
     of the connection to it. SCAN goes round all nodes, SCRIPT LOAD goes to all; each in a send of its own. MULTI is
@@ -174,7 +174,7 @@ class ClusterConnection:
                 return
 
     def _scan(self, command: Command, on_replies: OnReplies | None) -> None:
-        """One step on one node; the cursor says on which (``number.cursor``) until all have been asked."""
+        """Take one step on one node, which the cursor names (``number.cursor``), until all have been asked."""
         masters = self._shared.topology.masters
         number, dot, cursor = command[1].partition(b".")
         at = int(number) if dot else 0
@@ -228,7 +228,7 @@ class ClusterConnection:
         return self.link_to(self._shared.topology.slots[slot] or self._home)
 
     def moved(self, slot: int, node: Node) -> None:
-        """One slot is known to be elsewhere; seldom it alone, so the whole map is read again."""
+        """Note that one slot has moved; seldom it alone, so the whole map is read again."""
         self._shared.topology.slots[slot] = node
         if not self._refreshing:
             self._refreshing = True

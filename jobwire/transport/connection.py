@@ -34,7 +34,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 class ErrorReplies:
-    """Makes the errors among the replies, and notices those that say something of the connection itself."""
+    """Maker of the errors among the replies; it notices those that concern the connection itself."""
 
     __slots__ = ("read_only",)
 
@@ -86,7 +86,7 @@ class RedisConnection(asyncio.Protocol):
 
     @property
     def outstanding(self) -> int:
-        """How many sends are still waiting for replies."""
+        """The number of sends still waiting for replies."""
         return len(self._queue)
 
     @property

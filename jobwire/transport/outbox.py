@@ -33,7 +33,7 @@ class Outbox(Protocol):
 
 
 class _PlainOutbox:
-    """Where the compiled code was not built."""
+    """The outbox in plain Python, used where the compiled code was not built."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []

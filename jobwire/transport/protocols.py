@@ -51,11 +51,11 @@ class Connection(Protocol):
         ...
 
     def call(self, *commands: Command) -> asyncio.Future[Replies]:
-        """Send; return a future of the replies. It fails with ``ConnectionLost``; cancelling it takes back no command."""
+        """Send; return a future of the replies. It fails with ``ConnectionLost``; cancelling it recalls no command."""
         ...
 
     async def execute(self, command: Command) -> Reply:
-        """One command, one reply. Raises ``ServerError`` or ``ConnectionLost``."""
+        """Send one command and return its reply. Raises ``ServerError`` or ``ConnectionLost``."""
         ...
 
     async def drained(self) -> None:

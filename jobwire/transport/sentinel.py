@@ -1,4 +1,4 @@
-"""Connections to whichever server Redis Sentinel names as the master at that moment.
+"""Connections to the server that Redis Sentinel names as the master at that moment.
 
 Who is the master is asked anew for every connection, and the server found is asked for its ROLE, as every server is, so
 that a master that was demoted an instant ago is not taken for one. When Sentinel demotes a master it cuts that server's

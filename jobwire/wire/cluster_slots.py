@@ -160,5 +160,5 @@ def read_topology(reply: Reply, *, host: str) -> Topology:
 
 
 def is_whole(info: Reply) -> bool:
-    """Does CLUSTER INFO say that the cluster takes commands?"""
+    """Return whether the cluster takes commands, by its CLUSTER INFO."""
     return isinstance(info, bytes) and b"cluster_state:ok" in info

@@ -60,7 +60,7 @@ def client_list(client_id: int) -> Command:
 
 
 def is_listed(reply: Reply, name: str) -> bool:
-    """Does CLIENT LIST show a connection with this name?"""
+    """Return whether CLIENT LIST shows a connection with this name."""
     wanted = b"name=" + set_name(name)[2]
     return isinstance(reply, bytes) and any(wanted in line.split(b" ") for line in reply.splitlines())
 
@@ -93,7 +93,7 @@ def client_kill(client_id: int) -> Command:
 
 
 def is_master(role: Reply) -> bool:
-    """Does this reply to ROLE come from a server that takes writes?"""
+    """Return whether this reply to ROLE comes from a server that takes writes."""
     return isinstance(role, list) and bool(role) and role[0] == b"master"
 
 
@@ -111,7 +111,7 @@ def not_master(role: Reply) -> str:
 
 
 def is_read_only(error: ServerError) -> bool:
-    """Does the server say that it takes no writes: that it is a replica (by now)?"""
+    """Return whether the server says that it takes no writes: that it is a replica (by now)."""
     return error.code == "READONLY"
 
 

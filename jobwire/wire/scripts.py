@@ -238,7 +238,7 @@ _NEED_MEMORY = {b"HINCRBY": 1, b"HMSET": 1, b"HSET": 1, b"LPUSH": 1, b"RPOPLPUSH
 
 
 def is_out_of_memory(reply: Reply) -> bool:
-    """Was a command refused because the server is at its ``maxmemory``?"""
+    """Return whether a command was refused because the server is at its ``maxmemory``."""
     return isinstance(reply, ServerError) and (
         reply.code == "OOM" or (reply.code == "EXECABORT" and ": OOM " in str(reply))
     )

@@ -272,7 +272,7 @@ def return_newest(
 
 
 def scan_jobs(cursor: bytes, *, count: int = 500) -> Command:
-    """One step through the hashes of all jobs of the database, of every prefix."""
+    """Take one step through the hashes of all jobs of the database, of every prefix."""
     return c.scan(cursor, JOB_PREFIX + b"*", count)
 
 
@@ -342,5 +342,5 @@ def adopt(job_id: bytes, queue: bytes, since: bytes, *, spread: bool = False) ->
 
 
 def scan_attempts(keyspace: Keyspace, cursor: bytes, *, count: int = 100) -> Command:
-    """One step through the jobs whose attempts are counted."""
+    """Take one step through the jobs whose attempts are counted."""
     return (b"HSCAN", keyspace.attempts, cursor, b"COUNT", b"%d" % count)

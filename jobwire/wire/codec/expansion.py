@@ -31,14 +31,14 @@ _SEQUENCES = (list, tuple, set, frozenset)
 
 
 def check_expanded(value: object, *, limits: Limits = DEFAULT_LIMITS, field: Text | None = None) -> None:
-    """Raises ``EncodeError`` for a value that is ``too_large``."""
+    """Raise ``EncodeError`` for a value that is ``too_large``."""
     reason = too_large(value, limits)
     if reason is not None:
         raise EncodeError(reason, field=field)
 
 
 def too_large(value: object, limits: Limits = DEFAULT_LIMITS) -> str | None:
-    """Which limit ``value`` crosses, written out, and how; None where it keeps to both."""
+    """Return the limit that ``value``, written out, crosses, and how; None where it keeps to both."""
     known = shape(value, max_items=limits.max_items, max_size=limits.max_bytes)
     if (known is not None and known.is_json) or _is_small(value, limits):
         return None

@@ -59,7 +59,7 @@ _KNOWN_TAGS = frozenset("EV")
 
 
 def check_parameter_name(name: bytes) -> None:
-    """Raises ``EncodeError`` for a parameter that Perl would not see, or not as it was sent."""
+    """Raise ``EncodeError`` for a parameter that Perl would not see, or not as it was sent."""
     if name in RESERVED:
         raise EncodeError("this name is reserved for the protocol; choose another", field=name)
     if b"\n" in name:

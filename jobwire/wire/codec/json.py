@@ -147,7 +147,7 @@ def _may_be_deeper_than(levels: int, raw: bytes) -> bool:
 
 
 def deeper_than(levels: int, value: Any) -> bool:
-    """Has ``value``, as it came out of JSON, more than so many levels?"""
+    """Return whether ``value``, as decoded from JSON, has more than so many levels."""
     if shape(value, max_levels=levels) is not None:
         return False
     containers = (dict, list)
@@ -164,13 +164,13 @@ def deeper_than(levels: int, value: Any) -> bool:
 
 
 def check_depth(value: Any, raw: bytes, limits: Limits) -> None:
-    """Raises ``DecodeError`` where ``value``, decoded from ``raw``, has more levels than ``limits`` allow."""
+    """Raise ``DecodeError`` where ``value``, decoded from ``raw``, has more levels than ``limits`` allow."""
     if _may_be_deeper_than(limits.max_depth, raw) and deeper_than(limits.max_depth, value):
         raise DecodeError(f"JSON of more than {limits.max_depth} levels, which is the limit", raw=raw)
 
 
 def check_size(raw: bytes, limits: Limits) -> None:
-    """Raises ``DecodeError`` for a document of more bytes or items than ``limits`` allow."""
+    """Raise ``DecodeError`` for a document of more bytes or items than ``limits`` allow."""
     size = len(raw)
     if size > limits.max_bytes:
         raise DecodeError(f"{size} bytes of JSON; the limit is {limits.max_bytes}", raw=raw)
@@ -205,7 +205,7 @@ def decode_json(raw: bytes, *, limits: Limits) -> Any:
 
 
 def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
-    """As ``decode_json``, but duplicate keys are refused, as Perl refuses them."""
+    """Decode as ``decode_json`` does, but duplicate keys are refused, as Perl refuses them."""
     value = decode_json(raw, limits=limits)
     if raw.count(b":") == _pairs(value):
         return value  # each colon has its pair, so no pair was replaced by another one

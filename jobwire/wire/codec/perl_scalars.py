@@ -80,11 +80,11 @@ class PerlScalar:
         return value if read is None else read(value)
 
     def read_bytes(self, value: Any) -> Any:
-        """Nothing but the bytes of a string."""
+        """Convert strings to their bytes, and pass all other values."""
         return self._bytes_of(value) if type(value) is str else value
 
     def _from_digits(self, text: str) -> Any:
-        """Most text that is an integer."""
+        """Read most integers among texts at once."""
         return int(text) if text.isdigit() and text.isascii() else self._from_text(text)
 
     def _from_text(self, text: str) -> Any:

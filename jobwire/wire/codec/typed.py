@@ -49,7 +49,7 @@ _MISSING = object()
 
 
 class Converter:
-    """Makes values of one type. ``strict`` takes Perl's scalars no further than msgspec's lax mode does: ``"5"`` is an
+    """Converter to one type. ``strict`` takes Perl's scalars no further than msgspec's lax mode does: ``"5"`` is an
     ``int``, but ``""`` is not false and a number is no text.
 
     Raises ``TypeError`` for a type that no value from the wire can ever become.
@@ -116,7 +116,7 @@ def _check_supported(wanted: Any) -> None:
 
 
 class _Compiler:
-    """Walks a type once. ``None`` for a part means that its values are taken as they are."""
+    """One walk through a type. ``None`` for a part means that its values are taken as they are."""
 
     def __init__(self, characters: Characters, *, perl: bool) -> None:
         self._bytes_of: BytesOf = bytes_of_text if characters == "utf-8" else bytes_of_characters
@@ -199,7 +199,7 @@ class _Compiler:
 
 
 class _Later:
-    """Stands for a type inside itself while that is not compiled yet."""
+    """Placeholder for a type inside itself while that is not compiled yet."""
 
     __slots__ = ("info", "read")
 

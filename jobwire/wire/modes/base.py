@@ -236,7 +236,7 @@ class Mode(ABC):
 
     @abstractmethod
     def check(self, job_id: bytes) -> tuple[Command, ...]:
-        """As ``collect``, and whether the job is there at all; nothing where the mode keeps no jobs."""
+        """Fetch as ``collect`` does, and ask whether the job is there; nothing where the mode keeps no jobs."""
 
     @abstractmethod
     def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[Result | None, bool]:
@@ -269,7 +269,7 @@ class Mode(ABC):
         """Return the job ID of an entry; None where only the job itself says it."""
 
     def reads_failures(self, job: Job) -> bool:
-        """Does the submitter read the result of a job that failed?"""
+        """Return whether the submitter reads the result of a job that failed."""
         return "E" in job.accept
 
     @abstractmethod
@@ -301,7 +301,7 @@ class Mode(ABC):
         """Write and publish a result. Raises ``EncodeError``."""
 
     def completed(self, replies: Sequence[Reply]) -> bool:
-        """True where the result was written, False where the job had been given away. Raises ``ServerError``."""
+        """Return True where the result was written, False where the job had been given away. Raises ``ServerError``."""
         self._apart(replies)
         return True
 
@@ -318,7 +318,7 @@ class Mode(ABC):
         """Let go of an entry as ``ending`` says. Raises ``EncodeError`` for a result that the wire cannot say."""
 
     def reported(self, ending: Ending, replies: Sequence[Reply]) -> bool:
-        """True where it was done, False where the job had been given away. Raises the first ``ServerError``."""
+        """Return True where it was done, False where the job had been given away. Raises the first ``ServerError``."""
         if ending.result is not None:
             return self.completed(replies)
         error = c.first_error(replies)
@@ -514,7 +514,7 @@ class HashMode(Mode):
         return decode_job(taken.entry, fields, dialect=self.dialect, strings=self.strings, limits=self.limits)
 
     def _check_entry(self, taken: Taken) -> None:
-        """Raises ``MismatchError`` where the hash is missing because the entry is a whole job."""
+        """Raise ``MismatchError`` where the hash is missing because the entry is a whole job."""
         if taken.entry[:1] == b"{" and b'"data"' in taken.entry:
             raise MismatchError(
                 f"an envelope where a job ID should be: {printable(taken.entry)}; a client of mode 'simple' pushed it "
@@ -586,7 +586,7 @@ def error_text(reason: str) -> bytes:
 
 
 def check_prefix(keyspace: Keyspace) -> None:
-    """Raises ``ConfigError`` for a prefix whose lists would be in many slots."""
+    """Raise ``ConfigError`` for a prefix whose lists would be in many slots."""
     if not hash_tag(keyspace.queue(b"")):
         raise ConfigError(
             f'on a cluster all lists of a prefix must be in one slot: put it in braces, as in prefix="{{jobs}}", '

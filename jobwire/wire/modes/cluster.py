@@ -52,7 +52,7 @@ class _SpreadHashes(HashMode):
     spread = True
 
     def withdraw(self, job_id: bytes, queue: bytes) -> Command:
-        """Takes the ID out of the queue alone; who gets a 1 deletes the hash."""
+        """Take the ID out of the queue alone; the caller that gets a 1 deletes the hash."""
         return (b"LREM", queue, b"-1", job_id)
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
@@ -78,7 +78,7 @@ class ClusterOwnList(OwnList):
         return (_WRITE_RESULT.call((job_key(taken.entry),), *args, *pairs), removed)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
-        """False where somebody else was first, and the entry was not ours any more either."""
+        """Return False where somebody else was first, and the entry was not ours any more either."""
         error = c.first_error(replies)
         if error is not None:
             raise error
