@@ -28,7 +28,7 @@ def microseconds(function: Callable[[], object], *, quick: bool) -> float:
 
 
 def codec(*, quick: bool) -> list[tuple[str, ...]]:
-    """A row for each dialect: a job of two scalars and a job with a nested value, and their results, both ways."""
+    """Return a row for each dialect: a job of two scalars, a job with a nested value, and their results, both ways."""
     rows = []
     for name, dialect in DIALECTS.items():
         scalars, nested = {"a": 1, "b": "two"}, {"a": 1, "data": _NESTED}

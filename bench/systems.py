@@ -120,7 +120,7 @@ def floor_in_c() -> System | None:
 
 
 def perl() -> Iterable[System]:
-    """Perl with itself and with jobwire; nothing where Job::Async::Redis is not installed."""
+    """Yield Perl with itself and with jobwire; nothing where Job::Async::Redis is not installed."""
     found = shutil.which("perl")
     probe = ["perl", "-MJob::Async::Redis", "-MJob::Async::Worker::Redis", "-e1"]
     if found is None or subprocess.run(probe, capture_output=True, check=False).returncode:

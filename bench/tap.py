@@ -39,7 +39,7 @@ class Cost(NamedTuple):
 
 @contextmanager
 def tapped(way: list[str] | None, port: int) -> Iterator[tuple[Any, list[Cost]]]:
-    """The address for the pair, and, once it is over, the cost of the tap."""
+    """Yield the address for the pair, and, once it is over, the cost of the tap."""
     cost: list[Cost] = []
     if way is None:
         yield SimpleNamespace(port=port), cost

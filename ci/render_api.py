@@ -161,7 +161,7 @@ def kind_of(value: object) -> str:
 
 
 def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class, or a public base of ours, defines."""
+    """Yield the public methods and properties that a class, or a public base of ours, defines."""
     seen: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base in exported():

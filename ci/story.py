@@ -43,7 +43,7 @@ def shown(value: Any) -> str:
 
 
 def steps_of(events: Iterable[Event], job_id: str) -> Iterator[Step]:
-    """The steps of one job, in the order of the wire."""
+    """Yield the steps of one job, in the order of the wire."""
     follower = Follower(Watch(), values=True)
     for event in events:
         yield from (step for step in follower.event(event) if step.job == job_id and not step.plain)

@@ -88,7 +88,7 @@ def iter_loads(
     object_hook: ObjectHook | None = None,
     accept_newer: bool = False,
 ) -> Iterator[Any]:
-    """The values of documents that stand one behind the other, each read when it is asked for.
+    """Yield the values of consecutive documents, each read when it is asked for.
 
     Options and errors as for :func:`loads`. Counterpart: Sereal::Decoder's option ``incremental``.
     """

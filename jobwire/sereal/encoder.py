@@ -243,7 +243,7 @@ class Writer:
         self.push(self.pairs(value))
 
     def pairs(self, value: Mapping[str | bytes, object]) -> Iterator[object]:
-        """The values, each after its key was written."""
+        """Yield the values, each after its key was written."""
         pairs: Iterable[tuple[str | bytes, object]] = value.items()
         if len({type(key) for key in value}) > 1:
             refuse_twins(value)

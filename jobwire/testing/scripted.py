@@ -103,7 +103,7 @@ class ScriptedTransport:
         self._closed = False
 
     def anchor(self, key: bytes) -> None:
-        """There is one server."""
+        """Do nothing: there is one server."""
         del key
 
     @property
@@ -217,7 +217,7 @@ class ScriptedLink(asyncio.Transport):
         self._say(raw)
 
     def pause_writing(self) -> None:
-        """The write buffer is full: ``drained`` waits until ``resume_writing``."""
+        """Note that the write buffer is full: ``drained`` waits until ``resume_writing``."""
         self.connection.pause_writing()
 
     def resume_writing(self) -> None:

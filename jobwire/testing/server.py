@@ -298,7 +298,7 @@ class RedisServer:
 
 @contextlib.contextmanager
 def open_server(url: str | None = None) -> Iterator[Server]:
-    """The server at ``url`` if one is given, else a ``RedisServer`` that lives as long as the context."""
+    """Yield the server at ``url`` if one is given, else a ``RedisServer`` that lives as long as the context."""
     if url is not None:
         yield _GivenServer(url)
         return

@@ -44,7 +44,7 @@ class Backoff:
         return self._uniform(0.0, ceiling)
 
     def reset(self) -> None:
-        """A connection was made: begin again with short delays."""
+        """Begin again with short delays, after a connection was made."""
         self._attempts = 0
 
 

@@ -59,7 +59,7 @@ class ClusterTransport(DialingTransport):
         return scheme + ",".join(seed.description.partition("://")[2] for seed in self._seeds)
 
     def anchor(self, key: bytes) -> None:
-        """Commands without a key go to the node where this key lives: there the pops are."""
+        """Send commands without a key to the node where this key lives: there the pops are."""
         self.home = slot_of(key)
 
     async def _dial(self, wishes: Wishes) -> ClusterConnection:

@@ -82,7 +82,7 @@ class Batch:
         self._dispatch(self._step.commands)
 
     def fail(self, error: TransportError) -> None:
-        """The connection has ended."""
+        """End with the connection."""
         self._finish(error)
 
     def _dispatch(self, positions: Iterable[int]) -> None:
@@ -111,7 +111,7 @@ class Batch:
             self._go_on()
 
     def _again(self, link: Link, positions: Sequence[int]) -> None:
-        """Commands that were not executed, because their slot is elsewhere, on the way, or nowhere."""
+        """Handle commands that were not executed, because their slot is elsewhere, on the way, or nowhere."""
         self._tries += 1
         if self._tries > TRIES:
             errors = [str(self._replies[position]) for position in positions]

@@ -246,7 +246,7 @@ class ClusterConnection:
     # The end
 
     def lost(self, error: TransportError) -> None:
-        """The connection to a node was lost, and with it this one."""
+        """End, because the connection to a node was lost."""
         if self._end is not None:
             return
         on_lost, self._on_lost = self._on_lost, None

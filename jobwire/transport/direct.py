@@ -37,7 +37,7 @@ class DialingTransport(ABC):
         return f"<{type(self).__name__} {self.description}>"
 
     def anchor(self, key: bytes) -> None:
-        """There is one server."""
+        """Do nothing: there is one server."""
         del key
 
     async def connect(

@@ -44,7 +44,7 @@ class Supervisor:
         self._lost: asyncio.Future[TransportError] | None = None
 
     async def start(self) -> None:
-        """The first connection is made here, and its error is the caller's."""
+        """Make the first connection; its error is the caller's."""
         try:
             await self._open()
         except BaseException:

@@ -54,7 +54,7 @@ def _remedy(error: BaseException) -> str:
 
 
 def connect_error(error: BaseException, where: str) -> ConnectError:
-    """No connection to ``where``, because of ``error``."""
+    """Return the error for a failed connection to ``where``, because of ``error``."""
     if isinstance(error, ConnectError):
         return error
     return ConnectError(f"cannot connect to {where}: {reason_of(error)}{_remedy(error)}")

@@ -245,7 +245,7 @@ def is_out_of_memory(reply: Reply) -> bool:
 
 
 def insist(commands: tuple[Command, ...]) -> tuple[Command, ...]:
-    """``commands`` in words that a server at its ``maxmemory`` does not refuse, for those that work off a backlog.
+    """Return ``commands`` in a form that a server at its ``maxmemory`` does not refuse, to work off a backlog.
 
     Redis refuses a write that may need memory (flag ``denyoom``), in a script as well, but only as the first write of
     the script: so each becomes a script that first makes one that never needs any, and that changes nothing. A

@@ -69,7 +69,7 @@ def ask_for_state(job_id: bytes, queue: bytes, processing: bytes, dead: bytes) -
 
 
 def read_state(replies: Sequence[Reply]) -> JobState:
-    """Raises the first ``ServerError`` among the replies."""
+    """Read the replies to ``ask_for_state``. Raises the first ``ServerError`` among them."""
     error = c.first_error(replies)
     if error is not None:
         raise error
@@ -185,7 +185,7 @@ def ask_for_prefix(keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence
 def read_prefix(
     keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes], replies: Sequence[Reply]
 ) -> PrefixState:
-    """Raises the first ``ServerError`` among the replies."""
+    """Read the replies to ``ask_for_prefix``. Raises the first ``ServerError`` among them."""
     error = c.first_error(replies)
     if error is not None:
         raise error

@@ -112,7 +112,7 @@ def epoch(seconds: float) -> bytes:
 
 
 def parse_epoch(value: bytes | None) -> float | None:
-    """Epoch seconds, or None where the field is missing or no finite number.
+    """Return epoch seconds, or None where the field is missing or no finite number.
 
     Perl never reads these fields, so a strange one must not keep a job from running.
     """

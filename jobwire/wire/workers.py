@@ -319,7 +319,7 @@ def return_marked(
 
 
 def settle(job_id: bytes, worker_id: bytes, *, dead: bool) -> Command:
-    """On a cluster, after a job was returned or found dead: take the dead worker's mark off its hash, say why."""
+    """Take the dead worker's mark off a job's hash, and say why: on a cluster, after it was returned or found dead."""
     reason = (_REASON,) if dead else ()
     return _SETTLE.call_whole((job_key(job_id),), worker_id, m.WORKER, m.STARTED, m.ERROR, *reason)
 

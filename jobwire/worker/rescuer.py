@@ -249,7 +249,7 @@ class Recovery:
         unknown_age: bool = False,
         processing: bytes | None = None,
     ) -> list[Recovered]:
-        """Entries of the shared processing list (Perl's workers') that were begun more than ``older_than`` seconds ago.
+        """Return entries of Perl workers' shared processing list that were begun more than ``older_than`` seconds ago.
 
         Nobody can tell a slow Perl worker from a dead one, so the age is the operator's to say. It is that of
         ``_started``, else of ``_queued``; releases before 0.004 write neither (``unknown_age`` takes those too, and

@@ -182,7 +182,7 @@ class _Compiler:
         return read
 
     def _one_of(self, infos: Sequence[Any], tag_in: Callable[[Any, str], Any]) -> _Read | None:
-        """Of several types the value's tag says which; msgspec allows several only where each has one."""
+        """Read a value of several types by its tag; msgspec allows several only where each has one."""
         reads = [self.read(info) for info in infos]
         if len(infos) < 2:
             return reads[0] if reads else None

@@ -173,7 +173,7 @@ class Mode(ABC):
     def for_worker(
         cls, keyspace: Keyspace, *, owner: Text | None, processing_queue: Text | None, **options: Unpack[ModeOptions]
     ) -> Self:
-        """The mode of a worker with the ID ``owner``; ``processing_queue=None`` gives it a list of its own where this
+        """Return the mode of the worker ``owner``; ``processing_queue=None`` gives it a list of its own where this
         mode has such lists.
         """
         own = keyspace.own_list(owner) if owner is not None and processing_queue is None and cls.moves_jobs else None
@@ -464,7 +464,7 @@ class HashMode(Mode):
         return (b"DEL", *[JOB_PREFIX + job_id for job_id in job_ids])
 
     def discard_all(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
-        """``discard``, in as few commands as these hashes need."""
+        """Discard these hashes in as few commands as they need."""
         return self.cleanup(job_ids)
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
@@ -547,7 +547,7 @@ class HashMode(Mode):
 
     @abstractmethod
     def requeue(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
-        """``note_failure`` and ``give_back``."""
+        """Note the failure and give the entry back (``note_failure``, ``give_back``)."""
 
     @abstractmethod
     def lose(self, taken: Taken, max_losses: int, reason: str) -> tuple[Command, ...]:
