@@ -1,1 +1,1 @@
-"""``python -m bench``: how fast jobwire is beside what the wire allows and beside others (docs/PERFORMANCE.md)."""
+"""``python -m bench``: the speed of jobwire beside the wire's limit and beside other queues (docs/PERFORMANCE.md)."""

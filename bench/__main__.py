@@ -47,7 +47,7 @@ def systems(told: argparse.Namespace) -> list[System]:
 def interleaved(
     found: Iterable[System], loads: Iterable[Load], repeats: int, server: RedisServer
 ) -> dict[Load, dict[str, Sample]]:
-    """Every system in turn, again and again, so that what disturbs the machine disturbs all of them."""
+    """Measure every system in turn, again and again, so that a disturbance of the machine disturbs all of them."""
     samples: dict[Load, dict[str, list[Sample]]] = {}
     found, loads = list(found), list(loads)
     for repeat in range(repeats):

@@ -1,4 +1,4 @@
-"""One measurement: a fresh server's state, worker processes, one client, and what each of them cost."""
+"""One measurement: a fresh server's state, worker processes, one client, and the CPU time of each."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _state(control: redis.Redis, workers: list[int]) -> dict[str, float]:
 
 
 def _cpu_of_tree(pid: int) -> float:
-    """CPU seconds of a process and what it started, dead children included."""
+    """Return the CPU seconds of a process and its children, dead ones included."""
     children: dict[int, list[int]] = {}
     used: dict[int, float] = {}
     for folder in Path("/proc").iterdir():

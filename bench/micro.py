@@ -1,4 +1,4 @@
-"""What needs no load: the codec, import times, memory, the start of a worker."""
+"""Measurements without load: the codec, import times, memory, the start of a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NESTED = {"list": [{"id": number, "name": f"item {number}"} for number in range
 
 
 def microseconds(function: Callable[[], object], *, quick: bool) -> float:
-    """CPU time of a call, the best of several rounds: what disturbs can only add."""
+    """Return the CPU time of a call, the best of several rounds: disturbances can only add to it."""
     count, rounds = (500, 3) if quick else (3000, 9)
     best = float("inf")
     for _ in range(rounds):
@@ -28,7 +28,7 @@ def microseconds(function: Callable[[], object], *, quick: bool) -> float:
 
 
 def codec(*, quick: bool) -> list[tuple[str, ...]]:
-    """A row for each dialect: a job of two scalars and a job with a nested value, and their results, both ways."""
+    """Return a row for each dialect: a job of two scalars, a job with a nested value, and their results, both ways."""
     rows = []
     for name, dialect in DIALECTS.items():
         scalars, nested = {"a": 1, "b": "two"}, {"a": 1, "data": _NESTED}

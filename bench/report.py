@@ -14,7 +14,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def load_table(results: dict[str, Sample], base: str) -> str:
-    """Every system with its rate, its ratio to ``base`` in the same run, and what a job costs."""
+    """Return every system with its rate, its ratio to ``base`` in the same run, and the cost of a job."""
     reference = results.get(base)
     rows = []
     for name, sample in sorted(results.items(), key=lambda item: -item[1].rate):
@@ -47,7 +47,7 @@ _FONT = 'font-family="sans-serif" font-size="13"'
 
 
 def bars(title: str, values: dict[str, float], unit: str = "jobs/s") -> str:
-    """A bar chart as SVG; readable on light and dark pages."""
+    """Return a bar chart as SVG; readable on light and dark pages."""
     wide, row, left = 780, 24, 260
     ordered = sorted(values.items(), key=lambda item: -item[1])
     most = max(values.values(), default=1.0) or 1.0

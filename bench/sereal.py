@@ -62,7 +62,7 @@ Works = tuple[Callable[[], object], Callable[[], object]]
 
 
 def codecs(value: Any) -> dict[str, Works]:
-    """What reads and what writes ``value``, by codec."""
+    """Return the reader and the writer of ``value``, by codec."""
     text, document, packed = json.dumps(value), dumps(value), msgspec.json.encode(value)
     sereal_works: Works = (lambda: loads(document), lambda: dumps(value))
     return {

@@ -1,4 +1,4 @@
-"""What is compared: for each system how its worker and its client are started, and where it is installed."""
+"""The systems compared: for each the commands of its worker and its client, and the place of its installation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Load:
-    """What a client does: how many jobs outstanding, for how many seconds, with which payload."""
+    """The load of a client: the number of jobs outstanding, the seconds, the payload."""
 
     concurrency: int
     seconds: float = 2.0
@@ -120,7 +120,7 @@ def floor_in_c() -> System | None:
 
 
 def perl() -> Iterable[System]:
-    """Perl with itself and with jobwire; nothing where Job::Async::Redis is not installed."""
+    """Yield Perl with itself and with jobwire; nothing where Job::Async::Redis is not installed."""
     found = shutil.which("perl")
     probe = ["perl", "-MJob::Async::Redis", "-MJob::Async::Worker::Redis", "-e1"]
     if found is None or subprocess.run(probe, capture_output=True, check=False).returncode:
@@ -132,7 +132,7 @@ def perl() -> Iterable[System]:
 
 
 def queues(names: Iterable[str] = PACKAGES) -> Iterable[System]:
-    """The other Python queues, each in an environment of its own, made when it is not there yet."""
+    """Yield the other Python queues, each in an environment of its own, made when it is not there yet."""
     for name in names:
         interpreter = _environment(name)
         if interpreter is not None:
@@ -160,7 +160,7 @@ def _environment(name: str) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """What is installed in the environments, by name."""
+    """Return the versions installed in the environments, by name."""
     found = {}
     for name in PACKAGES:
         interpreter = CACHE / name / "bin" / "python"

@@ -39,7 +39,7 @@ class Cost(NamedTuple):
 
 @contextmanager
 def tapped(way: list[str] | None, port: int) -> Iterator[tuple[Any, list[Cost]]]:
-    """Where the pair goes, and, once it is over, what the tap has cost."""
+    """Yield the address for the pair, and, once it is over, the cost of the tap."""
     cost: list[Cost] = []
     if way is None:
         yield SimpleNamespace(port=port), cost
@@ -109,7 +109,7 @@ def main() -> None:
                         print(f"{system.name} {concurrency} {name}: {sample.rate:,.0f} jobs/s", file=sys.stderr)
     rows = []
     for (system_name, concurrency, name), many in samples.items():
-        # The best of each: what disturbs the machine only ever takes away.
+        # The best of each: a disturbance of the machine only ever takes away.
         sample, base = _best(many), _best(samples[system_name, concurrency, "without"])
         cost = costs[system_name, concurrency, name]
         rows.append(

@@ -1,6 +1,6 @@
 """Check docs/PROTOCOL.md against its own form, the recordings, the register and the cases.
 
-python ci/check_protocol.py            print what is wrong; exit 1 if anything is
+python ci/check_protocol.py            print the problems; exit 1 if there are any
 python ci/check_protocol.py --write    take proven requirements off the list of unproven ones, and write
                                        docs/PROTOCOL-COVERAGE.md; then check
 """
@@ -31,7 +31,7 @@ GOLDEN = ROOT / "conformance" / "golden"
 
 
 def problems() -> list[str]:
-    """All that is wrong, each in one line."""
+    """Return all that is wrong, each in one line."""
     document, register, cases = load_document(), load_register(), load_cases()
     found = [f"docs/PROTOCOL.md: {problem}" for problem in document.problems]
     found += [f"docs/PROTOCOL.md: {problem}" for problem in check_recordings(document, GOLDEN)]

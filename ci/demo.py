@@ -4,7 +4,7 @@ python ci/demo.py              Python → Python; where Perl has Job::Async::Red
                                else a recorded Perl client against the live Python worker
 python ci/demo.py --no-perl    the recorded Perl client, even where Perl is there
 
-Each side reaches Redis through a recording proxy of the conformance suite, so what is shown was really sent.
+Each side reaches Redis through a recording proxy of the conformance suite, so every byte shown was really sent.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ NAMED = ("Job::Async::Redis", "Net::Async::Redis", "Sereal::Encoder")
 
 
 class Stage:
-    """One Redis, a recording proxy for each side, and what was seen so far."""
+    """One Redis, a recording proxy for each side, and the traffic so far."""
 
     def __init__(self, server: RedisServer) -> None:
         self.recorder = Recorder()
@@ -88,7 +88,7 @@ class Stage:
                 return
 
     async def run(self, submit: Submit, data: Data, expected: Any, *, steps: bool = True) -> None:
-        """One job: submit it, print its steps and its result."""
+        """Submit one job, print its steps and its result."""
         began = time.perf_counter()
         job_id, result = await submit(data)
         took = (time.perf_counter() - began) * 1000
@@ -178,7 +178,7 @@ async def perl_client(command: PeerCommand, stage: Stage) -> AsyncIterator[Submi
 
 
 class RecordedJob(NamedTuple):
-    """What a real Perl client wrote for one job, and what a real Perl worker answered."""
+    """The bytes of a real Perl client for one job, and the answer of a real Perl worker."""
 
     job_id: bytes
     client_id: bytes
@@ -203,13 +203,13 @@ def recorded_jobs() -> Iterator[RecordedJob]:
 
 
 async def as_recorded(data: Data) -> Any:
-    """What the handler of the recorded worker did: the same table, and the empty string for a job without ``op``."""
+    """Do the work of the recorded worker's handler: the same table, and the empty string for a job without ``op``."""
     return await run_operation(data) if "op" in data else ""
 
 
 @contextlib.asynccontextmanager
 async def recorded_client(stage: Stage) -> AsyncIterator[Callable[[RecordedJob], Submit]]:
-    """Writes what the recording holds, byte for byte, under fresh IDs."""
+    """Write the recording, byte for byte, under fresh IDs."""
     client_id = new_id().encode()
     heard: asyncio.Queue[Any] = asyncio.Queue()
     transport = open_transport(stage.url("client"))
@@ -242,7 +242,7 @@ async def recorded_client(stage: Stage) -> AsyncIterator[Callable[[RecordedJob],
 
 
 async def meet_perl() -> tuple[PeerCommand | None, str]:
-    """How to start a Perl peer, and what it is; None, and why there is none."""
+    """Return the command of a Perl peer, and its description; None, and the reason, where there is none."""
     try:
         command = resolve("perl")[0]
     except MissingPeer as missing:

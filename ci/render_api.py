@@ -3,8 +3,8 @@
     python ci/render_api.py --write     bring the page up to date
     python ci/render_api.py             exit 1 if it is not
 
-What a name means is said in its docstring and nowhere else. Only two things stand here: what constants and type aliases
-mean (they have no docstring at run time), and the table of counterparts.
+The meaning of a name is in its docstring and nowhere else. Only two things stand here: the meaning of constants and
+type aliases (they have no docstring at run time), and the table of counterparts.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ COUNTERPARTS: Mapping[str, str] = {
     "jobwire.sereal.PerlRegexp": "`qr//`",
     "jobwire.sereal.ScalarRef": "a reference to a scalar",
 }
-"""What does the same in Perl. A name that is not here has no counterpart of its own."""
+"""The counterparts in Perl. A name that is not here has none of its own."""
 
 MEANINGS: Mapping[str, str] = {
     "jobwire.__version__": "The version of the package.",
@@ -141,7 +141,7 @@ MEANINGS: Mapping[str, str] = {
     "jobwire.testing.plugin.redis_server": "Fixture: the server of this test run.",
     "jobwire.testing.plugin.redis_url": "Fixture: its URL, the database emptied before the test.",
 }
-"""What has no docstring of its own."""
+"""The meaning of names without a docstring of their own."""
 
 INTRODUCTION = """\
 # API
@@ -159,7 +159,7 @@ The error tree:
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names that a module offers, in the order of the page: classes, functions, the rest."""
+    """Return the names that a module offers, in the order of the page: classes, functions, the rest."""
     rank = {"class": 0, "function": 1, "value": 2}
     return sorted(module.__all__, key=lambda name: (rank[kind_of(getattr(module, name))], name.lower()))
 
@@ -171,7 +171,7 @@ def kind_of(value: object) -> str:
 
 
 def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class, or a public base of ours, defines."""
+    """Yield the public methods and properties that a class, or a public base of ours, defines."""
     seen: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base.__module__.startswith("jobwire"):  # a base that is not public has public methods all the same
@@ -183,7 +183,7 @@ def methods_of(kind: type) -> Iterator[tuple[str, Any]]:
 
 @cache
 def exported() -> frozenset[object]:
-    """The classes that stand on the page."""
+    """Return the classes that stand on the page."""
     modules = map(importlib.import_module, MODULES)
     return frozenset(
         value
@@ -221,7 +221,7 @@ def in_perl(path: str) -> Iterator[str]:
 
 
 def documented_elsewhere(module_name: str, name: str, value: object) -> bool:
-    """Is this the very object that stands under ``jobwire`` already?"""
+    """Return whether this is the very object that stands under ``jobwire`` already."""
     import jobwire
 
     return module_name != "jobwire" and name in jobwire.__all__ and getattr(jobwire, name) is value
@@ -259,7 +259,7 @@ def method_section(path: str, name: str, value: Any) -> Iterator[str]:
 
 
 def fields_of(kind: type) -> list[str]:
-    """The fields of a Struct, dataclass or NamedTuple, one a line."""
+    """Return the fields of a Struct, dataclass or NamedTuple, one a line."""
     if issubclass(kind, msgspec.Struct):
         names: tuple[str, ...] = kind.__struct_fields__
     elif hasattr(kind, "__dataclass_fields__"):
@@ -276,7 +276,7 @@ def fields_of(kind: type) -> list[str]:
 
 
 def signature(function: Callable[..., Any], *, skip: int = 0) -> str:
-    """The signature, one parameter a line where it is long."""
+    """Return the signature, one parameter a line where it is long."""
     found = inspect.signature(function)
     parts = marked(list(found.parameters.values())[skip:])
     returned = (
@@ -289,7 +289,7 @@ def signature(function: Callable[..., Any], *, skip: int = 0) -> str:
 
 
 def marked(parameters: list[inspect.Parameter]) -> list[str]:
-    """The parameters, with ``/`` and ``*`` where they belong."""
+    """Return the parameters, with ``/`` and ``*`` where they belong."""
     parts: list[str] = []
     for number, parameter in enumerate(parameters):
         before = parameters[number - 1].kind if number else None
@@ -336,7 +336,7 @@ _ENTRY = re.compile(r"(?P<names>``[^`]+``(?=  )|``[^`]+``(?:, ``[^`]+``)+) +(?P<
 
 
 def prose(value: object) -> str:
-    """A docstring as Markdown: indented blocks become code, ``name`` tables become lists."""
+    """Return a docstring as Markdown: indented blocks become code, ``name`` tables become lists."""
     out: list[str] = []
     for line in (inspect.getdoc(value) or "").splitlines():
         entry = _ENTRY.match(line)

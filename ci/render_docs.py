@@ -1,15 +1,15 @@
 """Draw what docs/PROTOCOL.md and docs/PEERS.md show of the code's own tables, of recordings and of files.
 
-The documents hold blocks ``<!-- generated: NAME ARGUMENTS -->`` … ``<!-- end of NAME -->``; what stands between is
+The documents hold blocks ``<!-- generated: NAME ARGUMENTS -->`` … ``<!-- end of NAME -->``; the text between is
 written by the function of that name here:
 
     dialects            the table of facts, from ``jobwire.wire.DIALECTS``
     lifecycle           states and events, from ``jobwire.wire.lifecycle.LIFECYCLE``
-    sequence MODE       who sends what, asked from the mode objects of ``jobwire.wire``
+    sequence MODE       the commands of each side, asked from the mode objects of ``jobwire.wire``
     example FILE:A-B    traffic of real processes, from conformance/golden (``-NAME`` leaves a connection out)
     raw FILE:A          the bytes of one line of a recording
-    behaviours          what a peer can claim, from ``jobwire_conformance.driver.protocol.BEHAVIOURS``
-    operations          what a job makes a worker do, from ``jobwire_conformance.driver.protocol.OPERATIONS``
+    behaviours          the claims of a peer, from ``jobwire_conformance.driver.protocol.BEHAVIOURS``
+    operations          the work of a job's handler, from ``jobwire_conformance.driver.protocol.OPERATIONS``
     file PATH           a whole file of the repository
 
     python ci/render_docs.py --write     bring the documents up to date
@@ -88,7 +88,7 @@ def lifecycle(_arguments: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-# -- who sends what
+# -- the commands of each side
 
 
 def _mode(name: str) -> Mode:
@@ -160,7 +160,7 @@ def _sent(who: str, commands: tuple[Command, ...]) -> Iterator[str]:
 
 
 def _published(commands: tuple[Command, ...]) -> bytes:
-    """The payload of the notice: of PUBLISH itself, or of the script that publishes the job ID."""
+    """Return the payload of the notice: of PUBLISH itself, or of the script that publishes the job ID."""
     for command in commands:
         if command[0] == b"PUBLISH":
             return command[2]
@@ -171,7 +171,7 @@ def _published(commands: tuple[Command, ...]) -> bytes:
 
 
 def _printable(word: bytes) -> str:
-    """A word of a command as in Python source, without the quotes where it needs none."""
+    """Return a word of a command as in Python source, without the quotes where it needs none."""
     text = "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else _escaped(byte) for byte in word)
     return text if text and " " not in text else f'"{text}"' if '"' not in text else f"'{text}'"
 
@@ -253,7 +253,7 @@ _LANGUAGES = {".mjs": "js", ".py": "python", ".pl": "perl", ".yml": "yaml", ".sh
 
 
 def file(path: str) -> str:
-    """A whole file; the fence is longer than any in it."""
+    """Return a whole file; the fence is longer than any in it."""
     text = (ROOT / path).read_text(encoding="utf-8")
     return f"````{_LANGUAGES[Path(path).suffix]}\n{text}````\n"
 
@@ -273,7 +273,7 @@ _GENERATORS: dict[str, Callable[[str], str]] = {
 
 
 def rendered(text: str) -> str:
-    """The document with every generated block as it should be; raises ``SystemExit`` for an unknown block."""
+    """Return the document with every generated block as it should be; raises ``SystemExit`` for an unknown block."""
 
     def block(match: re.Match[str]) -> str:
         name, arguments = match["name"], match["arguments"].strip()

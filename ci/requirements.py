@@ -4,9 +4,9 @@ A requirement is one list item of a fixed form::
 
     - <a id="KEY-1"></a>**KEY-1** [peer] One sentence with one key word MUST stand here. *Source:* what; shows; it.
 
-``conformance/requirements.toml`` holds what the document cannot: the IDs that were withdrawn (never used again),
-the requirements that are proven by tests of the code rather than by a case, and those that nothing proves, each with
-the reason. What breaks any of this is a problem with a line; an empty list of problems is what CI asks for.
+``conformance/requirements.toml`` holds the facts that the document cannot: the IDs that were withdrawn (never used
+again), the requirements that are proven by tests of the code rather than by a case, and those that nothing proves, each
+with the reason. Every breach is a problem with a line; CI asks for an empty list of problems.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _NOT_OURS = frozenset({"RFC", "BCP", "UTF", "ISO", "AGPL", "GPL"})
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a requirement comes from; ``file`` and ``line`` for recordings only."""
+    """The source of a requirement; ``file`` and ``line`` for recordings only."""
 
     kind: Kind
     text: str
@@ -82,7 +82,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """One requirement; ``line`` is where it stands in the document (1 is the first)."""
+    """One requirement; ``line`` is its line in the document (1 is the first)."""
 
     id: str
     area: str
@@ -95,14 +95,14 @@ class Requirement(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """All requirements in the order of the document, the areas, and what is wrong with its form."""
+    """All requirements in the order of the document, the areas, and the faults of its form."""
 
     requirements: tuple[Requirement, ...]
     areas: dict[str, str]
     problems: tuple[str, ...]
 
     def __getitem__(self, requirement_id: str) -> Requirement:
-        """The requirement of that ID; raises ``KeyError``."""
+        """Return the requirement of that ID; raises ``KeyError``."""
         for requirement in self.requirements:
             if requirement.id == requirement_id:
                 return requirement
@@ -123,7 +123,7 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Proof(Protocol):
-    """What this module needs to know of a case."""
+    """The part of a case that this module needs."""
 
     @property
     def id(self) -> str: ...
@@ -230,12 +230,12 @@ class _Reader:
 
 
 def _slug(title: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def parse(text: str) -> Document:
-    """The requirements in the text of the document; what breaks its form is in ``problems``, never raised."""
+    """Return the requirements in the text of the document; faults of form are in ``problems``, never raised."""
     reader = _Reader()
     for number, line in enumerate(text.splitlines(), 1):
         reader.read(number, line)
@@ -244,7 +244,7 @@ def parse(text: str) -> Document:
 
 
 def load_document(path: Path = PROTOCOL) -> Document:
-    """The document in the repository."""
+    """Return the document in the repository."""
     return parse(path.read_text(encoding="utf-8"))
 
 
@@ -271,7 +271,7 @@ def check_recordings(document: Document, directory: Path) -> list[str]:
 
 
 def load_register(path: Path = REGISTER) -> Register:
-    """The register in the repository; raises ``msgspec.ValidationError`` for one of another shape."""
+    """Return the register in the repository; raises ``msgspec.ValidationError`` for one of another shape."""
     return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Register)
 
 
@@ -286,7 +286,7 @@ def coverage(document: Document, cases: Iterable[Proof]) -> dict[str, list[str]]
 
 
 def check_coverage(document: Document, register: Register, cases: Iterable[Proof], root: Path = ROOT) -> list[str]:
-    """What is wrong between document, register and cases; empty is good."""
+    """Return the disagreements of document, register and cases; empty is good."""
     cases = list(cases)
     known = {requirement.id for requirement in document.requirements}
     problems = [
@@ -323,7 +323,7 @@ def _test_exists(root: Path, path: str, *function: str) -> bool:
 
 
 def without_proven(text: str, proven: Mapping[str, list[str]]) -> str:
-    """The text of the register without the unproven entries that some case proves by now."""
+    """Return the text of the register without the unproven entries that some case proves by now."""
     kept: list[str] = []
     table = ""
     for line in text.splitlines(keepends=True):
@@ -337,7 +337,7 @@ def without_proven(text: str, proven: Mapping[str, list[str]]) -> str:
 
 
 def render_coverage(document: Document, register: Register, cases: Iterable[Proof]) -> str:
-    """The Markdown page "requirement → cases"."""
+    """Return the Markdown page "requirement → cases"."""
     proven = coverage(document, cases)
     counted = [requirement for requirement in document.requirements if requirement.level != "may"]
     by_case = sum(1 for requirement in counted if proven[requirement.id])

@@ -52,7 +52,7 @@ def _text(schema: dict[str, Any]) -> str:
 
 
 def stale(directory: Path = DIRECTORY) -> list[str]:
-    """The names of the files that are missing or not what :func:`schemas` makes."""
+    """Return the names of the files that are missing or differ from the output of :func:`schemas`."""
     found = []
     for name, schema in schemas().items():
         path = directory / name

@@ -1,4 +1,4 @@
-"""How ci/demo.py tells what crossed the wire: the steps of ``jobwire tap`` as the story of one job."""
+"""The output of ci/demo.py: the steps of ``jobwire tap`` as the story of one job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STYLES = {"client": "36", "worker": "35", "good": "32", "bad": "31;1", "head": "
 
 
 def styled(style: str, text: str) -> str:
-    """``text`` in colour on a terminal, unless NO_COLOR says otherwise."""
+    """Return ``text`` in colour on a terminal, unless NO_COLOR says otherwise."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
@@ -36,21 +36,21 @@ def say(text: str = "") -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON; a failure in words."""
+    """Return a value as JSON; a failure in words."""
     if isinstance(value, Failure):
         return f"{value.type}: {value.message}"
     return json.dumps(value, ensure_ascii=False, default=repr)
 
 
 def steps_of(events: Iterable[Event], job_id: str) -> Iterator[Step]:
-    """The steps of one job, in the order of the wire."""
+    """Yield the steps of one job, in the order of the wire."""
     follower = Follower(Watch(), values=True)
     for event in events:
         yield from (step for step in follower.event(event) if step.job == job_id and not step.plain)
 
 
 def told(step: Step) -> str:
-    """What a step is about, without its fields."""
+    """Return the subject of a step, without its fields."""
     if step.about == "script COMPLETE":
         return "in one step: LREM own list, HSET job, PUBLISH"
     keys = " → ".join(map(short, step.keys))
@@ -65,7 +65,7 @@ def told(step: Step) -> str:
 
 
 def field_text(field: Field) -> tuple[str, str]:
-    """The name and the value of a field as they are read."""
+    """Return the name and the value of a field as they are read."""
     value = decode_value(field.value)
     if field.type == "sereal":
         return field.name, f"{field.about.partition(' ')[0]}: {shown_value(value)}"

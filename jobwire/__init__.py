@@ -13,7 +13,7 @@ from jobwire import errors
 from jobwire.errors import *  # noqa: F403 - the whole tree, which errors.__all__ lists
 
 if TYPE_CHECKING:
-    # By the same name again: what type checkers take for exported.
+    # Imported under the same name, so that type checkers take the names for exported.
     from jobwire import rpc as rpc
     from jobwire import sereal as sereal
     from jobwire import sync as sync
@@ -41,7 +41,7 @@ _HOME = {
 }
 
 _MODULES = frozenset({"rpc", "sereal", "sync", "wire"})
-"""Faces of their own: ``jobwire.rpc`` is there without an import, too."""
+"""Modules with public names of their own: ``jobwire.rpc`` is there without an import, too."""
 
 __version__ = "0.1.0"
 __all__ = [

@@ -6,7 +6,7 @@
     ├── ConfigError                 an option, URL or handler that cannot work (also a ValueError)
     ├── ClosedError                 used before start or after stop (also a RuntimeError)
     ├── TooManyJobs                 a client that has its limit of jobs outstanding already (also a RuntimeError)
-    ├── WireError                   what is, or should go, on the wire
+    ├── WireError                   the bytes on the wire, in either direction
     │   ├── EncodeError             ours: a value that the wire cannot say (also a ValueError)
     │   │   └── SerealEncodeError   … in a Sereal document
     │   └── DecodeError             theirs: bytes that cannot be read (also a ValueError)
@@ -19,14 +19,14 @@
     │   │   └── AuthError           the server refused the credentials
     │   ├── ConnectionLost          a connection broke with work under way
     │   └── ServerError             Redis answered with an error
-    └── JobError                    what became of one job
+    └── JobError                    the end of one job without a value
         ├── JobFailed               the handler failed; type, message, traceback of the other side
         ├── JobTimeout              no result before the deadline (also a TimeoutError)
         ├── JobCancelled            cancelled at the submitter
         └── JobLost                 the job's hash is gone and no result was seen
 
 Nothing here imports anything but the standard library. Messages name keys, fields and
-offsets, and what to do next; they never hold credentials or whole payloads (those are on
+offsets, and the remedy; they never hold credentials or whole payloads (payloads are on
 the error's attributes).
 """
 
@@ -65,7 +65,7 @@ Text = str | bytes
 
 
 def printable(value: Text | None, *, at_most: int = 80) -> str:
-    """One line of ASCII that shows ``value`` safely in a message or log.
+    """Return one line of ASCII that shows ``value`` safely in a message or log.
 
     Control characters, quotes and non-ASCII are escaped, so that nothing from the wire can
     forge a log line; longer values are cut at ``at_most`` characters and say so.
@@ -79,7 +79,7 @@ def printable(value: Text | None, *, at_most: int = 80) -> str:
 
 
 class JobwireError(Exception):
-    """Base of all errors of this package. They can be copied and pickled, whatever their attributes."""
+    """Base of all errors of this package. They can be copied and pickled, with all their attributes."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())
@@ -111,11 +111,11 @@ class TooManyJobs(JobwireError, RuntimeError):
 
 
 class WireError(JobwireError):
-    """Base of what concerns the bytes on the wire."""
+    """Base of errors in the bytes on the wire."""
 
 
 class EncodeError(WireError, ValueError):
-    """A value that cannot be said on the wire; nothing was sent.
+    """A value that has no form on the wire; nothing was sent.
 
     ``field`` is the parameter or path (None where there is none).
     """
@@ -127,13 +127,13 @@ class EncodeError(WireError, ValueError):
 
 
 class SerealEncodeError(EncodeError):
-    """A value that Sereal, or the version asked for, cannot say."""
+    """A value that Sereal, or the version asked for, has no form for."""
 
 
 class DecodeError(WireError, ValueError):
     """Bytes from the wire that cannot be read.
 
-    ``reason`` says what and what to do, ``key`` is the Redis key, ``field`` the hash field or
+    ``reason`` is the fault and its remedy, ``key`` the Redis key, ``field`` the hash field or
     path, ``offset`` the byte offset in ``raw`` (each None where unknown), ``raw`` the bytes.
     """
 
@@ -154,7 +154,7 @@ class DecodeError(WireError, ValueError):
         self.raw = raw
 
     def located(self, *, key: Text | None = None, field: Text | None = None) -> DecodeError:
-        """This error, with ``key`` and ``field`` filled in where they were unknown."""
+        """Return this error, with ``key`` and ``field`` filled in where they were unknown."""
         if self.key is None:
             self.key = key
         if self.field is None:
@@ -205,7 +205,7 @@ class MismatchError(DecodeError):
 
 
 class TransportError(JobwireError, OSError):
-    """Base of what goes wrong between this process and Redis."""
+    """Base of errors between this process and Redis."""
 
 
 class ConnectError(TransportError):
@@ -217,16 +217,16 @@ class AuthError(ConnectError):
 
 
 class ConnectionLost(TransportError):
-    """The connection broke while something was under way on it.
+    """The connection broke with commands under way on it.
 
-    ``replies`` are the server's answers to what was under way where it is they that ended the connection: it takes no
-    writes any more (READONLY). Else there are none.
+    ``replies`` are the server's answers to these commands, where the answers ended the connection: it takes no writes
+    any more (READONLY). Else there are none.
     """
 
     replies: tuple[Any, ...] = ()
 
 
-# Redis 6 wraps what a command in a script was answered: "ERR Error running script (call to f_…): @user_script:1:
+# Redis 6 wraps the answer to a command in a script: "ERR Error running script (call to f_…): @user_script:1:
 # @user_script: 1: -READONLY You can't write …".
 _IN_SCRIPT = re.compile(r"ERR Error running script .*?@user_script: ?\d+: (?:@user_script: ?\d+: )?-?([A-Z]+) ")
 
@@ -244,7 +244,7 @@ class ServerError(TransportError):
 
 
 class JobError(JobwireError):
-    """Base of what became of one job; ``job_id`` says which."""
+    """Base of the ends of one job without a value; ``job_id`` names it."""
 
     def __init__(self, message: str, *, job_id: Text) -> None:
         super().__init__(message)
@@ -263,7 +263,7 @@ class JobFailed(JobError):
 
 
 class JobTimeout(JobError, TimeoutError):
-    """No result before the deadline; the message says what was found in Redis at that moment."""
+    """No result before the deadline; the message describes the job's state in Redis at that moment."""
 
 
 class JobCancelled(JobError):

@@ -27,7 +27,7 @@ class TraceEvent(msgspec.Struct, frozen=True):
     ``event``   one of the events of ``jobwire.wire.LIFECYCLE``, ``fail`` for a handler that raised, ``expire`` and
                 ``timeout`` for deadlines, ``cancel``
     ``at``      epoch seconds
-    ``detail``  what else is known, in a few words (an error, a queue); empty where nothing
+    ``detail``  further facts in a few words (an error, a queue); may be empty
     """
 
     event: AnyEvent
@@ -38,7 +38,7 @@ class TraceEvent(msgspec.Struct, frozen=True):
 
 
 Trace: TypeAlias = Callable[[TraceEvent], object]
-"""Called in the event loop, so it must not block; what it raises is logged and otherwise ignored."""
+"""Called in the event loop, so it must not block; its exceptions are logged and otherwise ignored."""
 
 
 _LONGEST_STORY = 50_000
@@ -71,7 +71,7 @@ class Events:
         self._trace = trace
 
     def emit(self, event: AnyEvent, job_id: Text, detail: str = "") -> None:
-        """Tell of one step."""
+        """Report one step."""
         trace = self._trace
         if trace is None:
             return
@@ -81,7 +81,7 @@ class Events:
             self._log.exception("the trace hook raised")
 
     def end(self, counter: Counters, steps: tuple[Event, ...], job_id: Text, detail: str = "") -> None:
-        """Count one end of a job, and tell of the steps that lead there."""
+        """Count one end of a job, and report the steps that lead there."""
         self.counts[counter] += 1
         if self.traced:
             for step in steps:

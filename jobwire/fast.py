@@ -1,11 +1,11 @@
-"""The one door to compiled code: each name here is compiled where it was built, and plain Python where not.
+"""The only access to compiled code: each name here is compiled where it was built, and plain Python where not.
 
 Both keep the same contract. The compiled functions know the common case and answer ``None`` (``decode`` and ``encode``:
 ``NotImplemented``) for all else, errors included; the caller then does the whole thing in plain Python, which is the
 reference. The plain functions here know nothing, but for :func:`spell_id`.
 
 ``python -m jobwire.build`` builds it. ``JOBWIRE_SEREAL_PURE=1`` and ``JOBWIRE_WIRE_PURE=1`` in the environment turn a
-part off for the process, :func:`turn_off` and :func:`turn_on` both at run time, for what is called or made afterwards.
+part off for the process, :func:`turn_off` and :func:`turn_on` both at run time, for later calls and objects.
 """
 
 from __future__ import annotations
@@ -91,20 +91,20 @@ spell_id: Any = _spell_id
 
 
 class Shape(NamedTuple):
-    """What a nested value is like, everything that is shared counted wherever it stands."""
+    """The size and depth of a nested value, every shared part counted in each of its places."""
 
     levels: int
     """Containers within one another; 0 for a scalar."""
     pairs: int
-    """Those of all dicts together."""
+    """Pairs of all dicts together."""
     is_json: bool
-    """Nothing but what JSON says as it is: no bytes, no NaN, no key but text, no integer of more than 64 bits."""
+    """Only values with a JSON form of their own: no bytes, no NaN, text keys alone, no integer of more than 64 bits."""
 
 
 def shape(
     value: object, *, max_levels: int = sys.maxsize, max_items: int = sys.maxsize, max_size: int = sys.maxsize
 ) -> Shape | None:
-    """The shape of a value made of dicts, lists, texts, bytes, numbers, booleans and None.
+    """Return the shape of a value made of dicts, lists, texts, bytes, numbers, booleans and None.
 
     None for other values, for one of more than ``max_levels``, ``max_items`` (a pair is two) or ``max_size`` characters
     and bytes in all texts, and without compiled code.
@@ -114,7 +114,7 @@ def shape(
 
 
 def available(part: Part) -> bool:
-    """Whether the compiled code of ``part`` was built, found, and not turned off by the environment."""
+    """Return whether the compiled code of ``part`` was built, found, and not turned off by the environment."""
     return (_sereal if part == "sereal" else _wire) is not None
 
 

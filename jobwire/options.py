@@ -34,7 +34,7 @@ UNSET: Final = Unset()
 
 
 def at_least(name: str, value: float | None, minimum: float, *, unit: str = "seconds") -> None:
-    """Raises ``ConfigError`` where an option is below its minimum; None passes."""
+    """Raise ``ConfigError`` where an option is below its minimum; None passes."""
     if value is not None and not value >= minimum:
         raise ConfigError(f"{name} is {value!r}; it must be at least {minimum:g} {unit}")
 
@@ -52,7 +52,7 @@ def build_mode(
     processing_queue: Text | None = PROCESSING,
     spread: bool = False,
 ) -> Mode:
-    """The mode called ``mode``; raises ``ConfigError`` for one that there is not, and for the other options.
+    """Return the mode called ``mode``; raises ``ConfigError`` for one that there is not, and for the other options.
 
     ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own; ``spread`` is for a
     transport whose keys live on several servers.
@@ -85,7 +85,7 @@ def build_mode(
 
 
 def result_converter(result_type: Any, *, strict: bool) -> Converter | None:
-    """The converter for a ``result_type``; None for None. Raises ``ConfigError`` for one that no result can become."""
+    """Return the converter for a type, None for None. Raises ``ConfigError`` for a type that no result can become."""
     try:
         return None if result_type is None else converter(result_type, strict=strict)
     except TypeError as error:
@@ -93,13 +93,13 @@ def result_converter(result_type: Any, *, strict: bool) -> Converter | None:
 
 
 def backoff_of(reconnect_delay: float) -> Backoff:
-    """Perl's ``reconnect_delay`` (seconds) is how the delays begin on average; they grow to thirty times that."""
+    """Return delays that begin with Perl's ``reconnect_delay`` (seconds) on average, and grow to thirty times that."""
     at_least("reconnect_delay", reconnect_delay, 0.001)
     return Backoff(2 * reconnect_delay, 60 * reconnect_delay)
 
 
 def queue_keys(mode: Mode, names: Sequence[Text]) -> tuple[bytes, ...]:
-    """The whole keys of a worker's queues; raises ``ConfigError``."""
+    """Return the whole keys of a worker's queues; raises ``ConfigError``."""
     if isinstance(names, str | bytes):
         raise ConfigError(f"pending_queues is a list of names, not {names!r}")
     if not names or not all(names):

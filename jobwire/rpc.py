@@ -4,16 +4,16 @@ Source: Mojo-WebSocketProxy 0.13, ``Mojo::WebSocketProxy::Backend::JobAsync`` ``
 ``Mojo::WebSocketProxy::Backend`` ``get_rpc_response_cb`` (which reads).
 
 A call is a job with two text parameters: ``name``, the method, and ``params``, an object as JSON text. The proxy puts
-what the websocket client sent under ``args`` in it, beside what it was told to take from its stash. The reply is
-JSON text too::
+the websocket client's arguments under ``args`` in it, beside the configured values of its stash. The reply is JSON
+text too::
 
     {"result": …}
     {"error": {"code": …, "message": …, "details"?: …},
      "result": {"error": {"code": …, "message_to_client": …, "details"?: …}}}
 
 The proxy reads ``result`` alone, and recognises an error by ``result.error``: an ``error`` at the top it would take for
-a success without a value. So an error stands in both places: at the top in full, for programs; in ``result`` with what
-the websocket client may see. Workers of the public convention write a method's own errors in ``result`` alone
+a success without a value. So an error stands in both places: at the top in full, for programs; in ``result`` with the
+part that the websocket client may see. Workers of the public convention write a method's own errors in ``result`` alone
 (``business_errors="result"``), so that a top-level ``error`` means that the call itself failed.
 """
 
@@ -46,7 +46,7 @@ __all__ = ["BusinessErrors", "RpcError", "Server", "call", "decode_reply", "enco
 T = TypeVar("T")
 F = TypeVar("F", bound=AnyHandler)
 BusinessErrors: TypeAlias = Literal["both", "result"]
-"""Where the errors that a method raises stand in a reply: at the top and in ``result``, or in ``result`` alone."""
+"""The place of a method's errors in a reply: at the top and in ``result``, or in ``result`` alone."""
 
 _log = logging.getLogger("jobwire.rpc")
 
@@ -79,11 +79,11 @@ class RpcError(JobwireError):
         self.in_result = False
 
 
-# -- what is on the wire
+# -- the bytes on the wire
 
 
 def encode_call(method: Text, params: object = None) -> dict[Text, object]:
-    """The job's parameters for a call; ``params`` is a mapping, a Struct, a dataclass, or None for ``{}``.
+    """Return the job's parameters for a call; ``params`` is a mapping, a Struct, a dataclass, or None for ``{}``.
 
     Raises ``EncodeError``.
     """
@@ -91,7 +91,7 @@ def encode_call(method: Text, params: object = None) -> dict[Text, object]:
 
 
 def encode_success(value: object) -> str:
-    """The reply of a method that returned ``value``.
+    """Return the reply of a method that returned ``value``.
 
     Raises ``EncodeError``, also for an object with the key ``error``, which callers read as an error, and for one whose
     ``stash`` is no object, of which the proxy dies (Backend.pm ``get_rpc_response_cb``, ``store_response``).
@@ -110,8 +110,8 @@ def _check_success(result: dict[str, Any]) -> None:
 
 
 def encode_error(error: RpcError, *, shown: str | None = None, in_result: bool = False) -> str:
-    """The reply of a method that failed; ``shown`` is what the websocket client sees instead of the message,
-    ``in_result`` leaves out the error at the top.
+    """Encode the reply of a method that failed; ``shown`` is the message for the websocket client in place of the
+    error's own, ``in_result`` leaves out the error at the top.
 
     Raises ``EncodeError``, also for details that are no object: the proxy looks for keys in them.
     """
@@ -130,10 +130,10 @@ def decode_reply(reply: object, *, result_type: None = ..., strict: bool = ...) 
 @overload
 def decode_reply(reply: object, *, result_type: TypeForm[T], strict: bool = ...) -> T: ...
 def decode_reply(reply: object, *, result_type: Any = None, strict: bool = False) -> Any:
-    """The value in a reply, which is the result of the job, converted to ``result_type`` as in ``Client.submit``.
+    """Return the value in a reply, which is the job's result, converted to ``result_type`` as in ``Client.submit``.
 
-    Raises ``RpcError`` for an error in either place; ``ResultDecodeError`` for what is no reply; ``ConfigError`` for a
-    type that no result can become.
+    Raises ``RpcError`` for an error in either place; ``ResultDecodeError`` for a result that is no reply;
+    ``ConfigError`` for a type that no result can become.
     """
     return _decode_reply(reply, result_converter(result_type, strict=strict))
 
@@ -177,7 +177,7 @@ def _error_in(error: object, *, in_result: bool) -> RpcError:
 
 
 class Routable(Protocol):
-    """What a server needs of a worker: ``jobwire.Worker`` and ``jobwire.sync.Worker`` have it."""
+    """The part of a worker that a server needs: ``jobwire.Worker`` and ``jobwire.sync.Worker`` have it."""
 
     def handler(self, function: F, /) -> F: ...
     def route(self, value: Text, /, *, field: str = ..., type: Any = ...) -> Callable[[F], F]: ...
@@ -194,14 +194,14 @@ class Server:
         @rpc.method("balance", timeout=5)
         async def balance(params: BalanceParams) -> Balance: ...
 
-    Takes the worker's handler, for names that no method has. Whatever happens in a method, the caller gets a reply, and
-    at once: an ``RpcError`` as it is; anything else that is raised, ``SystemExit`` and a cancellation too, as
-    ``InternalServerError``, with type and message for programs and no more than an apology for the websocket client;
+    Takes the worker's handler, for names that no method has. Every call gets a reply, and at once: an ``RpcError`` as
+    it is; any other exception, ``SystemExit`` and a cancellation too, as ``InternalServerError``, with type and message
+    for programs and no more than an apology for the websocket client;
     parameters that do not fit as ``InputValidationFailed``; a method that takes longer than its time, or the worker's,
     as ``RequestTimeout``; an unknown name as ``UnrecognisedRequest``. The worker's ``on_failure`` has no part in it.
     ``ping`` is answered with ``"pong"`` where no method has that name.
 
-    ``business_errors``  where an ``RpcError`` of a method stands: ``both``, at the top of the reply and in ``result``;
+    ``business_errors``  the place of a method's ``RpcError``: ``both``, at the top of the reply and in ``result``;
                          ``result``, there alone, so that callers tell it (``RpcError.in_result``) from a failed call
 
     Raises ``ConfigError`` where the worker has a handler already.
@@ -218,9 +218,9 @@ class Server:
     def method(
         self, name: Text, *, type: Any = None, timeout: float | Unset | None = UNSET, strict: bool = False
     ) -> Callable[[F], F]:
-        """The function for calls of ``name``.
+        """Register the function for calls of ``name``.
 
-        It takes the ``params``, as whatever type its annotation says (or ``type``; ``strict`` as in
+        It takes the ``params``, converted to the type of its annotation (or ``type``; ``strict`` as in
         ``Worker.handler``); a ``jobwire.Job``, or no annotation, gets the job with the decoded ``params`` as its
         ``data``. It returns any value that has a JSON form. ``timeout`` is its time in seconds instead of the
         worker's, None for no limit. A plain function runs in a thread. Raises ``ConfigError`` for a name that is
@@ -293,12 +293,12 @@ class _Replies:
 
 
 def _sayable(text: str) -> str:
-    """``text`` with lone surrogates, which have no JSON form, written out."""
+    """Return ``text`` with lone surrogates, which have no JSON form, written out."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _with_params(job: Job) -> Job:
-    """``job`` with the decoded ``params`` as its data. Raises ``DecodeError``."""
+    """Return ``job`` with the decoded ``params`` as its data. Raises ``DecodeError``."""
     params = job.data.get(PARAMS)
     if not isinstance(params, str | bytes):
         raise DecodeError("params is no JSON text", key=job.id, field=PARAMS)
@@ -346,7 +346,7 @@ async def call(
     """Call ``method`` and wait for its value, converted to ``result_type`` (``strict`` as in ``Client.submit``).
 
     ``queue``, ``timeout`` (seconds) and ``expires_in`` (seconds) as in ``Client.submit``. Raises ``RpcError`` for the
-    method's error; what ``Client.submit`` and awaiting its handle raise; ``ResultDecodeError`` for what is no reply.
+    method's error; the errors of ``Client.submit`` and its handle; ``ResultDecodeError`` for a result that is no reply.
     Cancelling the wait takes the job back. With ``jobwire.sync``:
     ``decode_reply(client.submit(encode_call("ping", {…})).result())``.
     """

@@ -1,4 +1,4 @@
-"""What all clients of the comparison share: a closed loop, and one line of JSON about it.
+"""The common part of all clients of the comparison: a closed loop, and one line of JSON about it.
 
 Standard library only: it runs in the environment of every queue. A client keeps as many jobs outstanding as it is
 told; each is submitted, its result awaited and checked, and the next one submitted. When the warm-up is over it prints
@@ -61,7 +61,7 @@ class Record:
         self._cpu = 0.0
 
     def done(self, submitted: float) -> bool:
-        """One job more; False when the time is over."""
+        """Count one finished job; return False when the time is over."""
         now = time.perf_counter()
         if self.since:
             self.latencies.append(now - submitted)
@@ -97,7 +97,7 @@ def check(found: object, wanted: object) -> None:
 
 def finish() -> None:
     sys.stdout.flush()
-    os._exit(0)  # without waiting for what is still outstanding
+    os._exit(0)  # without waiting for outstanding jobs
 
 
 async def drive(call: Callable[[int], Awaitable[Any]], told: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """The same commands with as little else as Python allows: one protocol class, a task a job, nothing safe.
 
-It reads and writes what Job::Async::Redis 0.004 does (ten commands a job), with hiredis to pack and parse, all that is
-ready in one write, and 64 pops in flight. No limits, no failures, no reconnection, no types but int.
+It reads and writes the bytes of Job::Async::Redis 0.004 (ten commands a job), with hiredis to pack and parse, all ready
+commands in one write, and 64 pops in flight. No limits, no failures, no reconnection, no types but int.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the compiled part of the codec is there, and the switch for it: a face of ``jobwire.fast``."""
+"""The presence of the compiled part of the codec, and the switch for it, by way of ``jobwire.fast``."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["available", "turn_off", "turn_on"]
 
 
 def available() -> bool:
-    """Whether the compiled code of the codec was built and found."""
+    """Return whether the compiled code of the codec was built and found."""
     return fast.available("sereal")

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def target(directory: Path = HERE) -> Path:
-    """The file that the import system of this Python looks for."""
+    """Return the file that the import system of this Python looks for."""
     return directory / f"_speedups{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
@@ -42,7 +42,7 @@ def build(directory: Path = HERE, extra: tuple[str, ...] = (), *, source: Path =
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0 where all went well."""
+    """Run the command line; return 0 on success."""
     parser = argparse.ArgumentParser(prog="python -m jobwire.sereal.build", description=__doc__)
     parser.add_argument("--remove", action="store_true", help="delete what was built")
     if parser.parse_args(arguments).remove:

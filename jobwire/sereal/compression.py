@@ -38,7 +38,7 @@ def _library(*names: str) -> ModuleType | None:
 
 
 def inflate(document: bytes, header: Header, limit: int) -> tuple[bytes, int]:
-    """The inflated body, and the place behind the compressed one. Lengths are checked before inflating."""
+    """Return the inflated body, and the place behind the compressed one. Lengths are checked before inflating."""
     at = header.stop
     announced = None
     if header.compression == tags.ZLIB:
@@ -117,7 +117,7 @@ def _from_zstd(blob: bytes, limit: int, document: bytes, at: int) -> bytes:
 
 
 def compression_type(compression: Compression, version: int) -> int:
-    """The number of ``compression``. ``SerealEncodeError`` where ``version`` does not know it."""
+    """Return the number of ``compression``. ``SerealEncodeError`` where ``version`` does not know it."""
     if compression not in _TYPES:
         raise SerealEncodeError(f"no compression {compression!r}; there are {', '.join(_TYPES)}")
     kind, versions = _TYPES[compression]
@@ -127,7 +127,7 @@ def compression_type(compression: Compression, version: int) -> int:
 
 
 def deflate(body: bytes, kind: int) -> bytes:
-    """What stands in place of ``body``. ``SerealEncodeError`` where the library is missing."""
+    """Return the compressed ``body``. ``SerealEncodeError`` where the library is missing."""
     if kind == tags.ZLIB:
         packed = zlib.compress(body)
         return write_varint(len(body)) + write_varint(len(packed)) + packed

@@ -4,8 +4,8 @@ A container is created, registered and handed to its parent *before* its content
 ALIAS (a shared or cyclic structure) finds the very same object. Open containers stand on a stack of frames; depth is
 therefore a limit, not a crash. Each tag byte has one reader, in a table of 256.
 
-Facts: ``sereal_spec.pod`` (5.00) and what Sereal::Decoder 5.003 does. More is read than Perl's encoder writes: a bare
-HASH or ARRAY where a reference should stand (other languages' encoders write those) is read as the reference to it.
+Facts: ``sereal_spec.pod`` (5.00) and the behaviour of Sereal::Decoder 5.003. More is read than Perl's encoder writes: a
+bare HASH or ARRAY in place of a reference (other languages' encoders write those) is read as the reference to it.
 """
 
 # ruff: noqa: ARG001 - every reader has the signature of the table
@@ -35,9 +35,9 @@ _PADS = re.compile(rb"[\x3f\xbf]*").match
 
 
 class Body:
-    """A body being read: the bytes, the place, the budget, and what has been seen.
+    """A body being read: the bytes, the place, the budget, and the items seen so far.
 
-    ``base`` is what added to an offset of the document gives an index into ``data``.
+    An offset in the document plus ``base`` is an index into ``data``.
     """
 
     __slots__ = (
@@ -72,14 +72,14 @@ class Body:
         self.strings: dict[int, Text] = {}  # by index: strings met through COPY are made once
         self.classes: dict[int, Text] = {}  # by index of the string's tag
         self.values: dict[int, object] = {}  # tracked items, by index
-        self.refs: dict[int, object] = {}  # what a reference to a tracked item is, by index
+        self.refs: dict[int, object] = {}  # references to tracked items, by index of the item
         self.same: dict[int, int] = {}  # where a tracked ALIAS stands → the item it means
         self.replaced: dict[int, tuple[object, object]] = {}  # by id: objects that the hook replaced
         self.wide = False  # the string read last by string() was STR_UTF8
         self.place = -1  # index of the tracked referent that was read last, or −1
 
     def read(self) -> Any:
-        """The value; ``pos`` then stands behind it. ``SerealDecodeError`` for anything malformed."""
+        """Read the value; ``pos`` then stands behind it. ``SerealDecodeError`` for anything malformed."""
         root = ScalarRef()
         stack = self.stack
         try:
@@ -176,7 +176,7 @@ class Body:
         return self.data[start:stop]
 
     def offset(self, tag: int, upto: int | None = None) -> int:
-        """The index of the item that the varint here points at: one before this tag, or up to ``upto``."""
+        """Return the index of the item that the varint here points at: one before this tag, or up to ``upto``."""
         at = self.pos - 1
         target = self.varint() + self.base
         if not self.start <= target <= (at - 1 if upto is None else upto):
@@ -184,7 +184,7 @@ class Body:
         return target
 
     def skip_pad(self) -> int:
-        """The next tag that is not PAD (track flag and all); ``pos`` then stands behind it."""
+        """Return the next tag that is not PAD (track flag and all); ``pos`` then stands behind it."""
         data = self.data
         pos = self.pos
         if data[pos] & 0x7F == tags.PAD:
@@ -193,7 +193,7 @@ class Body:
         return data[pos]
 
     def string(self, what: str) -> Text:
-        """A string where only a string may stand: hash keys, class names, patterns."""
+        """Read a string where only a string may stand: hash keys, class names, patterns."""
         at = self.pos
         tag = self.data[at] & 0x7F
         self.pos = at + 1
@@ -211,7 +211,7 @@ class Body:
         raise self.error(f"{tags.tag_name(tag)} where {what} (a string) must stand", at=at, tag=self.data[at])
 
     def copied_string(self, tag: int, what: str) -> Text:
-        """The string that the COPY here points at; made once, however often it is copied."""
+        """Return the string that the COPY here points at; made once, however often it is copied."""
         at = self.pos - 1
         target = self.offset(tag)
         known = self.strings.get(target)
@@ -249,14 +249,14 @@ class Body:
             ) from None
 
     def reference(self, target: int, tag: int, at: int) -> object:
-        """What a reference to the tracked item at ``target`` is."""
+        """Return the value of a reference to the tracked item at ``target``."""
         face = self.refs.get(target)
         if face is None:
             face = self.refs[target] = ScalarRef(self.tracked(target, tag, at))
         return self.current(face)
 
     def tracked(self, target: int, tag: int, at: int) -> object:
-        """The tracked item at ``target``; hash keys are not noted when they are read, but can be meant."""
+        """Return the tracked item at ``target``; hash keys are not noted when they are read, but can be meant."""
         marked = self.data[target]
         if target not in self.values:
             plain = marked & 0x7F
@@ -268,7 +268,7 @@ class Body:
         return self.current(self.values[target])
 
     def current(self, value: object) -> object:
-        """``value``, or what the application's hook put in its place."""
+        """Return ``value``, or its replacement by the application's hook."""
         return self.replaced[id(value)][1] if id(value) in self.replaced else value
 
 
@@ -344,7 +344,7 @@ class HashFrame:
         self.mapping[self.key] = value
 
     def other_name(self, body: Body, key: Text) -> Text:
-        """A key that is there already. Perl's ``"\\xc3\\xa9"`` and ``"\\x{e9}"`` are two keys that the policy
+        """Handle a key that is there already. Perl's ``"\\xc3\\xa9"`` and ``"\\x{e9}"`` are two keys that the policy
         ``auto`` reads alike: the BINARY one then stays bytes. Anything else is a key that stands twice."""
         if isinstance(key, str) and body.policy == "auto" and body.wide != (key in self.wide):
             raw = key.encode("utf-8", "surrogatepass")
@@ -379,7 +379,7 @@ class RefFrame:
 
 
 class CopyFrame:
-    """Brings the reader back to where a COPY stood, and accounts for what was read again."""
+    """Bring the reader back to the place of a COPY, and account for the bytes read again."""
 
     __slots__ = ("at", "back", "target")
 
@@ -405,7 +405,7 @@ class CopyFrame:
 
 
 class HookFrame:
-    """Hands a finished object to the application's hook and puts the answer in its place."""
+    """Hand a finished object to the application's hook and put the answer in its place."""
 
     __slots__ = ("found",)
 
@@ -517,7 +517,7 @@ def _hashref(body: Body, tag: int) -> dict[Text, object]:
 
 
 def _array(body: Body, tag: int) -> list[object]:
-    """An ARRAY itself, no reference: Perl writes it behind REFN alone."""
+    """Read an ARRAY itself, no reference: Perl writes it behind REFN alone."""
     return body.open_list(body.varint())
 
 
@@ -543,7 +543,7 @@ _REFERENTS: dict[int, Reader] = {tags.ARRAY: _array, tags.HASH: _hash, tags.REGE
 
 
 def _refn(body: Body, tag: int) -> object:
-    """A reference; what it is in Python depends on what follows. Never waits for the contents."""
+    """Read a reference; its form in Python depends on the next tag. Never waits for the contents."""
     following = body.skip_pad()
     place = body.pos - 1
     if following & 0x7F == tags.ALIAS:
@@ -598,7 +598,7 @@ def _alias(body: Body, tag: int) -> object:
 
 
 def _weaken(body: Body, tag: int) -> object:
-    """Python's references are all strong: what was weak in Perl is an ordinary reference here."""
+    """Read a weak reference as an ordinary one: Python's references are all strong."""
     at = body.pos
     following = body.skip_pad()
     if following & 0x7F not in _WEAKENABLE:
@@ -607,7 +607,7 @@ def _weaken(body: Body, tag: int) -> object:
 
 
 def _copy(body: Body, tag: int) -> object:
-    """A string at once (made only once); anything else in a frame that comes back here."""
+    """Read a COPY: a string at once (made only once), anything else in a frame that comes back here."""
     at, start = body.pos - 1, body.pos
     target = body.offset(tag)
     if tags.is_string(body.data[target] & 0x7F):
@@ -665,7 +665,7 @@ def _blessed(body: Body, tag: int, name: Text) -> object:
 
 
 def _object_of(body: Body, tag: int, name: Text, face: object, frozen: bool) -> object:
-    """The object of class ``name`` that the reference ``face`` becomes: often new, sometimes known."""
+    """Return the object of class ``name`` that the reference ``face`` becomes: often new, sometimes known."""
     if isinstance(face, PerlObject):
         if (face.class_name, face.frozen) == (name, frozen):
             return face
@@ -682,7 +682,7 @@ def _object_of(body: Body, tag: int, name: Text, face: object, frozen: bool) -> 
 
 
 def _bless_target(body: Body) -> tuple[object, int]:
-    """The reference behind a class name, and the index of its referent where that can be referred to."""
+    """Return the reference behind a class name, and the index of its referent where that can be referred to."""
     at = body.pos
     following = body.skip_pad()
     if following & 0x7F not in _BLESSABLE:
@@ -693,7 +693,7 @@ def _bless_target(body: Body) -> tuple[object, int]:
 
 
 def _boolean(body: Body) -> bool | None:
-    """The truth of ``REFN <scalar>``; None (and nothing read) where something else stands here."""
+    """Read the truth value of ``REFN <scalar>``; None (and nothing read) where something else stands here."""
     start = body.pos
     outer = body.skip_pad()
     outer_at = body.pos - 1
@@ -718,7 +718,7 @@ def _boolean(body: Body) -> bool | None:
 
 
 def _tracked(body: Body, tag: int) -> object:
-    """Remembers the item; when it is read again through COPY, the first one stays the one referred to."""
+    """Remember the item; when it is read again through COPY, the first one stays the one referred to."""
     at = body.pos - 1
     plain = tag & 0x7F
     if body.in_copy:

@@ -59,17 +59,17 @@ def loads(
     object_hook: ObjectHook | None = None,
     accept_newer: bool = False,
 ) -> Any:
-    """The value of one Sereal document (versions 1–5), which must end where the value ends.
+    """Decode one Sereal document (versions 1–5), which must end where the value ends.
 
-    ``strings`` says how BINARY is read (see ``StringPolicy``); ``limits`` bounds what is swallowed;
+    ``strings`` is the policy for BINARY (see ``StringPolicy``); ``limits`` bounds depth and sizes;
     ``with_header`` gives ``(value, user data of the header)``, the latter None where there is none;
-    ``object_hook`` is given each blessed value as a ``PerlObject`` and answers what to put in its place.
+    ``object_hook`` is called with each blessed value as a ``PerlObject`` and returns its replacement.
 
     ``accept_newer`` (or that of ``limits``) reads documents of versions 6 and 7, too, as far as they hold the tags of
     version 5; without it they are refused, with the remedies. Any other tag is refused, never guessed.
 
-    ``SerealDecodeError`` (with ``offset``, ``tag`` and ``raw``) for anything malformed or beyond
-    the limits, and nothing else but what the hook raises. Counterpart: Sereal::Decoder 5.003,
+    Raises ``SerealDecodeError`` (with ``offset``, ``tag`` and ``raw``) for anything malformed or beyond
+    the limits, and otherwise the hook's own exceptions alone. Counterpart: Sereal::Decoder 5.003,
     ``decode_sereal`` and ``decode_sereal_with_header_data``.
     """
     data = bytes(document)
@@ -88,7 +88,7 @@ def iter_loads(
     object_hook: ObjectHook | None = None,
     accept_newer: bool = False,
 ) -> Iterator[Any]:
-    """The values of documents that stand one behind the other, each read when it is asked for.
+    """Yield the values of consecutive documents, each read when it is asked for.
 
     Options and errors as for :func:`loads`. Counterpart: Sereal::Decoder's option ``incremental``.
     """
@@ -107,7 +107,7 @@ def _options(
         limits = replace(limits, accept_newer=True)
     if len(data) > limits.max_bytes:
         raise SerealDecodeError(f"{len(data)} bytes, more than {limits.max_bytes} (max_bytes)", offset=0, raw=data)
-    string_reader(strings)  # ValueError for an unknown policy, whatever the document
+    string_reader(strings)  # ValueError for an unknown policy, with any document
     return _Options(strings, limits, hook)
 
 
@@ -136,7 +136,7 @@ def _user_data(document: bytes, header: Header, options: _Options) -> Any:
 
 
 def _read_body(data: bytes, start: int, base: int, options: _Options) -> tuple[Any, int]:
-    """The value and the place behind it. The compiled code, where there is one, hands back what it does not know."""
+    """Return the value and the place behind it; in plain Python where the compiled code does not know a tag."""
     limits = options.limits
     done = fast.decode(data, start, base, _POLICIES[options.strings], limits.max_depth, limits.max_items)
     if done is not NotImplemented:
@@ -160,7 +160,7 @@ def dumps(
     default: Callable[[object], object] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """``value`` as a Sereal document that Perl reads as the same value.
+    """Encode ``value`` as a Sereal document that Perl reads as the same value.
 
     ``version``             1–5; 3 is read by every decoder since 2014
     ``compression``         ``snappy``, ``zlib`` (version ≥ 3), ``zstd`` (≥ 4), ``snappy-old`` (1 alone)
@@ -170,10 +170,10 @@ def dumps(
     ``share_keys``          a hash key met again is a COPY (Perl's default)
     ``dedupe_strings``      so is any string of more than 3 bytes (Perl's option)
     ``booleans``            ``native`` tags, or objects of ``JSON::PP::Boolean``
-    ``default``             called with a value of another type, answers one that can be written
+    ``default``             called with a value of another type, returns one that can be written
     ``limits``              ``max_depth`` applies
 
-    ``SerealEncodeError`` for what Sereal or the version cannot say. Counterpart: Sereal::Encoder
+    Raises ``SerealEncodeError`` for a value that Sereal or the version cannot hold. Counterpart: Sereal::Encoder
     5.003, ``encode_sereal`` and ``encode_sereal_with_header_data``.
     """
     if not 1 <= version <= tags.NEWEST:
@@ -204,7 +204,7 @@ def dumps(
 
 
 def _write(head: bytes, value: object, style: Style, *, base: int) -> bytes:
-    """``head`` and the body behind it."""
+    """Return ``head`` and the body behind it."""
     if not style.unusual:
         true, false = (tags.YES, tags.NO) if style.version >= 5 else (tags.TRUE, tags.FALSE)
         done = fast.encode(value, head, base, style.share_keys, true, false, style.limits.max_depth)

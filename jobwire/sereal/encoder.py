@@ -47,7 +47,7 @@ class Style:
 
 
 def write_body(value: object, style: Style, *, base: int) -> bytearray:
-    """The body; an offset in it is an index plus ``base``. ``SerealEncodeError`` for what cannot be said."""
+    """Encode the body; an offset in it is an index plus ``base``. ``SerealEncodeError`` for a value without a form."""
     first = Writer(style, base, frozenset(), {})
     first.write(value)
     if not first.shared:
@@ -66,7 +66,7 @@ class Writer:
         self.style = style
         self.base = base
         self.known = known
-        self.answers = answers  # what `default` said, by id; keeps both alive, so that no id comes twice
+        self.answers = answers  # values returned by `default`, by id; keeps both alive, so that no id comes twice
         self.out = bytearray()
         self.shared: set[int] = set()
         self.places: dict[int, int] = {}  # id of a container → index of its tag
@@ -182,7 +182,7 @@ class Writer:
         self.binary(bytes(value))
 
     def seen_string(self, value: str | bytes) -> bool:
-        """Whether a COPY of ``value`` was written; otherwise its place is noted."""
+        """Write a COPY of ``value`` and return True, or note its place."""
         length = len(value) if isinstance(value, bytes) or value.isascii() else len(write_utf8(value))
         if length <= _DEDUPE_LONGER_THAN:
             return False
@@ -212,7 +212,7 @@ class Writer:
         self.out[at] |= tags.TRACK  # at == here: a scalar that refers to itself
 
     def met(self, value: object) -> bool:
-        """Whether ``value`` was written before; then a reference to it is written now."""
+        """Write a reference to ``value`` and return True where it was written before."""
         at = self.places.get(id(value))
         if at is None:
             return False
@@ -243,7 +243,7 @@ class Writer:
         self.push(self.pairs(value))
 
     def pairs(self, value: Mapping[str | bytes, object]) -> Iterator[object]:
-        """The values, each after its key was written."""
+        """Yield the values, each after its key was written."""
         pairs: Iterable[tuple[str | bytes, object]] = value.items()
         if len({type(key) for key in value}) > 1:
             refuse_twins(value)
@@ -260,11 +260,11 @@ class Writer:
         if isinstance(value.value, bool) and self.true == tags.TRUE:
             # REFN TRUE is a reference to Perl's one immutable "true"; behind a PAD it is a scalar like any other.
             self.out.append(tags.PAD)
-        self.places[id(value)] = len(self.out)  # the scalar referred to, whatever it holds
+        self.places[id(value)] = len(self.out)  # the scalar referred to, of any type
         self.push(iter((value.value,)))
 
     def regexp(self, value: PerlRegexp) -> None:
-        """As Perl does: qr// is an object of the class Regexp, unless blessed into another."""
+        """Write it as Perl does: qr// is an object of the class Regexp, unless blessed into another."""
         if id(value) not in self.places:
             self.class_name(REGEXP_CLASS, frozen=False)
         self.plain_regexp(value)
@@ -322,7 +322,7 @@ class Writer:
     # -- everything else ---------------------------------------------------------------------------
 
     def other(self, value: object) -> None:
-        """Subclasses of what Sereal knows, then what ``default`` makes of it."""
+        """Write a subclass of a type that Sereal knows, else the value that ``default`` returns."""
         plain = self.plain(value)
         writer = _WRITERS.get(type(plain))
         if writer is None:
@@ -337,7 +337,7 @@ class Writer:
         writer(self, plain)
 
     def plain(self, value: object) -> object:
-        """``value`` as one of the types with a writer, where it is a subclass of one."""
+        """Return ``value`` as one of the types with a writer, where it is a subclass of one."""
         if type(value) in _WRITERS:
             return value
         for kind, convert in _KINDS:
@@ -346,7 +346,7 @@ class Writer:
         return value
 
     def remember(self, value: object, convert: Callable[[Any], object]) -> object:
-        """What ``convert`` says of ``value``: asked once, so that identity holds over both passes."""
+        """Return the result of ``convert`` for ``value``: called once, so that identity holds over both passes."""
         known = self.answers.get(id(value))
         if known is None:
             known = self.answers[id(value)] = (value, convert(value))
@@ -375,7 +375,7 @@ _WRITERS: dict[type, _Write] = {
     memoryview: Writer.byte_array,
     PerlObject: Writer.perl_object,
 }
-# An int or str of an Enum is written as what it is, whatever its __str__ says.
+# An int or str of an Enum is written as its value, not by its __str__.
 _KINDS: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (int, int.__int__),
     (float, float.__float__),

@@ -8,7 +8,7 @@ __all__ = ["read_float_128", "read_long_double"]
 
 
 def _scaled(mantissa: int, exponent: int, negative: bool) -> float:
-    """``mantissa * 2**exponent``, rounded once to the nearest float; infinite beyond its range."""
+    """Return ``mantissa * 2**exponent``, rounded once to the nearest float; infinite beyond its range."""
     try:
         # int / int rounds correctly; a mantissa of 113 bits through float() and ldexp would round twice.
         value = float(mantissa << exponent) if exponent >= 0 else mantissa / (1 << -exponent)

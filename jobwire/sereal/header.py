@@ -1,4 +1,4 @@
-"""What stands before the body: magic, version, compression type, header suffix, user data."""
+"""The header before the body: magic, version, compression type, header suffix, user data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _fail(reason: str, document: bytes, at: int) -> NoReturn:
 
 
 def read_length(document: bytes, at: int) -> tuple[int, int]:
-    """The varint at ``at`` and the place behind it; leading zero groups (padding) are fine."""
+    """Read the varint at ``at``; return it and the place behind it; leading zero groups (padding) are fine."""
     value = 0
     for index, byte in enumerate(document[at : at + 10]):
         value |= (byte & 0x7F) << (7 * index)
@@ -44,7 +44,7 @@ def read_length(document: bytes, at: int) -> tuple[int, int]:
 
 
 def read_header(document: bytes, start: int = 0, *, accept_newer: bool = False) -> Header:
-    """The header at ``start``. ``SerealDecodeError`` where there is none, or one of a version not known here.
+    """Read the header at ``start``. ``SerealDecodeError`` where there is none, or one of a version not known here.
 
     ``accept_newer``: read versions 6 and 7, too, as if they were 5, and refuse flags that 5 does not have.
     """

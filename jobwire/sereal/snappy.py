@@ -16,7 +16,7 @@ class SnappyError(ValueError):
 
 
 def inflated_length(blob: bytes) -> tuple[int, int]:
-    """The length that the blob announces, and the place behind it."""
+    """Return the length that the blob announces, and the place behind it."""
     value = 0
     for index, byte in enumerate(blob[:5]):
         value |= (byte & 0x7F) << (7 * index)
@@ -26,7 +26,7 @@ def inflated_length(blob: bytes) -> tuple[int, int]:
 
 
 def decompress(blob: bytes) -> bytes:
-    """The inflated bytes; never more than the blob announces (look at that first)."""
+    """Return the inflated bytes; never more than the blob announces (look at that first)."""
     length, pos = inflated_length(blob)
     out = bytearray()
     while pos < len(blob):
@@ -75,13 +75,13 @@ def _repeat(out: bytearray, size: int, distance: int) -> None:
     if distance == 0 or start < 0:
         raise SnappyError("a Snappy reference to what was not written")
     piece = out[start : start + size]
-    while len(piece) < size:  # it overlaps what it writes: a run
+    while len(piece) < size:  # it overlaps its own output: a run
         piece += piece[: size - len(piece)]
     out += piece
 
 
 def compress(data: bytes) -> bytes:
-    """A valid blob; greedy and simple, so longer than what a library makes."""
+    """Return a valid blob; greedy and simple, so longer than a library's."""
     out = bytearray(_varint(len(data)))
     done = 0
     for start, size, distance in _matches(data):

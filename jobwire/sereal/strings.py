@@ -21,7 +21,7 @@ def read_utf8(raw: bytes) -> str | bytes:
 
 
 def _is_extended(raw: bytes) -> bool:
-    """Whether ``raw`` has the form of Perl's UTF-8 (sequences of up to 13 bytes) and needs it."""
+    """Return whether ``raw`` has the form of Perl's UTF-8 (sequences of up to 13 bytes) and needs it."""
     at = 0
     wide = False
     while at < len(raw):
@@ -36,5 +36,5 @@ def _is_extended(raw: bytes) -> bool:
 
 
 def write_utf8(text: str) -> bytes:
-    """The bytes of ``text``; lone surrogates are written as Perl writes them."""
+    """Return the bytes of ``text``; lone surrogates are written as Perl writes them."""
     return text.encode("utf-8", "surrogatepass")

@@ -72,12 +72,12 @@ _SINGLE = (
 
 
 def is_string(plain: int) -> bool:
-    """Whether ``plain`` (a tag without its track flag) is that of a string."""
+    """Return whether ``plain`` (a tag without its track flag) is that of a string."""
     return plain >= SHORT_BINARY or plain in (BINARY, STR_UTF8)
 
 
 def tag_name(tag: int) -> str:
-    """The specification's name of ``tag`` (track flag ignored), for messages."""
+    """Return the specification's name of ``tag`` (track flag ignored), for messages."""
     tag &= 0x7F
     if tag <= POS_LAST:
         return f"POS_{tag}"

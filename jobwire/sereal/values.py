@@ -1,4 +1,4 @@
-"""What Sereal can say and Python has no word for, and how Perl's byte strings are read.
+"""Types for Sereal's values without a counterpart in Python, and the reading of Perl's byte strings.
 
 Perl has one string type; a Sereal BINARY holds bytes that may be text. One rule reads them
 everywhere (Sereal BINARY, text fields, results, keys): a *string policy*.
@@ -16,12 +16,12 @@ REGEXP_CLASS = "Regexp"
 """The class of every qr// that was not blessed into another."""
 
 StringPolicy = Literal["auto", "exact", "latin-1", "utf-8", "bytes"]
-"""How bytes that may be text are read.
+"""The reading of bytes that may be text.
 
 ========== =====================================================
 ``auto``    valid UTF-8 → ``str``, else ``bytes`` (the default)
 ``exact``   ASCII → ``str``, else ``bytes``
-``latin-1`` always ``str``, one character a byte (what Perl sees)
+``latin-1`` always ``str``, one character a byte (as in Perl)
 ``utf-8``   always ``str``; an error where it is not UTF-8
 ``bytes``   always ``bytes``
 ========== =====================================================
@@ -61,7 +61,7 @@ _READERS: dict[str, Callable[[bytes], str | bytes]] = {
 
 
 def string_reader(policy: StringPolicy) -> Callable[[bytes], str | bytes]:
-    """The function that reads bytes by ``policy``.
+    """Return the function that reads bytes by ``policy``.
 
     The function raises ``UnicodeDecodeError`` under ``utf-8`` alone. ``ValueError`` where there
     is no such policy.
@@ -76,7 +76,7 @@ def string_reader(policy: StringPolicy) -> Callable[[bytes], str | bytes]:
 class PerlObject:
     """A blessed Perl value, passive: no class is looked up, imported or called.
 
-    ``value`` is what the object is made of: a ``dict``, a ``list``, a :class:`ScalarRef` or a
+    ``value`` holds the object's data: a ``dict``, a ``list``, a :class:`ScalarRef` or a
     :class:`PerlRegexp`. With ``frozen`` (OBJECT_FREEZE) it is the list that the class's FREEZE
     method returned; ``bytes`` as class name means that it is no text.
     """

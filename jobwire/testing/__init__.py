@@ -5,5 +5,5 @@
 ``strategies``  hypothesis strategies for job data, IDs, results, hashes of each dialect
 ``plugin``      pytest fixtures; ask for them with ``pytest_plugins = ["jobwire.testing.plugin"]``
 
-Nothing is imported here, so that each can be used without what the others need.
+Nothing is imported here, so that each can be used without the requirements of the others.
 """

@@ -65,7 +65,7 @@ class RedisCluster:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def stop(self) -> None:
-        """End all nodes and remove what they wrote."""
+        """End all nodes and remove their files."""
         self._stack.close()
 
     def _join(self) -> None:
@@ -91,7 +91,7 @@ class RedisCluster:
                 time.sleep(0.02)
 
     def takes_commands(self, node: RedisServer) -> bool:
-        """Does ``node`` take commands, and know all nodes?"""
+        """Return whether ``node`` takes commands, and knows all nodes."""
         try:
             known = read_topology(self.ask(node, CLUSTER_SLOTS), host="127.0.0.1")
             return is_whole(self.ask(node, CLUSTER_INFO)) and len(known.masters) == len(self.nodes)
@@ -99,7 +99,7 @@ class RedisCluster:
             return False
 
     def ask(self, node: RedisServer, *commands: Command) -> Reply:
-        """What ``node`` answers to the last of ``commands``. Raises ``ServerError`` for it, ``OSError``."""
+        """Return the reply of ``node`` to the last of ``commands``. Raises ``ServerError`` for it, ``OSError``."""
         reader = hiredis.Reader(replyError=ServerError)
         reply: Reply = None
         with socket.create_connection(("127.0.0.1", node.port), timeout=5.0) as link:
@@ -115,7 +115,7 @@ class RedisCluster:
         return reply
 
     def owner(self, slot: int) -> RedisServer:
-        """The node that serves ``slot``."""
+        """Return the node that serves ``slot``."""
         found = read_topology(self.ask(self.nodes[0], CLUSTER_SLOTS), host="127.0.0.1").slots[slot]
         return next(node for node in self.nodes if found is not None and node.port == found[1])
 
@@ -152,7 +152,7 @@ class RedisCluster:
         return found
 
     def holds(self, node: RedisServer, key: bytes) -> bool:
-        """Is ``key`` on ``node`` itself, in whatever state its slot is?"""
+        """Return whether ``key`` is on ``node`` itself, in any state of its slot."""
         return self.ask(node, ASKING, exists(key)) == 1
 
 

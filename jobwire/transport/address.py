@@ -1,7 +1,7 @@
-"""Where Redis is, read from a URL as redis-py reads it.
+"""The address of Redis, read from a URL as redis-py reads it.
 
-redis-py's own parser and TLS options are used, so that one URL means the same to both; what it would pass over in
-silence (a database that is not a number, a port that is none) is a ``ConfigError`` here. Credentials live in an
+redis-py's own parser and TLS options are used, so that one URL means the same to both; errors that it passes over in
+silence (a database that is not a number, a port that is none) are a ``ConfigError`` here. Credentials live in an
 ``Address`` and nowhere else: they are in no ``repr``, no message and no log line.
 """
 
@@ -62,7 +62,7 @@ class TLSOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """One place where a Redis server listens, and how to be let in."""
+    """The address of one Redis server, and the credentials for it."""
 
     host: str = "localhost"
     port: int = DEFAULT_PORT
@@ -125,7 +125,7 @@ def parse_url(url: str, tls: TLSOptions | None = None) -> ParsedURL:
 
 
 def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
-    """The TLS context that redis-py makes of its ``ssl_…`` options. Raises ``ConfigError``."""
+    """Return the TLS context that redis-py makes of its ``ssl_…`` options. Raises ``ConfigError``."""
     from redis.asyncio.connection import SSLConnection
     from redis.exceptions import RedisError
 
@@ -146,7 +146,7 @@ def tls_context(options: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 def _check_shape(url: str) -> None:
-    """What redis-py would say in words that quote the URL, said in words that do not."""
+    """Raise ``ConfigError`` for a malformed URL, in words that, unlike redis-py's, do not quote it."""
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(
@@ -187,7 +187,7 @@ def split_url(url: str) -> URLParts | None:
 
 
 def host_and_port(item: str, default: int) -> tuple[str, int] | None:
-    """``host``, ``host:port``, ``[IPv6]``, ``[IPv6]:port``; None for anything else."""
+    """Parse ``host``, ``host:port``, ``[IPv6]``, ``[IPv6]:port``; None for anything else."""
     match = _HOST.fullmatch(item)
     if match is None:
         return None

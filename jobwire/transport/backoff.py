@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to connect."""
+"""The delays between attempts to connect."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class Backoff:
 
     @property
     def attempts(self) -> int:
-        """How many delays were handed out since the last ``reset``."""
+        """The number of delays since the last ``reset``."""
         return self._attempts
 
     def next(self) -> float:
-        """The next delay, in seconds."""
+        """Return the next delay, in seconds."""
         # Beyond 2**60 nothing changes any more, and a float would overflow some day.
         ceiling = min(self.maximum, self.initial * 2.0 ** min(self._attempts, 60))
         self._attempts += 1
         return self._uniform(0.0, ceiling)
 
     def reset(self) -> None:
-        """A connection was made: begin again with short delays."""
+        """Begin again with short delays, after a connection was made."""
         self._attempts = 0
 
 

@@ -59,7 +59,7 @@ class ClusterTransport(DialingTransport):
         return scheme + ",".join(seed.description.partition("://")[2] for seed in self._seeds)
 
     def anchor(self, key: bytes) -> None:
-        """Commands without a key go to the node where this key lives: there the pops are."""
+        """Send commands without a key to the node where this key lives: there the pops are."""
         self.home = slot_of(key)
 
     async def _dial(self, wishes: Wishes) -> ClusterConnection:
@@ -84,7 +84,7 @@ class ClusterTransport(DialingTransport):
     async def _dial_node(self, node: Node, wishes: Wishes, *, share: int = 1) -> RedisConnection:
         address = replace(self._seeds[0], host=node[0], port=node[1])
         options = replace(self._options, connect_timeout=self._options.connect_timeout / share)
-        # Whatever its role: a node that does not serve a slot says who does.
+        # In any role: a node that does not serve a slot names the one that does.
         return await dial(address, options, wishes, any_role=True)
 
     async def _discover(self) -> Topology:
@@ -124,14 +124,14 @@ def is_cluster_url(url: str) -> bool:
 
 
 def parse_cluster_url(url: str, tls: TLSOptions | None = None) -> tuple[tuple[Address, ...], ParsedURL]:
-    """``redis+cluster://[[user]:password@]host[:port][,host[:port]…][?option=…]``, and ``rediss+cluster://`` with TLS.
+    """Parse ``redis+cluster://[[user]:password@]host[:port][,host[:port]…][?option=…]``; ``rediss+cluster://`` for TLS.
 
     Options are as in ``redis://``. Raises ``ConfigError``.
     """
     scheme, _, rest = url.partition("+cluster://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     userinfo, at, hosts = authority.rpartition("@")
-    # The same URL for each host alone: what is wrong with one is said where all URLs are read.
+    # The same URL for each host alone: the reader of all URLs reports the errors in it.
     tail = rest[len(authority) :]
     parsed = [parse_url(f"{scheme}://{userinfo}{at}{host}{tail}", tls) for host in hosts.split(",")]
     return tuple(one.address for one in parsed), parsed[0]

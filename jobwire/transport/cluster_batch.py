@@ -1,4 +1,4 @@
-"""One send to a cluster: its commands in order, wherever their keys are, and wherever they are moved meanwhile."""
+"""One send to a cluster: its commands in order, on all nodes, also while keys move between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Link(Protocol):
 
 
 class Cluster(Protocol):
-    """What a send needs of the connection that it belongs to."""
+    """The part of a connection that its sends need."""
 
     def link_for(self, command: Command) -> Link: ...
     def link_to(self, node: Node) -> Link: ...
@@ -41,10 +41,10 @@ class Cluster(Protocol):
 
 
 class Batch:
-    """Sends step after step (``jobwire.wire.cluster_slots.plan``), follows redirections, and calls ``on_replies`` once.
+    """Send step after step (``jobwire.wire.cluster_slots.plan``), follow redirections, and call ``on_replies`` once.
 
-    A step whose writes were refused is the last one: what comes after it relies on it. The commands that were not sent
-    are answered with the error ``ABORTED``.
+    A step whose writes were refused is the last one: later steps rely on it. The commands that were not sent are
+    answered with the error ``ABORTED``.
     """
 
     __slots__ = (
@@ -82,7 +82,7 @@ class Batch:
         self._dispatch(self._step.commands)
 
     def fail(self, error: TransportError) -> None:
-        """The connection has ended."""
+        """End with the connection."""
         self._finish(error)
 
     def _dispatch(self, positions: Iterable[int]) -> None:
@@ -111,7 +111,7 @@ class Batch:
             self._go_on()
 
     def _again(self, link: Link, positions: Sequence[int]) -> None:
-        """Commands that were not executed, because their slot is elsewhere, on the way, or nowhere."""
+        """Handle commands that were not executed, because their slot is elsewhere, on the way, or nowhere."""
         self._tries += 1
         if self._tries > TRIES:
             errors = [str(self._replies[position]) for position in positions]

@@ -1,7 +1,7 @@
 """A ``Connection`` to a cluster: one ``RedisConnection`` to each node that is needed, made when it is needed.
 
-It ends as a whole: when the connection to one of its nodes is lost, so is it, and whoever holds it connects again and
-finds out anew who serves what.
+It ends as a whole: when the connection to one of its nodes is lost, so is it, and its holder connects again and asks
+anew for the owners of the slots.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOK_EVERY = 0.02
 
 
 class Shared(Protocol):
-    """What the connections of one transport share."""
+    """The state that the connections of one transport share."""
 
     topology: Topology
     #: The slot for commands without a key.
@@ -44,7 +44,7 @@ Dial = Callable[[Node, OnLost], Awaitable[RedisConnection]]
 
 
 class NodeLink:
-    """The way to one node; what is sent before there is a connection waits for it."""
+    """The way to one node; commands sent before there is a connection wait for it."""
 
     def __init__(
         self, node: Node, dial: Dial, cluster: ClusterConnection, connection: RedisConnection | None = None
@@ -76,7 +76,7 @@ class NodeLink:
             connection.send(commands, on_replies)
 
     def end(self, error: TransportError) -> None:
-        """Nothing is sent any more; who waits is told."""
+        """Send nothing any more; fail all waiting sends."""
         if self._task is not None and self.connection is None:
             self._task.cancel()
         if self.connection is not None:
@@ -93,7 +93,7 @@ class NodeLink:
 
 
 class ClusterConnection:
-    """See ``jobwire.transport.protocols.Connection``; how a send is ordered says ``jobwire.transport.cluster_batch``.
+    """See ``jobwire.transport.protocols.Connection``, and ``jobwire.transport.cluster_batch`` for the order in a send.
 
     Commands without a key (CLIENT, PUBLISH, SUBSCRIBE …) go to the node of the transport's home slot, ``client_id`` is
     of the connection to it. SCAN goes round all nodes, SCRIPT LOAD goes to all; each in a send of its own. MULTI is
@@ -174,7 +174,7 @@ class ClusterConnection:
                 return
 
     def _scan(self, command: Command, on_replies: OnReplies | None) -> None:
-        """One step on one node; the cursor says on which (``number.cursor``) until all have been asked."""
+        """Take one step on one node, which the cursor names (``number.cursor``), until all have been asked."""
         masters = self._shared.topology.masters
         number, dot, cursor = command[1].partition(b".")
         at = int(number) if dot else 0
@@ -195,7 +195,7 @@ class ClusterConnection:
         self.link_to(masters[at]).send((step,), answered)
 
     def _everywhere(self, command: Command, on_replies: OnReplies | None) -> None:
-        """The same to all nodes; the first error is the answer, or else what the last one says."""
+        """Send the same to all nodes; the answer is the first error, or else the last reply."""
         masters = self._shared.topology.masters
         owed = len(masters)
         worst: Replies | TransportError | None = None
@@ -211,7 +211,7 @@ class ClusterConnection:
         for node in masters:
             self.link_to(node).send((command,), answered)
 
-    # Who serves what
+    # Owners of slots
 
     def link_to(self, node: Node) -> NodeLink:
         link = self._links.get(node)
@@ -228,7 +228,7 @@ class ClusterConnection:
         return self.link_to(self._shared.topology.slots[slot] or self._home)
 
     def moved(self, slot: int, node: Node) -> None:
-        """One slot is known to be elsewhere; seldom it alone, so the whole map is read again."""
+        """Note that one slot has moved; seldom it alone, so the whole map is read again."""
         self._shared.topology.slots[slot] = node
         if not self._refreshing:
             self._refreshing = True
@@ -241,12 +241,12 @@ class ClusterConnection:
         try:
             self._shared.topology = read_topology(outcome[0], host=host)
         except (ServerError, DecodeError):
-            return  # what MOVED said is enough for now
+            return  # the answer MOVED is enough for now
 
     # The end
 
     def lost(self, error: TransportError) -> None:
-        """The connection to a node was lost, and with it this one."""
+        """End, because the connection to a node was lost."""
         if self._end is not None:
             return
         on_lost, self._on_lost = self._on_lost, None
@@ -269,7 +269,7 @@ class ClusterConnection:
         self._on_lost = None
         end = self._end or lost_error(self.description, "closed on this side")
         self._end = end
-        # Written out first what is queued; then nobody is left waiting.
+        # First write out the queue; then nobody is left waiting.
         await asyncio.gather(*(link.close() for link in list(self._links.values())))
         self._finish(end)
 

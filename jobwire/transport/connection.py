@@ -29,12 +29,12 @@ HIGH_WATER = 256 * 1024
 #: Commands queued in one turn of the loop that are written without waiting for its end: Redis works on them while more
 #: are made here. Few enough that it begins early, so many that the calls of the system do not count.
 EARLY_WRITE = 64
-#: Seconds that ``close`` gives the other side to take what is still to be written.
+#: Seconds that ``close`` gives the other side to take the remaining output.
 CLOSE_TIMEOUT = 5.0
 
 
 class ErrorReplies:
-    """Makes the errors among the replies, and notices those that say something of the connection itself."""
+    """Maker of the errors among the replies; it notices those that concern the connection itself."""
 
     __slots__ = ("read_only",)
 
@@ -57,12 +57,12 @@ class RedisConnection(asyncio.Protocol):
         self.client_id: int | None = None
         #: Set whenever bytes arrive; health checks clear it.
         self.heard = False
-        #: What the server said without having been asked, before it hung up ("max number of clients reached").
+        #: The server's unsolicited error before it hung up ("max number of clients reached").
         self.last_words: ServerError | None = None
         self._loop = loop
         #: Told once when the connection ends that nobody here asked to end; kept until then.
         self.on_lost: OnLost | None = None
-        #: Called when the connection is gone, for whatever reason.
+        #: Called when the connection is gone, for any reason.
         self.on_gone: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._errors = ErrorReplies()
@@ -86,7 +86,7 @@ class RedisConnection(asyncio.Protocol):
 
     @property
     def outstanding(self) -> int:
-        """How many sends are still waiting for replies."""
+        """The number of sends still waiting for replies."""
         return len(self._queue)
 
     @property
@@ -95,7 +95,7 @@ class RedisConnection(asyncio.Protocol):
         return None if self._transport is None else self._transport.get_extra_info("socket")
 
     def fileno(self) -> int:
-        """The socket's descriptor; -1 where there is none."""
+        """Return the socket's descriptor; -1 where there is none."""
         sock = self.socket
         return -1 if sock is None else sock.fileno()
 
@@ -187,14 +187,14 @@ class RedisConnection(asyncio.Protocol):
             if on_replies is not None:
                 try:
                     on_replies(self._heeded(replies) if errors.read_only else replies)
-                except Exception as error:  # whatever it was, the replies behind this one still have owners
+                except Exception as error:  # of any kind: the replies behind this one still have owners
                     self._report(error, on_replies)
         stray = gets()
         if stray is not False:
             self._stray(stray)
 
     def _heeded(self, replies: Replies) -> Replies | TransportError:
-        """``replies``, or, where the server took no writes among these commands, the end of this connection."""
+        """Return ``replies``, or, where the server took no writes among these commands, the end of this connection."""
         if not any(map(_says_read_only, replies)):
             return replies
         lost = lost_error(self.description, self._read_only_reason())
@@ -249,7 +249,7 @@ class RedisConnection(asyncio.Protocol):
             self._end = lost_error(self.description, reason)
         return self._end
 
-    # What asyncio tells us
+    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

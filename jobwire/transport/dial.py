@@ -32,7 +32,7 @@ class DialOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What one caller of ``Transport.connect`` asks for."""
+    """The options of one call of ``Transport.connect``."""
 
     name: str = ""
     on_push: OnPush | None = None
@@ -41,7 +41,7 @@ class Wishes:
 
 
 async def dial(address: Address, options: DialOptions, wishes: Wishes, *, any_role: bool = False) -> RedisConnection:
-    """A connection that has said who it is and was let in. Raises ``ConnectError``, ``AuthError``.
+    """Return an authenticated connection. Raises ``ConnectError``, ``AuthError``.
 
     Only a master will do, unless ``any_role``: an address may lead to a server that was demoted. One that does not
     permit the question is taken for a master.
@@ -106,11 +106,11 @@ def _tune(sock: socket.socket | None, options: DialOptions) -> None:
 
 
 async def _shake_hands(connection: RedisConnection, address: Address, *, name: str, any_role: bool) -> bool:
-    """Everything in one write. What fails for want of a permission that nobody needs is let pass.
+    """Send the handshake in one write. Errors for want of a permission that nobody needs are ignored.
 
-    Says whether the server has said that it is a master.
+    Return whether the server has said that it is a master.
     """
-    # One by one: if the server hangs up half-way, what it said before is known.
+    # One by one: if the server hangs up half-way, its earlier replies are known.
     futures = {what: connection.call(command) for what, command in _greeting(address, name, any_role).items()}
     outcomes = await asyncio.gather(*futures.values(), return_exceptions=True)
     answers = {

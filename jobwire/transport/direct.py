@@ -13,7 +13,7 @@ from jobwire.transport.protocols import Connection, OnLost, OnPush
 
 
 class DialingTransport(ABC):
-    """What all transports over sockets share: they know which of their connections are open."""
+    """The common base of all transports over sockets: they know their open connections."""
 
     @property
     def spread(self) -> bool:
@@ -37,7 +37,7 @@ class DialingTransport(ABC):
         return f"<{type(self).__name__} {self.description}>"
 
     def anchor(self, key: bytes) -> None:
-        """There is one server."""
+        """Do nothing: there is one server."""
         del key
 
     async def connect(

@@ -22,7 +22,7 @@ def open_transport(
     health_check_interval: float = 0.0,
     **tls: Unpack[TLSOptions],
 ) -> Transport:
-    """The way to the Redis at ``url``; nothing is sent yet.
+    """Return the transport to the Redis at ``url``; nothing is sent yet.
 
     ::
 
@@ -35,8 +35,8 @@ def open_transport(
     with the options that redis-py takes in a URL (``?ssl_ca_certs=…``); ``tls`` are redis-py's ``ssl_…`` options.
 
     ``connect_timeout``, in seconds, bounds making a connection, from looking up the name to the answer to the
-    handshake. ``health_check_interval``, in seconds, 0 for none: see ``jobwire.transport.health``. What the URL
-    says (``socket_connect_timeout``, ``socket_keepalive``, ``health_check_interval``) wins.
+    handshake. ``health_check_interval``, in seconds, 0 for none: see ``jobwire.transport.health``. The options in the
+    URL (``socket_connect_timeout``, ``socket_keepalive``, ``health_check_interval``) win.
 
     Raises ``ConfigError`` for a URL or option that cannot work; its message repeats no credentials.
     """

@@ -12,7 +12,7 @@ from jobwire.wire.connection_commands import PING, ROLE, not_master
 
 
 class Watched(Protocol):
-    """What the health check needs of a connection."""
+    """The part of a connection that the health check needs."""
 
     heard: bool
 
@@ -66,7 +66,7 @@ class HealthCheck:
             return
         now = self._loop.time()
         # A loop that was held up for long (by a handler, or a stopped process) may run its timers before it reads
-        # what has long arrived: our lateness is no sign of the peer's.
+        # data that has long arrived: our lateness is no sign of the peer's.
         late = now - self._due > self._interval / 2
         if connection.heard or late or self._silent_since is None:
             connection.heard = False

@@ -1,4 +1,4 @@
-"""Asking again, by script, for what a server at its ``maxmemory`` refuses (``jobwire.wire.scripts.insist``)."""
+"""Repeat, by script, commands that a server at its ``maxmemory`` refuses (``jobwire.wire.scripts.insist``)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ __all__ = ["call_insisting", "execute_insisting"]
 
 
 async def call_insisting(connection: Connection, *commands: Command) -> Replies:
-    """``connection.call``; what was refused out of memory, and all behind it, is asked again. Raises
-    ``ConnectionLost``.
+    """Call ``connection.call``; repeat the first command refused out of memory, and all behind it.
+
+    Raises ``ConnectionLost``.
     """
     replies = await connection.call(*commands)
     first = next((at for at, reply in enumerate(replies) if is_out_of_memory(reply)), None)
@@ -22,7 +23,7 @@ async def call_insisting(connection: Connection, *commands: Command) -> Replies:
 
 
 async def execute_insisting(connection: Connection, command: Command) -> Reply:
-    """``connection.execute`` in the same way. Raises ``ServerError``, ``ConnectionLost``."""
+    """Call ``connection.execute`` in the same way. Raises ``ServerError``, ``ConnectionLost``."""
     try:
         return await connection.execute(command)
     except ServerError as error:

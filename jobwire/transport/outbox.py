@@ -26,14 +26,14 @@ class Outbox(Protocol):
         ...
 
     def take(self) -> bytes:
-        """All that was added since the last time."""
+        """Return all that was added since the last time."""
         ...
 
     def clear(self) -> None: ...
 
 
 class _PlainOutbox:
-    """Where the compiled code was not built."""
+    """The outbox in plain Python, used where the compiled code was not built."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
@@ -54,6 +54,6 @@ class _PlainOutbox:
 
 
 def new_outbox() -> Outbox:
-    """An empty one: compiled code where it was built."""
+    """Return an empty outbox: compiled code where it was built."""
     compiled: Outbox | None = fast.outbox()
     return _PlainOutbox() if compiled is None else compiled

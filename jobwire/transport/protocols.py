@@ -1,4 +1,4 @@
-"""The contract between jobwire and whatever carries its commands to Redis.
+"""The contract between jobwire and the carrier of its commands to Redis.
 
 ``jobwire.client`` and ``jobwire.worker`` are written against these two Protocols alone; the real thing is
 ``jobwire.transport.open_transport``, the double for tests ``jobwire.testing.scripted.ScriptedTransport``.
@@ -41,8 +41,8 @@ class Connection(Protocol):
         ...
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
-        """Queue ``commands``; what is queued in one turn of the event loop leaves in one write, or in a few where it is
-        much. The commands of one ``send`` are never parted.
+        """Queue ``commands``; those of one turn of the event loop leave in one write, or in a few where they are large.
+        The commands of one ``send`` are never parted.
 
         ``on_replies`` is called exactly once, never from within ``send``: with the list of replies, or with
         ``ConnectionLost``. An exception that it raises goes to the loop's exception handler. On a connection
@@ -51,11 +51,11 @@ class Connection(Protocol):
         ...
 
     def call(self, *commands: Command) -> asyncio.Future[Replies]:
-        """``send`` as a future; it fails with ``ConnectionLost``. Cancelling it takes back no command."""
+        """Send; return a future of the replies. It fails with ``ConnectionLost``; cancelling it recalls no command."""
         ...
 
     async def execute(self, command: Command) -> Reply:
-        """One command, one reply. Raises ``ServerError`` or ``ConnectionLost``."""
+        """Send one command and return its reply. Raises ``ServerError`` or ``ConnectionLost``."""
         ...
 
     async def drained(self) -> None:
@@ -70,10 +70,10 @@ class Connection(Protocol):
         ...
 
     async def close(self) -> None:
-        """Write out what is queued, close, wait until closed (a few seconds at the most).
+        """Write out the queued commands, close, wait until closed (a few seconds at the most).
 
-        Replies still outstanding become ``ConnectionLost``; ``on_lost`` is not called. What has not been ``answered``
-        may be lost: a socket that is closed with replies unread is reset, and the server drops what it had not read.
+        Replies still outstanding become ``ConnectionLost``; ``on_lost`` is not called. Commands not ``answered`` yet
+        may be lost: a socket that is closed with replies unread is reset, and the server drops its unread input.
         """
         ...
 
@@ -96,7 +96,7 @@ class Transport(Protocol):
         ...
 
     def anchor(self, key: bytes) -> None:
-        """Say where most of what will be sent lives, before the first ``connect``; only a spread transport minds."""
+        """Name the key of most commands to come, before the first ``connect``; only a spread transport minds."""
         ...
 
     async def connect(
@@ -107,7 +107,7 @@ class Transport(Protocol):
         on_lost: OnLost | None = None,
         longest_silence: float = 0.0,
     ) -> Connection:
-        """A new connection, authenticated and ready.
+        """Return a new connection, authenticated and ready.
 
         ``name`` is told to the server (CLIENT SETNAME) where that is permitted. ``on_push`` makes it a connection
         that may subscribe. ``longest_silence`` is how long, in seconds, the server may rightly say nothing
@@ -118,7 +118,7 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Abort the connections that are still open, and give back whatever else is held."""
+        """Abort the connections that are still open, and release all other resources."""
         ...
 
 

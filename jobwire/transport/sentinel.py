@@ -1,4 +1,4 @@
-"""Connections to whichever server Redis Sentinel names as the master at that moment.
+"""Connections to the server that Redis Sentinel names as the master at that moment.
 
 Who is the master is asked anew for every connection, and the server found is asked for its ROLE, as every server is, so
 that a master that was demoted an instant ago is not taken for one. When Sentinel demotes a master it cuts that server's
@@ -35,10 +35,10 @@ DEFAULT_SENTINEL_PORT = 26379
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelAddress:
-    """Where the Sentinels are, and what to ask them for.
+    """The addresses of the Sentinels, and the service to ask them for.
 
-    ``server`` says how to be let in by the master (its host and port do not count); ``username``, ``password`` and
-    ``tls`` are those of the Sentinels.
+    ``server`` holds the credentials and options for the master (its host and port do not count); ``username``,
+    ``password`` and ``tls`` are those of the Sentinels.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -135,7 +135,7 @@ def is_sentinel_url(url: str) -> bool:
 
 
 def parse_sentinel_url(url: str, tls: TLSOptions | None = None) -> tuple[SentinelAddress, ParsedURL]:
-    """``redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database][?option=…]``.
+    """Parse ``redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/service[/database][?option=…]``.
 
     User and password are those of the Redis servers; those of the Sentinels are the options ``sentinel_username``
     and ``sentinel_password``. ``rediss+sentinel://`` speaks TLS with both. All other options are as in ``redis://``.

@@ -1,7 +1,7 @@
 """A connection that may subscribe: pushes are told from replies.
 
-RESP2 has no mark for what was not asked for. A connection that has sent a subscription command gets messages and
-acknowledgements as arrays whose first element says what they are, and Redis permits nothing else on it but
+RESP2 has no mark for pushes. A connection that has sent a subscription command gets messages and acknowledgements as
+arrays whose first element names their kind, and Redis permits nothing else on it but
 (P)SUBSCRIBE, (P)UNSUBSCRIBE, PING (answered by an array, too) and QUIT, so nothing can be taken for another.
 """
 
@@ -21,7 +21,7 @@ class SubscribingConnection(RedisConnection):
     """``RedisConnection`` with ``on_push``.
 
     Messages go to ``on_push`` alone. Acknowledgements go there as well, and the last one that belongs to a
-    command is also the reply to that command, so that ``await connection.execute(subscribe)`` means what it says.
+    command is also the reply to that command, so that ``await connection.execute(subscribe)`` waits for it.
     """
 
     def __init__(

@@ -17,11 +17,11 @@ OnLinkState: TypeAlias = Callable[[LinkState, TransportError | None], object]
 
 
 class Supervisor:
-    """Runs ``connect`` until it succeeds, ``disconnect`` when a connection is lost, and begins again.
+    """Run ``connect`` until it succeeds, ``disconnect`` when a connection is lost, and begin again.
 
     ``connect`` gets the function to call when a connection is lost; it raises ``TransportError`` where it cannot
-    finish. ``disconnect`` closes whatever ``connect`` opened, however far it came. ``on_state`` hears of every change.
-    ``maximum_attempts`` failures in a row end the trying; ``on_state`` then hears ``closed``.
+    finish. ``disconnect`` closes everything that ``connect`` opened, after a failure in the middle, too. ``on_state``
+    is called with every change. ``maximum_attempts`` failures in a row end the trying; the state is then ``closed``.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Supervisor:
         self._lost: asyncio.Future[TransportError] | None = None
 
     async def start(self) -> None:
-        """The first connection is made here, and its error is the caller's."""
+        """Make the first connection; its error is the caller's."""
         try:
             await self._open()
         except BaseException:
@@ -53,7 +53,7 @@ class Supervisor:
         self._task = asyncio.create_task(self._keep_up())
 
     async def stop(self) -> None:
-        """Stop trying, and close what is open."""
+        """Stop trying, and close all connections."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

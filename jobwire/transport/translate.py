@@ -12,13 +12,13 @@ import ssl
 
 from jobwire.errors import AuthError, ConnectError, ConnectionLost, ServerError, printable
 
-# What a server answers when it will not serve this connection now, whatever the command.
+# Errors of a server that will not serve this connection now, for any command.
 _REFUSALS = frozenset({"LOADING", "BUSY", "MASTERDOWN", "DENIED"})
 _AUTH_CODES = frozenset({"NOAUTH", "WRONGPASS"})
 
 
 def reason_of(error: BaseException | None) -> str:
-    """What ``error`` says, in a few words, without anything that was in a URL."""
+    """Return the message of ``error``, in a few words, without any part of a URL."""
     match error:
         case None:
             reason = "the server closed it"
@@ -39,7 +39,7 @@ def reason_of(error: BaseException | None) -> str:
 
 
 def _remedy(error: BaseException) -> str:
-    """What to do about it."""
+    """Return the remedy."""
     match error:
         case ssl.SSLCertVerificationError():
             return "; name the authority that signed it (ssl_ca_certs=…), or the host as the certificate does"
@@ -54,7 +54,7 @@ def _remedy(error: BaseException) -> str:
 
 
 def connect_error(error: BaseException, where: str) -> ConnectError:
-    """No connection to ``where``, because of ``error``."""
+    """Return the error for a failed connection to ``where``, because of ``error``."""
     if isinstance(error, ConnectError):
         return error
     return ConnectError(f"cannot connect to {where}: {reason_of(error)}{_remedy(error)}")
@@ -71,12 +71,12 @@ def lost_error(where: str, reason: str) -> ConnectionLost:
 
 
 def refusal(answer: ServerError, where: str) -> ConnectError:
-    """The server says that it will not serve us, and why. Never for an answer to AUTH."""
+    """Return the error of a server that will not serve us, with its reason. Never for an answer to AUTH."""
     return ConnectError(f"{where} refused the connection: {printable(str(answer), at_most=160)}")
 
 
 def auth_error(answer: ServerError, where: str) -> ConnectError:
-    """What an error in answer to AUTH means.
+    """Return the meaning of an error in answer to AUTH.
 
     Its text is never repeated: some servers quote the command that they did not like, password and all.
     """
@@ -93,7 +93,7 @@ def auth_error(answer: ServerError, where: str) -> ConnectError:
 
 
 def handshake_error(answer: ServerError, where: str) -> ConnectError | None:
-    """The error that an answer to anything but AUTH stands for; None where the connection works all the same."""
+    """Return the error for a reply to anything but AUTH; None where the connection works all the same."""
     if answer.code in _AUTH_CODES:
         return auth_error(answer, where)
     return refusal(answer, where) if _is_refusal(answer) else None

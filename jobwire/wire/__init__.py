@@ -1,4 +1,4 @@
-"""What is on the wire: keys, fields, jobs, results, envelopes, dialects, modes. No I/O, no event loop."""
+"""The wire as plain data: keys, fields, jobs, results, envelopes, dialects, modes. No I/O, no event loop."""
 
 from __future__ import annotations
 

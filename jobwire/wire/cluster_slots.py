@@ -1,4 +1,4 @@
-"""Redis Cluster as plain data: which slot a command belongs to, what may run at the same time, what a node says.
+"""Redis Cluster as plain data: the slot of a command, the order of commands, redirections.
 
 Source: the Redis Cluster specification (redis.io). A cluster has 16,384 slots; a key's slot is the CRC-16 of its hash
 tag, the part between the first ``{`` and the next ``}``, or of the whole key where there is none.
@@ -55,26 +55,26 @@ _MANY_SLOTS = -2
 
 
 def reach_of(command: Command) -> Literal["slot", "every node", "one node after the other"]:
-    """Where a command that stands alone has to go."""
+    """Return the destination of a single command."""
     if command[0] == b"SCAN":
         return "one node after the other"
     return "every node" if command[0] == b"SCRIPT" else "slot"
 
 
 def hash_tag(key: bytes) -> bytes:
-    """The part of a key that decides on its slot; empty where that is the whole key."""
+    """Return the part of a key that decides on its slot; empty where that is the whole key."""
     _, brace, rest = key.partition(b"{")
     tag, end, _ = rest.partition(b"}")
     return tag if brace and end else b""
 
 
 def slot_of(key: bytes) -> int:
-    """The slot of a key."""
+    """Return the slot of a key."""
     return crc_hqx(hash_tag(key) or key, 0) % SLOTS
 
 
 def slot_of_command(command: Command) -> int | None:
-    """The slot of the first key that a command names; None for one that names none."""
+    """Return the slot of the first key that a command names; None for one that names none."""
     name = command[0]
     if name in _SCRIPTED:
         return slot_of(command[3]) if command[2] != b"0" else None
@@ -91,9 +91,9 @@ class Step(NamedTuple):
 def plan(commands: Sequence[Command]) -> Iterator[Step]:
     """Divide a send into steps, each of which needs the answers to the one before.
 
-    What follows one another in one slot is one step, and leaves in one write. (One node is not enough: the slot of the
-    first command may have moved away, and the second one would be executed before it.) So are reads and deletions,
-    wherever their keys are. Commands without a key count as one slot of their own.
+    Consecutive commands of one slot are one step, and leave in one write. (One node is not enough: the slot of the
+    first command may have moved away, and the second one would be executed before it.) Consecutive reads and deletions
+    are one step too, in any slots. Commands without a key count as one slot of their own.
     """
     start, slot, free = 0, _NO_SLOT, True
     for position, command in enumerate(commands):
@@ -114,7 +114,7 @@ def plan(commands: Sequence[Command]) -> Iterator[Step]:
 
 
 class Redirection(msgspec.Struct, frozen=True):
-    """What a node says of a command that it did not execute. ``node`` None: later; ``asking``: for this time only."""
+    """A node's refusal to execute a command. ``node`` None: try later; ``asking``: go there this time only."""
 
     slot: int | None = None
     node: Node | None = None
@@ -122,7 +122,7 @@ class Redirection(msgspec.Struct, frozen=True):
 
 
 def redirection(reply: Reply, *, host: str) -> Redirection | None:
-    """What MOVED, ASK, TRYAGAIN and CLUSTERDOWN mean; None for any other reply. ``host`` is who said so."""
+    """Parse MOVED, ASK, TRYAGAIN and CLUSTERDOWN; None for any other reply. ``host`` is the answering node's."""
     if not isinstance(reply, ServerError):
         return None
     if reply.code in ("TRYAGAIN", "CLUSTERDOWN"):
@@ -137,14 +137,14 @@ def redirection(reply: Reply, *, host: str) -> Redirection | None:
 
 
 class Topology(msgspec.Struct):
-    """Who serves which slot (None: nobody), as far as is known; ``masters`` in a fixed order."""
+    """The known owner of each slot (None: nobody); ``masters`` in a fixed order."""
 
     slots: list[Node | None]
     masters: tuple[Node, ...]
 
 
 def read_topology(reply: Reply, *, host: str) -> Topology:
-    """What CLUSTER SLOTS answered; ``host`` is who did. Raises ``ServerError``, ``DecodeError``."""
+    """Parse the reply to CLUSTER SLOTS; ``host`` is the answering node's. Raises ``ServerError``, ``DecodeError``."""
     if isinstance(reply, ServerError):
         raise reply
     slots: list[Node | None] = [None] * SLOTS
@@ -160,5 +160,5 @@ def read_topology(reply: Reply, *, host: str) -> Topology:
 
 
 def is_whole(info: Reply) -> bool:
-    """Does CLUSTER INFO say that the cluster takes commands?"""
+    """Return whether the cluster takes commands, by its CLUSTER INFO."""
     return isinstance(info, bytes) and b"cluster_state:ok" in info

@@ -1,7 +1,7 @@
 """Redis commands as plain data: a tuple of bytes, the name first.
 
-Nothing here talks to a server. A transport writes the tuples; what a reply means is said by the object that
-built the command (a mode, or the functions of this module).
+Nothing here talks to a server. A transport writes the tuples; the object that built a command (a mode, or the
+functions of this module) reads its reply.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def hash_set(key: bytes, fields: Mapping[bytes, bytes]) -> Command:
 
 
 def transaction(commands: Sequence[Command]) -> tuple[Command, ...]:
-    """The commands inside MULTI … EXEC, meant to leave in one write (option ``use_multi``)."""
+    """Return the commands inside MULTI … EXEC, meant to leave in one write (option ``use_multi``)."""
     return (MULTI, *commands, EXEC)
 
 
 def transaction_replies(replies: Sequence[Reply]) -> list[Reply]:
-    """What the commands of a ``transaction`` answered.
+    """Return the replies to the commands of a ``transaction``.
 
-    Every element of EXEC's reply is looked at by the caller as if the commands had gone alone: errors are
-    among them as values. Raises ``ServerError`` where the server refused the transaction as a whole.
+    The caller looks at every element of EXEC's reply as if the commands had gone alone: errors are among them as
+    values. Raises ``ServerError`` where the server refused the transaction as a whole.
     """
     last = replies[-1]
     if isinstance(last, ServerError):
@@ -48,7 +48,7 @@ def transaction_replies(replies: Sequence[Reply]) -> list[Reply]:
 
 
 def first_error(replies: Sequence[Reply]) -> ServerError | None:
-    """The first error among ``replies``, or None."""
+    """Return the first error among ``replies``, or None."""
     for reply in replies:
         if isinstance(reply, ServerError):
             return reply
@@ -146,7 +146,7 @@ def scan(cursor: bytes, pattern: bytes, count: int = 500) -> Command:
 
 
 def scanned(reply: Reply) -> tuple[bytes, list[bytes]]:
-    """The next cursor (``b"0"``: that was all) and the keys of one step of a SCAN."""
+    """Return the next cursor (``b"0"``: that was all) and the keys of one step of a SCAN."""
     cursor, keys = reply if isinstance(reply, list) and len(reply) == 2 else (b"0", [])
     found = [key for key in keys if isinstance(key, bytes)] if isinstance(keys, list) else []
     return (cursor if isinstance(cursor, bytes) else b"0"), found
@@ -157,7 +157,7 @@ def value_type(key: bytes) -> Command:
 
 
 def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
-    """The mapping that HGETALL answered (RESP2: a flat list).
+    """Return the mapping that HGETALL answered (RESP2: a flat list).
 
     Raises ``ServerError`` as it came, ``DecodeError`` for a reply of another shape.
     """
@@ -170,7 +170,7 @@ def hash_pairs(reply: Reply, *, key: Text) -> dict[bytes, bytes]:
 
 
 def expect_bytes(value: Text, *, field: str) -> bytes:
-    """``value`` as it stands on the wire; ``EncodeError`` where it is empty."""
+    """Return ``value`` as it stands on the wire; ``EncodeError`` where it is empty."""
     raw = wire_bytes(value)
     if not raw:
         raise EncodeError("must not be empty", field=field)

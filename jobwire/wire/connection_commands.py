@@ -14,7 +14,7 @@ PING: Command = (b"PING",)
 CLIENT_ID: Command = (b"CLIENT", b"ID")
 ROLE: Command = (b"ROLE",)
 
-#: First element of what arrives on a subscribed connection without having been asked for.
+#: First element of the pushes that arrive on a subscribed connection.
 MESSAGE_KINDS = frozenset({b"message", b"pmessage", b"smessage"})
 
 _SUBSCRIPTION_NAMES = frozenset(
@@ -36,16 +36,16 @@ def select(database: int) -> Command:
 
 
 def set_name(name: str) -> Command:
-    """CLIENT SETNAME; what Redis forbids in a name (anything but printable ASCII, blanks too) becomes ``-``."""
+    """CLIENT SETNAME; characters that Redis forbids in a name (all but printable ASCII, blanks too) become ``-``."""
     clean = "".join(char if "!" <= char <= "~" else "-" for char in name)
     return (b"CLIENT", b"SETNAME", clean.encode("ascii"))
 
 
 def acknowledgements(command: Command) -> int:
-    """How many acknowledgements a subscription command brings; 0 for every other command.
+    """Return the number of acknowledgements of a subscription command; 0 for every other command.
 
-    Raises ``EncodeError`` for an (S|P)UNSUBSCRIBE that names nothing: how often it is answered depends on what
-    is subscribed at that moment.
+    Raises ``EncodeError`` for an (S|P)UNSUBSCRIBE that names nothing: the number of its answers depends on the
+    subscriptions at that moment.
     """
     if command[0].upper() not in _SUBSCRIPTION_NAMES:
         return 0
@@ -60,7 +60,7 @@ def client_list(client_id: int) -> Command:
 
 
 def is_listed(reply: Reply, name: str) -> bool:
-    """Does CLIENT LIST show a connection with this name?"""
+    """Return whether CLIENT LIST shows a connection with this name."""
     wanted = b"name=" + set_name(name)[2]
     return isinstance(reply, bytes) and any(wanted in line.split(b" ") for line in reply.splitlines())
 
@@ -71,7 +71,7 @@ def client_list_all() -> Command:
 
 
 def clients_named(reply: Reply, beginnings: Sequence[str]) -> list[int]:
-    """The IDs of the connections in CLIENT LIST whose names begin with one of these."""
+    """Return the IDs of the connections in CLIENT LIST whose names begin with one of these."""
     wanted = tuple(b"name=" + set_name(beginning)[2] for beginning in beginnings)
     found: list[int] = []
     for line in reply.splitlines() if isinstance(reply, bytes) else ():
@@ -93,12 +93,12 @@ def client_kill(client_id: int) -> Command:
 
 
 def is_master(role: Reply) -> bool:
-    """Does this reply to ROLE come from a server that takes writes?"""
+    """Return whether this reply to ROLE comes from a server that takes writes."""
     return isinstance(role, list) and bool(role) and role[0] == b"master"
 
 
 def not_master(role: Reply) -> str:
-    """What a server is that is not a master, by its reply to ROLE; empty for a master, and for an error."""
+    """Return the role of a server that is not a master, from its reply to ROLE; empty for a master or an error."""
     if isinstance(role, ServerError) or is_master(role):
         return ""
     match role:
@@ -111,7 +111,7 @@ def not_master(role: Reply) -> str:
 
 
 def is_read_only(error: ServerError) -> bool:
-    """Does the server say that it takes no writes: that it is a replica (by now)?"""
+    """Return whether the server says that it takes no writes: that it is a replica (by now)."""
     return error.code == "READONLY"
 
 

@@ -45,7 +45,7 @@ _decode = msgspec.json.Decoder(Rejected).decode
 
 
 def encode_rejected(entry: bytes, *, queue: bytes, worker: Text, reason: str, at: float) -> bytes:
-    """A record as JSON."""
+    """Return a record as JSON."""
     record = Rejected(
         at=at,
         worker=worker if isinstance(worker, str) else ascii(worker),
@@ -58,7 +58,7 @@ def encode_rejected(entry: bytes, *, queue: bytes, worker: Text, reason: str, at
 
 
 def decode_rejected(raw: bytes) -> Rejected:
-    """A record of the list; raises ``DecodeError``."""
+    """Return a record of the list; raises ``DecodeError``."""
     try:
         record = _decode(raw)
         b64decode(record.entry.base64, validate=True)
@@ -85,7 +85,7 @@ return 1
 """)
 """KEYS dead, queue, attempts, job hash (not on a cluster); ARGV job ID, fields.
 
-What says that a worker has the job goes, lest recovery take it for one that a dead worker left behind.
+The worker's mark on the job goes, lest recovery take the job for one that a dead worker left behind.
 """
 
 
@@ -108,7 +108,7 @@ def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: byt
 def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes, *, spread: bool = False) -> Command:
     """Put a dead job into ``queue`` (a whole key), as if never taken; answers 1, or 0 where it is not there.
 
-    On a cluster (``spread``) its hash keeps what its last worker wrote; the next one writes over it.
+    On a cluster (``spread``) its hash keeps its last worker's fields; the next worker writes over them.
     """
     keys = (keyspace.dead, queue, keyspace.attempts, *(() if spread else (job_key(job_id),)))
     return _REQUEUE_DEAD.call_whole(keys, job_id, m.WORKER, m.STARTED, m.ERROR, m.ATTEMPTS)

@@ -41,7 +41,7 @@ ANY_WORKERS = b"*" + _WORKERS
 
 
 def job_key(job_id: bytes) -> bytes:
-    """The hash of a job: ``job::<job id>``; never prefixed, so all prefixes of a database share it."""
+    """Return the key of a job's hash: ``job::<job id>``; never prefixed, so all prefixes of a database share it."""
     return JOB_PREFIX + job_id
 
 
@@ -50,7 +50,7 @@ LONGEST_KEPT = 256
 
 
 def channel(client_id: Text) -> bytes:
-    """The notice channel of a client: ``client::<client id>``."""
+    """Return the notice channel of a client: ``client::<client id>``."""
     return _CHANNEL_PREFIX + wire_bytes(client_id)
 
 
@@ -66,7 +66,7 @@ def channel_to(client_id: Text) -> bytes:
 
 
 def prefix_of_workers(key: bytes) -> bytes | None:
-    """The prefix whose set of workers has this key; empty for bare names, None where it is no such key."""
+    """Return the prefix whose set of workers has this key; empty for bare names, None where it is no such key."""
     if key == _WORKERS:
         return b""
     return key.removesuffix(b"::" + _WORKERS) if key.endswith(b"::" + _WORKERS) else None
@@ -81,12 +81,12 @@ class Keyspace(msgspec.Struct, frozen=True):
     prefix: Text = DEFAULT_PREFIX
 
     def queue(self, name: Text) -> bytes:
-        """The key of the queue ``name``: ``<prefix>::<name>``, or ``<name>`` without prefix."""
+        """Return the key of the queue ``name``: ``<prefix>::<name>``, or ``<name>`` without prefix."""
         prefix = wire_bytes(self.prefix)
         return prefix + b"::" + wire_bytes(name) if prefix else wire_bytes(name)
 
     def own_list(self, worker_id: Text) -> bytes:
-        """The processing list that belongs to one worker: ``<prefix>::processing::<worker id>``."""
+        """Return the processing list that belongs to one worker: ``<prefix>::processing::<worker id>``."""
         return self.queue(b"processing::" + wire_bytes(worker_id))
 
     @property
@@ -105,7 +105,7 @@ class Keyspace(msgspec.Struct, frozen=True):
         return self.queue(b"gone")
 
     def worker(self, worker_id: Text) -> bytes:
-        """The heartbeat of a worker: its start nonce, with a TTL."""
+        """Return the key of a worker's heartbeat: its start nonce, with a TTL."""
         return self.queue(b"worker::" + wire_bytes(worker_id))
 
     @property

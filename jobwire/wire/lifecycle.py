@@ -1,7 +1,7 @@
 """The life of a job, as one table.
 
-The diagrams of the documentation are drawn from it, and whoever follows a job on the wire (recorder, suite, tests)
-asks it what may come next. It does not know who asks: client, worker or onlooker.
+The diagrams of the documentation are drawn from it, and every observer of a job on the wire (recorder, suite, tests)
+asks it for the possible next events. It does not know who asks: client, worker or onlooker.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ _TABLE: dict[tuple[State, Event, ModeName], State] = {
 
 
 def after(state: State, event: Event, *, mode: ModeName) -> State:
-    """The state that follows; raises ``WireError`` where the table has none."""
+    """Return the state that follows; raises ``WireError`` where the table has none."""
     target = _TABLE.get((state, event, mode))
     if target is None:
         possible = ", ".join(events_from(state, mode=mode)) or "nothing any more"
@@ -143,12 +143,12 @@ def after(state: State, event: Event, *, mode: ModeName) -> State:
 
 
 def events_from(state: State, *, mode: ModeName) -> tuple[Event, ...]:
-    """What may happen next."""
+    """Return the possible next events."""
     return tuple(event for source, event, known in _TABLE if source == state and known == mode)
 
 
 class Outcome(msgspec.Struct, frozen=True, eq=False):
-    """One way in which a worker's part in a job ends.
+    """One possible end of a worker's part in a job.
 
     ``counter``  its key in ``Worker.counts``
     ``events``   the events of the life cycle that it takes, where the mode has them
@@ -206,12 +206,12 @@ def _conclusion(state: State, outcome: Outcome, mode: ModeName) -> tuple[tuple[E
 
 
 def conclusions(mode: ModeName) -> Mapping[tuple[State, Outcome], tuple[tuple[Event, ...], State]]:
-    """The ways in which a job can end in ``mode``: by state and outcome, the events and the state after them."""
+    """Return the ways in which a job can end in ``mode``: by state and outcome, the events and the state after them."""
     return _CONCLUSIONS[mode]
 
 
 def conclude(state: State, outcome: Outcome, *, mode: ModeName) -> tuple[tuple[Event, ...], State]:
-    """The events by which ``outcome`` ends a job that is ``state``, and the state after them.
+    """Return the events by which ``outcome`` ends a job that is ``state``, and the state after them.
 
     Raises ``WireError`` where a job in this state cannot end so.
     """

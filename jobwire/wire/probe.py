@@ -46,7 +46,7 @@ def config_get(name: bytes) -> Command:
 
 
 def config_value(reply: Reply) -> str | None:
-    """The value that CONFIG GET of one name answered; None where it is not told."""
+    """Return the value that CONFIG GET of one name answered; None where it is not told."""
     value = reply[1] if isinstance(reply, list) and len(reply) == 2 else None
     return value.decode(errors="replace") if isinstance(value, bytes) else None
 
@@ -60,8 +60,8 @@ _SAMPLE = b"00000000-0000-4000-8000-000000000000"
 
 
 def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...]]:
-    """Each kind of command that a client and a worker of this mode send, made for a job that there is not; and what
-    their scripts call, which needs the same permissions.
+    """Return each kind of command that a client and a worker of this mode send, for a job that does not exist; and the
+    commands inside their scripts, which need the same permissions.
     """
     samples = {"client": client_commands(mode, queue), "worker": worker_commands(mode, queue)}
     if mode.keeps_jobs:
@@ -70,7 +70,7 @@ def sample_commands(mode: Mode, queue: bytes) -> Mapping[str, tuple[Command, ...
 
 
 def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
-    """What the scripts of ``jobwire.wire.scripts`` and ``jobwire.wire.workers`` call inside."""
+    """Return the commands inside the scripts of ``jobwire.wire.scripts`` and ``jobwire.wire.workers``."""
     own, beat, job = keyspace.own_list(_SAMPLE), keyspace.worker(_SAMPLE), job_key(_SAMPLE)
     return (
         (b"GET", beat),
@@ -106,7 +106,7 @@ def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
 
 
 def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
-    """What a client sends in the life of a job."""
+    """Return the client's commands in the life of a job."""
     submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
     withdrawal = mode.withdraw(_SAMPLE, queue)
     return (
@@ -120,7 +120,7 @@ def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
 
 
 def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
-    """What a worker sends in the life of a job."""
+    """Return the worker's commands in the life of a job."""
     submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
     written = mode.submit(submission, queue)[-1 if not mode.use_multi else -2]
     taken = Taken(queue, written[-1])
@@ -145,7 +145,7 @@ def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
 
 
 def _ways_out(mode: Mode, taken: Taken, job: Job, outcome: Outcome) -> tuple[Command, ...]:
-    """The commands of one outcome; none where the mode does not know it."""
+    """Return the commands of one outcome; none where the mode does not know it."""
     if not outcome.events:
         return ()
     result = Success("x") if "finish" in outcome.events else None

@@ -1,8 +1,8 @@
 """Lua that Redis runs for us where several commands must be one step.
 
-Scripts, rather than MULTI with WATCH, because each decides by what a command answered, and must not be tried again
-and again under load. They use nothing newer than Redis 6.2. What a script has done before one of its commands fails
-stays done, so an entry is removed from where it stands only after it stands where it goes.
+Scripts, rather than MULTI with WATCH, because each decides by a command's answer, and must not be tried again and
+again under load. They use nothing newer than Redis 6.2. The writes of a script before one of its commands fails stay,
+so an entry is removed from its old place only after it stands in its new one.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Script(msgspec.Struct, frozen=True):
         return (b"SCRIPT", b"LOAD", self.source)
 
     def opening(self, keys: int) -> Command:
-        """What a call by SHA-1 begins with, before its keys."""
+        """Return the beginning of a call by SHA-1, before its keys."""
         return (b"EVALSHA", self.sha, _COUNTS[keys])
 
     def call(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
-        """By its SHA-1; answers the error ``NOSCRIPT`` on a server that does not know it (yet, or any more)."""
+        """Call by SHA-1; answers the error ``NOSCRIPT`` on a server that does not know it (yet, or any more)."""
         return (*self.opening(len(keys)), *keys, *args)
 
     def call_whole(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
@@ -252,14 +252,14 @@ _NEED_MEMORY = {b"HINCRBY": 1, b"HMSET": 1, b"HSET": 1, b"LPUSH": 1, b"RPOPLPUSH
 
 
 def is_out_of_memory(reply: Reply) -> bool:
-    """Was a command refused because the server is at its ``maxmemory``?"""
+    """Return whether a command was refused because the server is at its ``maxmemory``."""
     return isinstance(reply, ServerError) and (
         reply.code == "OOM" or (reply.code == "EXECABORT" and ": OOM " in str(reply))
     )
 
 
 def insist(commands: tuple[Command, ...]) -> tuple[Command, ...]:
-    """``commands`` in words that a server at its ``maxmemory`` does not refuse, for those that work off a backlog.
+    """Return ``commands`` in a form that a server at its ``maxmemory`` does not refuse, to work off a backlog.
 
     Redis refuses a write that may need memory (flag ``denyoom``), in a script as well, but only as the first write of
     the script: so each becomes a script that first makes one that never needs any, and that changes nothing. A

@@ -32,13 +32,13 @@ Place: TypeAlias = Literal["queued", "started", "processed", "dead", "unknown", 
 
 
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
-    """What Redis holds of one job at one moment.
+    """The state of one job in Redis at one moment.
 
     ``place``        ``queued``: its ID stands in the pending queue; ``started``: a worker has begun, or has at least
                      taken it; ``processed``: the result is there; ``dead``: set aside, ``error`` says why;
                      ``unknown``: the hash is there, the ID in none of the lists that were looked at; ``gone``: no hash;
                      ``not kept``: mode ``simple``, of which only the length of the queue can be told
-    ``ahead``        how many jobs will be taken before it, where it is queued
+    ``ahead``        number of jobs that will be taken before it, where it is queued
     ``queue_length`` length of the pending queue
     ``started``      epoch seconds, None where not begun
     ``worker``       who has it, where the worker says so
@@ -57,7 +57,7 @@ _FIELDS = (m.RESULT, m.STARTED, m.WORKER, m.ERROR)
 
 
 def ask_for_state(job_id: bytes, queue: bytes, processing: bytes, dead: bytes) -> tuple[Command, ...]:
-    """The commands whose replies ``read_state`` reads; LPOS needs Redis 6.0.6."""
+    """Return the commands whose replies ``read_state`` reads; LPOS needs Redis 6.0.6."""
     return (
         c.exists(job_key(job_id)),
         c.hash_get(job_key(job_id), *_FIELDS),
@@ -69,7 +69,7 @@ def ask_for_state(job_id: bytes, queue: bytes, processing: bytes, dead: bytes) -
 
 
 def read_state(replies: Sequence[Reply]) -> JobState:
-    """Raises the first ``ServerError`` among the replies."""
+    """Read the replies to ``ask_for_state``. Raises the first ``ServerError`` among them."""
     error = c.first_error(replies)
     if error is not None:
         raise error
@@ -131,10 +131,10 @@ class WorkerState(msgspec.Struct, frozen=True):
 
 
 class PrefixState(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands under one prefix at one moment.
+    """The contents of one prefix at one moment.
 
     ``processing``  length of the processing list that Perl workers share; the lists of single workers are ``own``
-    ``dead``, ``rejected``, ``attempts``  how many jobs and entries were set aside, how many jobs have failed attempts
+    ``dead``, ``rejected``, ``attempts``  numbers of jobs and entries set aside, and of jobs with failed attempts
     """
 
     prefix: Text
@@ -148,7 +148,7 @@ class PrefixState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prefixes_in(keys: Iterable[bytes]) -> set[bytes]:
-    """The prefixes that these keys of lists and sets show."""
+    """Return the prefixes that these keys of lists and sets show."""
     return {prefix for key in keys for prefix in _prefixes_of(key)}
 
 
@@ -165,7 +165,7 @@ def _prefixes_of(key: bytes) -> Iterator[bytes]:
 
 
 def list_every(keyspace: Keyspace, lists: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> list[bytes]:
-    """Those of the keys ``lists`` that stand under this prefix, and under none of the longer ``prefixes``."""
+    """Return those of the keys ``lists`` that stand under this prefix, and under none of the longer ``prefixes``."""
     own = keyspace.queue(b"")
     if not own:
         return [key for key in lists if key in _MARKS or (key.startswith(_OWN) and b"::" in key)]
@@ -174,7 +174,7 @@ def list_every(keyspace: Keyspace, lists: Iterable[bytes], prefixes: Iterable[by
 
 
 def ask_for_prefix(keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes]) -> tuple[Command, ...]:
-    """The commands whose replies ``read_prefix`` reads; ``workers`` are the members of ``keyspace.workers``."""
+    """Return the commands whose replies ``read_prefix`` reads; ``workers`` are the members of ``keyspace.workers``."""
     return (
         (b"HLEN", keyspace.attempts),
         *map(c.list_length, lists),
@@ -185,7 +185,7 @@ def ask_for_prefix(keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence
 def read_prefix(
     keyspace: Keyspace, lists: Sequence[bytes], workers: Sequence[bytes], replies: Sequence[Reply]
 ) -> PrefixState:
-    """Raises the first ``ServerError`` among the replies."""
+    """Read the replies to ``ask_for_prefix``. Raises the first ``ServerError`` among them."""
     error = c.first_error(replies)
     if error is not None:
         raise error

@@ -31,7 +31,7 @@ _PERL_NAMES = {"inf": "Inf", "-inf": "-Inf", "nan": "NaN", "-0": "0"}
 
 
 def wire_bytes(value: Text) -> bytes:
-    """``value`` as bytes; raises ``EncodeError`` for lone surrogates and for what is neither ``str`` nor ``bytes``."""
+    """Return ``value`` as bytes; raises ``EncodeError`` for lone surrogates, and for all but ``str`` and ``bytes``."""
     if isinstance(value, bytes):
         return value
     try:
@@ -43,7 +43,7 @@ def wire_bytes(value: Text) -> bytes:
 
 
 def readable(value: bytes) -> Text:
-    """The policy ``auto``: valid UTF-8 becomes ``str``, anything else stays ``bytes``."""
+    """Read bytes by the policy ``auto``: valid UTF-8 becomes ``str``, anything else stays ``bytes``."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -51,7 +51,7 @@ def readable(value: bytes) -> Text:
 
 
 def whole_number(value: int) -> bytes:
-    """An integer in decimal; raises ``EncodeError`` for one of so many digits that Python refuses to print it."""
+    """Return an integer in decimal; raises ``EncodeError`` for one with too many digits for Python to print it."""
     try:
         return b"%d" % value
     except ValueError as error:
@@ -59,7 +59,7 @@ def whole_number(value: int) -> bytes:
 
 
 def perl_number(value: float) -> str:
-    """A number as Perl prints it: integers whole, floats with ``%.15g``, ``Inf``, ``-Inf``, ``NaN``, ``0`` for -0.0.
+    """Print a number as Perl does: integers whole, floats with ``%.15g``, ``Inf``, ``-Inf``, ``NaN``, ``0`` for -0.0.
 
     Raises ``EncodeError`` for an integer of so many digits that Python refuses to print it.
     """
@@ -70,13 +70,13 @@ def perl_number(value: float) -> str:
 
 
 def exact_number(value: float) -> str | None:
-    """A float as Perl prints it, where these 15 digits say it exactly (not-a-number too); None where they do not."""
+    """Print a float as Perl does, where its 15 digits are exact (not-a-number too); None where they are not."""
     text = perl_number(value)
     return text if value != value or float(text) == value else None  # noqa: PLR0124 - not-a-number is unlike itself
 
 
 def scalar_bytes(value: object) -> bytes | None:
-    """The printed form of a scalar as Perl has it, or None where ``value`` is no scalar.
+    """Return the printed form of a scalar as Perl has it, or None where ``value`` is no scalar.
 
     ``True`` prints as ``1``; ``False`` and ``None`` print as the empty string.
     """
@@ -93,13 +93,13 @@ def scalar_bytes(value: object) -> bytes | None:
 
 
 def brief(error: object, *, at_most: int = 300) -> str:
-    """What a library says of hostile input, short enough for a log: its path into the value can be as long as that."""
+    """Shorten a library's message about hostile input for a log: its path into the value can be very long."""
     words = str(error)
     return words if len(words) <= at_most else f"{words[:at_most]}…"
 
 
 def words_of(error: BaseException) -> str:
-    """Type and message of an exception, also of one that cannot say what it is."""
+    """Return the type and message of an exception, also of one whose ``str`` raises."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception as worse:
@@ -107,12 +107,12 @@ def words_of(error: BaseException) -> str:
 
 
 def epoch(seconds: float) -> bytes:
-    """A moment as Perl's ``Time::HiRes::time`` prints it: epoch seconds, 15 significant digits."""
+    """Return a moment as Perl's ``Time::HiRes::time`` prints it: epoch seconds, 15 significant digits."""
     return b"%.15g" % seconds
 
 
 def parse_epoch(value: bytes | None) -> float | None:
-    """Epoch seconds, or None where the field is missing or no finite number.
+    """Return epoch seconds, or None where the field is missing or no finite number.
 
     Perl never reads these fields, so a strange one must not keep a job from running.
     """

@@ -2,9 +2,9 @@
 
 A worker that has entries of its own says so before it pops the first one: its ID in the set ``<prefix>::workers``, the
 queues that it takes from in the hash ``<prefix>::queues``, and a start nonce with a TTL in
-``<prefix>::worker::<worker id>``. As long as that key is there, nobody touches what is the worker's. When a worker was
-found gone stands in the hash ``<prefix>::gone``: it stays known for a while, because pops that it had waiting at the
-server may still move jobs into its list.
+``<prefix>::worker::<worker id>``. As long as that key is there, nobody touches the worker's entries. The time at which
+a worker was found gone stands in the hash ``<prefix>::gone``: the worker stays known for a while, because pops that it
+had waiting at the server may still move jobs into its list.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ _REASON = b"lost its worker too often"
 
 
 class Home(NamedTuple):
-    """Where the entries of a worker belong: ``queues`` as it takes from them; ``marks``: it writes its name into the
+    """The place of a worker's entries: ``queues`` as it takes from them; ``marks``: it writes its name into the
     hashes of its jobs (mode recoverable), and has no list of its own.
     """
 
@@ -190,7 +190,7 @@ def _home(home: Home) -> bytes:
 
 
 def read_home(value: bytes | None) -> Home | None:
-    """What a worker has said of itself in ``<prefix>::queues``; None where it has not."""
+    """Read a worker's entry in ``<prefix>::queues``; None where there is none."""
     if not value:
         return None
     return Home(tuple(value[1:].split(b"\0")), marks=True) if value[:1] == b"\0" else Home((value,), marks=False)
@@ -224,12 +224,12 @@ def _worker_keys(keyspace: Keyspace, worker_id: bytes) -> tuple[bytes, ...]:
 
 
 def connection_tag(keyspace: Keyspace, worker_id: bytes) -> str:
-    """How the names of the connections begin on which this worker pops into its own list."""
+    """Return the prefix of the names of the connections on which this worker pops into its own list."""
     return "jobwire-popping-" + sha1(keyspace.own_list(worker_id), usedforsecurity=False).hexdigest()[:16]
 
 
 def own_length(keyspace: Keyspace, worker_id: bytes) -> Command:
-    """How many entries a worker has in its own list."""
+    """Count the entries in a worker's own list."""
     return c.list_length(keyspace.own_list(worker_id))
 
 
@@ -255,7 +255,7 @@ def return_newest(
     successor: bytes = b"",
     spread: bool = False,
 ) -> Command:
-    """One entry of a dead worker's list, back to ``queue`` or, the last time, to the dead ones.
+    """Move one entry of a dead worker's list back to ``queue`` or, the last time, to the dead ones.
 
     Answers 0 where there is none, or the worker lives; else job ID and ``returned`` or ``dead``. ``successor`` is the
     nonce of a worker that has taken the dead one's ID. ``spread``: the job's hash is left to ``settle``.
@@ -272,12 +272,12 @@ def return_newest(
 
 
 def scan_jobs(cursor: bytes, *, count: int = 500) -> Command:
-    """One step through the hashes of all jobs of the database, of every prefix."""
+    """Take one step through the hashes of all jobs of the database, of every prefix."""
     return c.scan(cursor, JOB_PREFIX + b"*", count)
 
 
 def mark_of(job_id: bytes) -> Command:
-    """The fields that ``read_mark`` reads."""
+    """Return the fields that ``read_mark`` reads."""
     return c.hash_get(job_key(job_id), m.WORKER, m.QUEUE, m.RESULT, m.STARTED, m.QUEUED)
 
 
@@ -304,7 +304,7 @@ def return_marked(
     successor: bytes = b"",
     spread: bool = False,
 ) -> Command:
-    """A job of mode ``recoverable`` whose worker is gone, back to its queue or to the dead ones.
+    """Return a marked job, whose worker is gone, to its queue or to the dead ones (mode ``recoverable``).
 
     Answers 0 where the worker lives or the mark has changed; else ``returned`` or ``dead``. ``successor`` and
     ``spread`` as in ``return_newest``.
@@ -319,13 +319,13 @@ def return_marked(
 
 
 def settle(job_id: bytes, worker_id: bytes, *, dead: bool) -> Command:
-    """On a cluster, after a job was returned or found dead: take the dead worker's mark off its hash, say why."""
+    """Take the dead worker's mark off a job's hash, and say why: on a cluster, after it was returned or found dead."""
     reason = (_REASON,) if dead else ()
     return _SETTLE.call_whole((job_key(job_id),), worker_id, m.WORKER, m.STARTED, m.ERROR, *reason)
 
 
 def return_shared(processing: bytes, queue: bytes, job_id: bytes) -> Command:
-    """An entry of Perl's shared processing list, back to ``queue``; answers 1, or 0 where it is not there any more."""
+    """Move an entry of Perl's shared processing list to ``queue``; answers 1, or 0 where it is not there any more."""
     return GIVE_BACK.call_whole((processing, queue), job_id)
 
 
@@ -342,5 +342,5 @@ def adopt(job_id: bytes, queue: bytes, since: bytes, *, spread: bool = False) ->
 
 
 def scan_attempts(keyspace: Keyspace, cursor: bytes, *, count: int = 100) -> Command:
-    """One step through the jobs whose attempts are counted."""
+    """Take one step through the jobs whose attempts are counted."""
     return (b"HSCAN", keyspace.attempts, cursor, b"COUNT", b"%d" % count)

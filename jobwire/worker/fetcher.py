@@ -1,8 +1,8 @@
-"""How a worker takes entries from its queues: never more than it has free slots for, and none of them lost.
+"""Fetchers take a worker's entries from its queues: never more than it has free slots for, and none of them lost.
 
-Two ways, chosen by where a popped entry is safe. In a list of the worker's own, pops are pipelined: one for each
+Two ways, chosen by the safety of a popped entry. In a list of the worker's own, pops are pipelined: one for each
 free slot waits at the server. In a list that is shared, or where a pop only removes (BRPOP), one blocking pop waits,
-and what else is there is fetched by pops that do not wait; its connection is never closed with a pop outstanding.
+and further entries are fetched by pops that do not wait; its connection is never closed with a pop outstanding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OUT_OF_MEMORY = "; what waits is taken all the same, so that it can be worked o
 
 
 class Fetcher(ABC):
-    """Keeps pops going on one connection while ``free()`` says that there are slots."""
+    """Keep pops going on one connection while ``free()`` returns more than 0."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Fetcher(ABC):
     @property
     @abstractmethod
     def owed(self) -> bool:
-        """True while the connection must not be closed, because what a pop brings would be lost."""
+        """True while the connection must not be closed, because a popped entry would be lost."""
 
     @abstractmethod
     def fill(self) -> None:
-        """Send the pops that there are free slots for; to be called whenever a slot has become free."""
+        """Send a pop for each free slot; to be called when a slot has become free."""
 
     async def stop(self) -> None:
         """Send no more pops; entries that still come go to ``on_taken``."""
@@ -71,7 +71,7 @@ class Fetcher(ABC):
             self._pause.cancel()
 
     def _read(self, outcome: Replies | TransportError, queues: Sequence[bytes]) -> int | None:
-        """How many entries came; None where popping has to pause, or has ended with the connection."""
+        """Return the number of entries read; None where popping has to pause, or has ended with the connection."""
         if isinstance(outcome, TransportError):
             return None
         if len(outcome) == 1 and isinstance(outcome[0], bytes) and not self._refusals.troubled:
@@ -91,7 +91,7 @@ class Fetcher(ABC):
     def _accept(self, replies: Replies, queues: Sequence[bytes]) -> tuple[int, Exception | None]:
         found = 0
         trouble: Exception | None = None
-        # What comes while stopping is given back: the youngest first, so that the oldest is taken next.
+        # Entries that come while stopping are given back: the youngest first, so that the oldest is taken next.
         for reply in reversed(replies) if self._stopping else replies:
             try:
                 taken = self._mode.taken(reply, queues)
@@ -108,7 +108,7 @@ class Fetcher(ABC):
 
     @property
     def _conclusive(self) -> bool:
-        """Was what was just answered sent after the trouble began?"""
+        """True where the command just answered was sent after the trouble began."""
         return True
 
     @property
@@ -116,7 +116,7 @@ class Fetcher(ABC):
         return self._stopping or self._insisting or self._pause is not None
 
     def _refused(self, trouble: Exception) -> None:
-        """Of all pops in flight, the first that is refused stands for the others."""
+        """Handle the first refused pop, which stands for all pops in flight."""
         if self._held_up:
             return
         if isinstance(trouble, ServerError) and is_out_of_memory(trouble):
@@ -133,7 +133,7 @@ class Fetcher(ABC):
         self.fill()
 
     def _insist(self, trouble: ServerError) -> None:
-        """What fills the memory can only be worked off: take in words that are not refused."""
+        """Work off the jobs that fill the memory: take by a script that is not refused."""
         count = min(self._free(), MAX_IN_FLIGHT)
         if count <= 0:
             return  # a slot that becomes free begins anew
@@ -179,13 +179,13 @@ class PipelinedFetcher(Fetcher):
         self._in_flight -= 1
         refused = self._refusals.troubled
         found = self._read(outcome, self._queues)
-        # What was found has the slot of its pop: there is one for another only where more are free than pops may wait,
+        # The entry found has the slot of its pop: there is one for another only where more are free than pops may wait,
         # or where it was the only one that was sent.
         if found is not None and (not found or refused or self._free() >= MAX_IN_FLIGHT):
             self.fill()
 
     async def stop(self) -> None:
-        """Closes the connection: what its pops have moved meanwhile stands in the worker's own list."""
+        """Close the connection: entries moved by its pops meanwhile stand in the worker's own list."""
         await super().stop()
         await self._connection.close()
 
@@ -214,7 +214,7 @@ class SingleFetcher(Fetcher):
             self._rest(again=found is not None)
 
     def _more(self, index: int) -> None:
-        """Fetch what else waits in the queue ``index`` without waiting for it."""
+        """Fetch further entries of the queue ``index`` without waiting for them."""
         count = min(self._free(), MAX_IN_FLIGHT)
         if count <= 0 or index >= len(self._queues) or self._stopping:
             self._rest(again=True)
@@ -245,7 +245,7 @@ class SingleFetcher(Fetcher):
         self._rest(again=False)
 
     async def stop(self) -> None:
-        """Returns when the outstanding pop has come back, at most its waiting time later."""
+        """Wait until the outstanding pop has come back, at most its waiting time later."""
         await super().stop()
         if self.owed:
             self._idle = asyncio.Event()

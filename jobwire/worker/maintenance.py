@@ -1,4 +1,4 @@
-"""What a worker does against what would pile up in Redis: results that nobody fetches, entries that nobody can read."""
+"""Upkeep against growth in Redis: results that nobody fetches, entries that nobody can read."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Maintenance:
         self._alarmed_at = 0
 
     def completed(self, job: Job, job_id: bytes, send: Send) -> None:
-        """A result was written and published."""
+        """Note that a result was written and published."""
         notices = channel(wire_bytes(job.reply_to))
         send((EXPIRE_UNHEARD.call_whole((job_key(job_id),), notices, self._milliseconds),))
 
     def rejected(self, send: Send) -> None:
-        """One more entry was set aside: is that an alarm? The list itself is never shortened."""
+        """Note that one more entry was set aside; raise the alarm if due. The list itself is never shortened."""
         send((list_length(self._rejected),), self._counted)
 
     def _counted(self, replies: Replies) -> None:

@@ -1,4 +1,4 @@
-"""Redis refuses what a worker does, again and again: said once for each change, and tried ever less often."""
+"""Repeated refusals by Redis of a worker's commands: logged once for each change, and retried ever less often."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Trouble:
 
 
 class Refusals:
-    """``what`` names something that a worker does, in the words of the log: "take jobs"."""
+    """Refusals of one kind of work; ``what`` names it in the words of the log: "take jobs"."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class Refusals:
         self._clock = clock
         self._troubles: dict[str, _Trouble] = {}
         self.troubled = False
-        """True while something is refused."""
+        """True while commands are refused."""
 
     def refused(self, what: str, error: Exception, remedy: str = "") -> float:
-        """Seconds until the next try: one pause for all who ask while it lasts."""
+        """Return the seconds until the next try: one pause for all callers while it lasts."""
         trouble = self._trouble(what, error, remedy)
         now = self._clock()
         if now >= trouble.until:
@@ -49,11 +49,11 @@ class Refusals:
         return trouble.until - now
 
     def eased(self, what: str, error: Exception, remedy: str = "") -> None:
-        """It is refused, but there was another way: the next pause is short again."""
+        """Note that a refused command succeeded in another way: the next pause is short again."""
         self._trouble(what, error, remedy).backoff.reset()
 
     def accepted(self, what: str) -> None:
-        """It works (again)."""
+        """Note that commands succeed (again)."""
         trouble = self._troubles.pop(what, None)
         self.troubled = bool(self._troubles)
         if trouble is not None:

@@ -68,7 +68,7 @@ class Membership:
         self._task = asyncio.create_task(self._care_for_ever())
 
     async def stop(self, *, left: bool) -> None:
-        """Give the ID up; ``left``: what was in hand could not be brought to its end."""
+        """Give the ID up; ``left``: entries in hand could not be brought to their end."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -77,7 +77,7 @@ class Membership:
         await self._heartbeat.stop(left=left)
 
     async def connected(self, connection: Connection) -> None:
-        """To be called before the first pop on a new connection. Raises ``TransportError``."""
+        """Prepare a new connection, before the first pop on it. Raises ``TransportError``."""
         recovery = Recovery(connection, self._mode, max_losses=self._max_losses, queue=self._home.queues[0])
         if self._heartbeat.has_predecessor:
             # It died, so this counts as a loss; otherwise a job that kills its worker would do so again and again.

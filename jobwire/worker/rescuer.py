@@ -1,12 +1,12 @@
-"""Take care of what dead workers leave behind. Live work is never touched.
+"""Recovery of the jobs of dead workers. Live work is never touched.
 
 A worker is dead when its heartbeat is gone (``worker.heartbeat``: 30 s after its last beat). Its own list goes back
 to the pending queue it came from, in order; a job that loses its worker ``max_losses`` times ends in
 ``<prefix>::dead``, whole. In mode ``recoverable`` there are no lists: jobs are found by the mark that a worker writes
 into their hashes.
 
-Each step is one script that looks at the heartbeat once more, so several recoveries may run at a time, and one that is
-broken off has done half of the work and no harm.
+Each step is one script that checks the heartbeat once more, so several recoveries may run at a time, and one that is
+interrupted has done half of the work and no harm.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from jobwire.wire.workers import Home
 __all__ = ["MAX_LOSSES", "Recovered", "Recovery", "return_leftovers", "return_stuck", "until_gone"]
 
 MAX_LOSSES = 5
-"""How many workers a job may lose before it is set aside as dead."""
+"""The number of workers that a job may lose before it is set aside as dead."""
 REMEMBERED = 600.0
 """Seconds that a worker stays known after it was found gone. Longer than pops that it left waiting at the server: 64 of
-3 s each, or what a server takes to notice a half-open connection (``tcp-keepalive``, 300 s)."""
+3 s each, or the time of a server to notice a half-open connection (``tcp-keepalive``, 300 s)."""
 
 _log = logging.getLogger("jobwire.recovery")
 _FIRST_TIME = 2
@@ -69,11 +69,11 @@ class Recovery:
     # -- dead workers
 
     async def is_alive(self, worker: bytes) -> bool:
-        """Is there a heartbeat of this worker?"""
+        """Return whether this worker has a heartbeat."""
         return await self._ask(fleet.is_alive(self._keyspace, worker)) != 0
 
     async def dead_workers(self) -> list[bytes]:
-        """The workers that are known and have no heartbeat."""
+        """Return the known workers without a heartbeat."""
         known = _strings(await self._ask(fleet.known_workers(self._keyspace)))
         if not known:
             return []
@@ -81,7 +81,7 @@ class Recovery:
         return [worker for worker, reply in zip(known, alive, strict=True) if reply == 0]
 
     async def run(self, *, workers: Sequence[bytes] | None = None, dry_run: bool = False) -> list[Recovered]:
-        """Return what all dead workers (or these) had in hand; ``dry_run`` only says what that would be."""
+        """Return the jobs of all dead workers (or of these) to their queues; ``dry_run`` only lists them."""
         found: list[Recovered] = []
         if workers is None:
             workers = await self.dead_workers()
@@ -97,7 +97,7 @@ class Recovery:
         return found
 
     async def inherit(self, worker_id: bytes, home: Home, nonce: bytes) -> list[Recovered]:
-        """Return what a dead worker had in hand whose ID has been taken, with ``nonce``, by another one."""
+        """Return the jobs of a dead worker whose ID has been taken, with ``nonce``, by another one."""
         return [done async for done in self._return_all({worker_id: home}, successor=nonce)]
 
     async def _return_all(
@@ -116,7 +116,7 @@ class Recovery:
                 yield done
 
     async def _with_entries(self, workers: Sequence[bytes]) -> list[bytes]:
-        """Those whose lists hold something; what is no list is left to fail on its own."""
+        """Return the workers whose lists hold entries; a key that is no list is left to fail on its own."""
         if not workers:
             return []
         lengths = await self._connection.call(*(fleet.own_length(self._keyspace, worker) for worker in workers))
@@ -153,7 +153,7 @@ class Recovery:
     async def _return_marked(
         self, marking: Mapping[bytes, frozenset[bytes]], successor: bytes, *, dry_run: bool
     ) -> AsyncIterator[Recovered]:
-        """Jobs that bear the mark of one of these workers, and came from one of its queues."""
+        """Yield the jobs that bear the mark of one of these workers, and came from one of its queues."""
         async for job_id, worker, queue, has_result, _ in self._marks():
             if has_result or worker is None or queue is None or queue not in marking.get(worker, ()):
                 continue
@@ -176,7 +176,7 @@ class Recovery:
                 yield _note(job_id, worker, queue, outcome.decode())
 
     async def _marks(self) -> AsyncIterator[tuple[bytes, bytes | None, bytes | None, bool, bytes | None]]:
-        """Every job hash of the database with what its mark says; gives other work a turn between the steps."""
+        """Yield every job hash of the database with the fields of its mark; let other work run between the steps."""
         cursor = b"0"
         while True:
             cursor, keys = scanned(await self._ask(fleet.scan_jobs(cursor)))
@@ -217,7 +217,7 @@ class Recovery:
     async def _end_pops(self, workers: Mapping[bytes, Home]) -> None:
         """Close the connections on which dead workers (a stopped process, a host that vanished) still pop.
 
-        Where an ACL forbids that, the pops end by themselves, and what they bring meanwhile is returned as well.
+        Where an ACL forbids that, the pops end by themselves, and the jobs that they move meanwhile are returned, too.
         """
         tags = [fleet.connection_tag(self._keyspace, worker) for worker in workers]
         try:
@@ -228,7 +228,7 @@ class Recovery:
             _log.info("the pops of workers that are gone end by themselves: %s", error)
 
     async def _tidy_attempts(self) -> None:
-        """One step through the attempts: forget those of jobs that are gone."""
+        """Take one step through the attempts: forget those of jobs that are gone."""
         step = await self._ask(fleet.scan_attempts(self._keyspace, self._attempts_cursor))
         self._attempts_cursor, pairs = scanned(step)
         job_ids = pairs[::2]
@@ -249,7 +249,7 @@ class Recovery:
         unknown_age: bool = False,
         processing: bytes | None = None,
     ) -> list[Recovered]:
-        """Entries of the shared processing list (Perl's workers') that were begun more than ``older_than`` seconds ago.
+        """Return entries of Perl workers' shared processing list that were begun more than ``older_than`` seconds ago.
 
         Nobody can tell a slow Perl worker from a dead one, so the age is the operator's to say. It is that of
         ``_started``, else of ``_queued``; releases before 0.004 write neither (``unknown_age`` takes those too, and
@@ -286,7 +286,7 @@ class Recovery:
                 continue
             if time.time() - age >= older_than:
                 candidates[job_id] = since
-        # What was on its way from one list to another during the first look shows in the second.
+        # An ID on its way from one list to another during the first look shows in the second.
         listed = await self._listed() if candidates else listed
         found: list[Recovered] = []
         for job_id, since in candidates.items():
@@ -303,7 +303,7 @@ class Recovery:
         return found
 
     async def _listed(self) -> set[bytes]:
-        """All that stands in any list of the database."""
+        """Return all elements of all lists of the database."""
         found: set[bytes] = set()
         cursor = b"0"
         while True:
@@ -334,8 +334,8 @@ async def until_gone(commands: Connection, client_id: int | None, name: str) -> 
     """Return when the server has noticed that a popping connection of ours is closed.
 
     Until then its pops may still move jobs into the own list. ``name`` guards against an ID that a restarted server has
-    given to another connection. Where an ACL forbids to ask, ``return_stuck`` finds what comes too late. Raises
-    ``TransportError``.
+    given to another connection. Where an ACL forbids to ask, ``return_stuck`` finds the jobs that come too late.
+    Raises ``TransportError``.
     """
     if client_id is None:
         return

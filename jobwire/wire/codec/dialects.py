@@ -1,4 +1,4 @@
-"""What each release of Job::Async::Redis writes and reads, as facts."""
+"""The formats that each release of Job::Async::Redis writes and reads, as facts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     drops_plain_beside_references: bool = False
 
     def keyspace(self, prefix: Text) -> Keyspace:
-        """The names for ``prefix``, which a release without prefixes ignores."""
+        """Return the names for ``prefix``, which a release without prefixes ignores."""
         return Keyspace(prefix if self.prefixed_queues else "")
 
 
@@ -67,7 +67,7 @@ _TYPED = (b"text_", b"sereal_", b"json_")
 
 
 def dialect_named(name: str | Dialect) -> Dialect:
-    """The dialect called ``name``; raises ``ConfigError`` that lists the known ones."""
+    """Return the dialect called ``name``; raises ``ConfigError`` that lists the known ones."""
     if isinstance(name, Dialect):
         return name
     found = DIALECTS.get(name)
@@ -77,7 +77,7 @@ def dialect_named(name: str | Dialect) -> Dialect:
 
 
 def dialect_of(fields: Mapping[bytes, bytes], *, default: Dialect = DEFAULT_DIALECT) -> Dialect:
-    """The dialect that a submission shows, else ``default``.
+    """Return the dialect that a submission shows, else ``default``.
 
     ``_queued`` shows 0.004; a parameter without type shows 0.001; 0.002 and 0.003 look alike and like nothing else
     is known of them, so they are never guessed.

@@ -106,8 +106,9 @@ def encode_job_envelope(
     traceparent: Text | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """A submission as one JSON object; raises ``EncodeError`` for bytes anywhere in it, and for what is larger than
-    ``limits`` once what is shared in it is written out.
+    """Encode a submission as one JSON object.
+
+    Raises ``EncodeError`` for bytes anywhere in it, and beyond ``limits``, with shared values written out.
     """
     parameters: dict[str, Any] = {}
     for key, value in parameters_of(data).items():
@@ -139,7 +140,7 @@ def _fifteen_digits(seconds: float | None) -> float | None:
 
 
 def decode_job_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Text | None = None) -> JobEnvelope:
-    """The job in a queue entry of mode ``simple``.
+    """Return the job in a queue entry of mode ``simple``.
 
     Raises ``MismatchError`` for an entry that is no JSON object (a job ID: a client of another mode pushed it),
     ``JobDecodeError`` for an object that is no job.
@@ -179,8 +180,9 @@ def encode_reply_envelope(
     processed: float | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """A reply as one JSON object: ``failure`` where given, else ``value``; raises ``EncodeError`` for bytes in it, and
-    for what is larger than ``limits`` once what is shared in it is written out.
+    """Encode a reply as one JSON object: ``failure`` where given, else ``value``.
+
+    Raises ``EncodeError`` for bytes anywhere in it, and beyond ``limits``, with shared values written out.
     """
     body: dict[str, Any] = {"id": _json_text(job_id, "id")}
     if failure is None:
@@ -192,7 +194,7 @@ def encode_reply_envelope(
 
 
 def decode_reply_envelope(raw: bytes, *, limits: Limits = DEFAULT_LIMITS, key: Text | None = None) -> ReplyEnvelope:
-    """The reply in a message of mode ``simple``.
+    """Return the reply in a message of mode ``simple``.
 
     Raises ``MismatchError`` for a message that is no JSON object (a bare job ID: a worker of another mode sent it),
     ``ResultDecodeError`` for an object that is no reply.

@@ -1,4 +1,4 @@
-"""How large a value is where everything that is shared is written out as often as it stands there.
+"""The size of a value with every shared part written out as often as it is referred to.
 
 A Sereal document can refer to the same array many times, in arrays that are themselves referred to many times: a few
 hundred bytes, and little memory, until somebody writes it as JSON, which cannot share. So this is counted first.
@@ -22,7 +22,7 @@ from jobwire.wire.text import Text
 __all__ = ["check_expanded", "too_large"]
 
 _LEVELS = 600
-"""Deeper than anything may be on this wire; what contains itself has no end."""
+"""Deeper than any value on this wire may be; a cyclic value has no end."""
 _FEW = 64
 _TEXTS = frozenset({str, bytes})
 _LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
@@ -31,14 +31,14 @@ _SEQUENCES = (list, tuple, set, frozenset)
 
 
 def check_expanded(value: object, *, limits: Limits = DEFAULT_LIMITS, field: Text | None = None) -> None:
-    """Raises ``EncodeError`` for a value that is ``too_large``."""
+    """Raise ``EncodeError`` for a value that is ``too_large``."""
     reason = too_large(value, limits)
     if reason is not None:
         raise EncodeError(reason, field=field)
 
 
 def too_large(value: object, limits: Limits = DEFAULT_LIMITS) -> str | None:
-    """Which limit ``value`` crosses, written out, and how; None where it keeps to both."""
+    """Return the limit that ``value``, written out, crosses, and how; None where it keeps to both."""
     known = shape(value, max_items=limits.max_items, max_size=limits.max_bytes)
     if (known is not None and known.is_json) or _is_small(value, limits):
         return None
@@ -65,7 +65,7 @@ def too_large(value: object, limits: Limits = DEFAULT_LIMITS) -> str | None:
 
 
 def _is_small(value: Any, limits: Limits) -> bool:
-    """Most results are: a few leaves. Keys of one mapping are all different; only its texts may be one and the same."""
+    """Recognize a few leaves, as most results are. Keys of one mapping all differ; only its texts may be shared."""
     kind = type(value)
     parts = value.values() if kind is dict else value if kind is list else ()
     return (
@@ -76,7 +76,7 @@ def _is_small(value: Any, limits: Limits) -> bool:
 
 
 def _parts(item: Any) -> list[Any]:
-    """What ``item`` is made of; empty for what is one thing."""
+    """Return the parts of a container; empty for a scalar."""
     if isinstance(item, Mapping):
         return [*item, *item.values()]
     if isinstance(item, _SEQUENCES):

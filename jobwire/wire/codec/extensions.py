@@ -53,7 +53,7 @@ RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ER
 """Names that no parameter may have: the field of that name would win over it in a Perl worker."""
 
 MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR, ATTEMPTS})
-"""What a worker writes beside a submission. A hash of nothing else is a ghost: its job was gone by then."""
+"""The fields that a worker writes beside a submission. A hash of these alone is a ghost: its job was gone by then."""
 
 _KNOWN_TAGS = frozenset("EV")
 _LONGEST_KEPT = 256
@@ -61,7 +61,7 @@ _LONGEST_KEPT = 256
 
 
 def check_parameter_name(name: bytes) -> None:
-    """Raises ``EncodeError`` for a parameter that Perl would not see, or not as it was sent."""
+    """Raise ``EncodeError`` for a parameter that Perl would not see, or not as it was sent."""
     if name in RESERVED:
         raise EncodeError("this name is reserved for the protocol; choose another", field=name)
     if b"\n" in name:
@@ -70,7 +70,7 @@ def check_parameter_name(name: bytes) -> None:
 
 @lru_cache(64)
 def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
-    """An extension field as it stands in the hash.
+    """Return an extension field as it stands in the hash.
 
     Raises ``EncodeError`` for a name without ``_``, and for the fields that every submission has of its own.
     """
@@ -83,7 +83,7 @@ def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
 
 
 def parse_accept(value: Text | None) -> frozenset[str]:
-    """The result tags besides ``T`` and ``J`` that a submitter reads; unknown ones are ignored."""
+    """Return the result tags besides ``T`` and ``J`` that a submitter reads; unknown ones are ignored."""
     if not value:
         return frozenset()
     # Anybody may write this field: a long one is not kept.

@@ -26,7 +26,7 @@ from jobwire.wire.text import Text, exact_number, readable, scalar_bytes, whole_
 __all__ = ["Nested", "decode_fields", "encode_parameters", "plans", "text_field"]
 
 Nested: TypeAlias = Literal["sereal", "json"]
-"""How references are written: ``sereal_`` (what Perl writes and reads) or ``json_`` (what Perl reads)."""
+"""The form of references: ``sereal_`` (Perl writes and reads it) or ``json_`` (Perl reads it)."""
 
 # No newline inside the name; one at its very end is dropped, as Perl's `$` does.
 _TYPED = re.compile(rb"(json|text|sereal)_([^\n]*)\n?", re.DOTALL)
@@ -72,14 +72,14 @@ def _length(item: tuple[bytes, bytes]) -> int:
 
 @lru_cache(_CACHED)
 def text_field(key: Text) -> bytes:
-    """The text field of a parameter; raises ``EncodeError`` for a name that it cannot have."""
+    """Return the text field of a parameter; raises ``EncodeError`` for a name that it cannot have."""
     name = wire_bytes(key)
     check_parameter_name(name)
     return b"text_" + name
 
 
-# What most parameters are. None and booleans are not here: they travel as Sereal scalars, because in a text field Perl
-# could not tell them from "" and "1"; nor are floats, of which a text field says no more than 15 digits.
+# The types of most parameters. None and booleans are not here: they travel as Sereal scalars, because in a text field
+# Perl could not tell them from "" and "1"; nor are floats, of which a text field holds no more than 15 digits.
 _TEXT: dict[type, Callable[[Any], bytes]] = {str: wire_bytes, bytes: bytes, int: whole_number}
 _TEXT_LENGTH = len(b"text_")
 # Of these no two are the same on the wire.
@@ -111,7 +111,7 @@ def _check_items(value: object, document: bytes, limits: Limits) -> None:
 
 
 def _printed(value: object) -> bytes | None:
-    """A scalar as a text field says it; None for what that cannot say."""
+    """Return a scalar in the form of a text field; None where it has no such form."""
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -185,8 +185,8 @@ _Kind: TypeAlias = Literal["text", "sereal", "json", "meta", ""]
 
 
 class Plans(dict[bytes, tuple[_Kind, Text]]):
-    """By field: what it holds (empty: nothing that is read), and under which name. They are few, and come again with
-    every job, so each is worked out once; those that are long, or too many, are not kept.
+    """The kind (empty: not read) and parameter name of each field. Fields are few, and come again with every job, so
+    each is worked out once; long ones, and those beyond a number, are not kept.
     """
 
     def __init__(self, *, typed: bool, strings: StringPolicy) -> None:
@@ -221,5 +221,5 @@ class Plans(dict[bytes, tuple[_Kind, Text]]):
 
 @lru_cache
 def plans(typed: bool, strings: StringPolicy) -> Plans:
-    """What is known of the fields of jobs, for one kind of dialect and one string policy."""
+    """Return the table of job fields for one kind of dialect and one string policy."""
     return Plans(typed=typed, strings=strings)

@@ -25,7 +25,7 @@ rest of an ID."""
 
 
 def new_id() -> str:
-    """A fresh version 4 UUID, 36 characters, never equal to another one for practical purposes."""
+    """Return a fresh version 4 UUID, 36 characters, never equal to another one for practical purposes."""
     global _pool, _used  # noqa: PLW0603 - one pool a process
     at = _used
     if at == len(_pool):
@@ -46,7 +46,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_id(value: Text, *, field: str = "id") -> bytes:
-    """``value`` as bytes; raises ``EncodeError`` for the two IDs that Perl takes for false and never runs."""
+    """Return ``value`` as bytes; raises ``EncodeError`` for the two IDs that Perl takes for false and never runs."""
     raw = wire_bytes(value)
     if raw in _FALSE_IN_PERL:
         raise EncodeError(f"{value!r} cannot be an ID: a Perl worker takes it for false and never runs it", field=field)

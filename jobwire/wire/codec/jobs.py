@@ -63,7 +63,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def attempts(self) -> int:
-        """How often its handler has failed so far (extension ``_attempts``)."""
+        """The number of failures of its handler so far (extension ``_attempts``)."""
         value = self.meta.get("_attempts", "")
         return int(value) if value[:1] and value.isdigit() else 0
 
@@ -93,7 +93,7 @@ def encode_job(
     nested: Nested = "sereal",
     limits: Limits = DEFAULT_LIMITS,
 ) -> dict[bytes, bytes]:
-    """The hash fields of a submission.
+    """Return the hash fields of a submission.
 
     ``data`` is a mapping, a Struct or a dataclass; ``queued`` epoch seconds (ignored by dialects without timing
     fields), ``limits`` those of whoever reads it. Raises ``EncodeError`` naming the parameter that the wire cannot say,
@@ -128,7 +128,7 @@ def decode_job(
     strings: StringPolicy = "auto",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Job:
-    """The job in a hash.
+    """Return the job in a hash.
 
     ``dialect=None`` takes the dialect that the submission shows (``dialect_of``). Raises ``JobDecodeError`` that
     names the key and the field, and carries the field's bytes.

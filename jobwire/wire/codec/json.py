@@ -29,7 +29,7 @@ MAX_DEPTH = 512
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-# Strings as a whole, so that what stands in them is not taken for structure. The closing quote is optional and the
+# Strings as a whole, so that their contents are not taken for structure. The closing quote is optional and the
 # quantifiers give nothing back: malformed input costs no more time than the well-formed.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[,:{\[]', re.DOTALL)
 _QUOTE = ord('"')
@@ -39,12 +39,12 @@ _PERL = (PerlObject, PerlRegexp, ScalarRef)
 
 
 def encode_json(value: object, *, field: Text | None = None, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """``value`` as JSON in UTF-8.
+    """Encode ``value`` as JSON in UTF-8.
 
     bytes become the string of their Latin-1 characters, NaN and infinities ``null``, Structs, dataclasses, dates and
     the other types that msgspec knows their JSON form; keys that are numbers, booleans or None become the JSON text
     of these. Raises ``EncodeError`` for anything else (Perl's objects too, as Perl refuses them), for lone surrogates,
-    for more than 512 levels, and for what is larger than ``limits`` once it is written out.
+    for more than 512 levels, and for a value beyond ``limits``, with shared parts written out.
     """
     known = shape(value, max_levels=MAX_DEPTH, max_items=limits.max_items, max_size=limits.max_bytes)
     if known is not None and known.is_json:
@@ -75,9 +75,9 @@ def encode_json(value: object, *, field: Text | None = None, limits: Limits = DE
 
 
 def _encode_quickly(value: object) -> bytes | None:
-    """What msgspec makes of ``value``, where that says the same; None where it may not.
+    """Return msgspec's JSON of ``value`` if it reads back as an equal value, else None.
 
-    It has forms of its own for bytes, dates, Perl's kinds and other things, none of which equal what they read as.
+    msgspec has forms of its own for bytes, dates, Perl's kinds and other types, none of which read back as equal.
     """
     try:
         raw = _encode(value)
@@ -89,7 +89,7 @@ def _encode_quickly(value: object) -> bytes | None:
 
 
 def _plain(value: object) -> object:
-    """One level of the plain form of what ``json`` does not know."""
+    """Return one level of the plain form of a type that ``json`` does not know."""
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode("latin-1")
     if isinstance(value, Mapping):
@@ -147,7 +147,7 @@ def _may_be_deeper_than(levels: int, raw: bytes) -> bool:
 
 
 def deeper_than(levels: int, value: Any) -> bool:
-    """Has ``value``, as it came out of JSON, more than so many levels?"""
+    """Return whether ``value``, as decoded from JSON, has more than so many levels."""
     if shape(value, max_levels=levels) is not None:
         return False
     containers = (dict, list)
@@ -164,13 +164,13 @@ def deeper_than(levels: int, value: Any) -> bool:
 
 
 def check_depth(value: Any, raw: bytes, limits: Limits) -> None:
-    """Raises ``DecodeError`` where ``value``, decoded from ``raw``, has more levels than ``limits`` allow."""
+    """Raise ``DecodeError`` where ``value``, decoded from ``raw``, has more levels than ``limits`` allow."""
     if _may_be_deeper_than(limits.max_depth, raw) and deeper_than(limits.max_depth, value):
         raise DecodeError(f"JSON of more than {limits.max_depth} levels, which is the limit", raw=raw)
 
 
 def check_size(raw: bytes, limits: Limits) -> None:
-    """Raises ``DecodeError`` for a document of more bytes or items than ``limits`` allow."""
+    """Raise ``DecodeError`` for a document of more bytes or items than ``limits`` allow."""
     size = len(raw)
     if size > limits.max_bytes:
         raise DecodeError(f"{size} bytes of JSON; the limit is {limits.max_bytes}", raw=raw)
@@ -187,7 +187,7 @@ def _more_items_than(items: int, raw: bytes) -> bool:
 
 
 def decode_json(raw: bytes, *, limits: Limits) -> Any:
-    """A JSON document; a byte order mark is skipped, of duplicate keys the last counts. Raises ``DecodeError``."""
+    """Decode JSON; a byte order mark is skipped, of duplicate keys the last counts. Raises ``DecodeError``."""
     size = len(raw)
     if size > limits.max_items or size > limits.max_bytes:
         check_size(raw, limits)
@@ -205,7 +205,7 @@ def decode_json(raw: bytes, *, limits: Limits) -> Any:
 
 
 def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
-    """As ``decode_json``, but duplicate keys are refused, as Perl refuses them."""
+    """Decode as ``decode_json`` does, but duplicate keys are refused, as Perl refuses them."""
     value = decode_json(raw, limits=limits)
     if raw.count(b":") == _pairs(value):
         return value  # each colon has its pair, so no pair was replaced by another one
@@ -218,7 +218,7 @@ def decode_json_strictly(raw: bytes, *, limits: Limits) -> Any:
 
 
 def _pairs(value: Any) -> int:
-    """How many pairs the objects in ``value``, as it came out of msgspec, have all together."""
+    """Count the pairs of all objects in ``value``, as msgspec decoded it."""
     known = shape(value)
     if known is not None:
         return known.pairs

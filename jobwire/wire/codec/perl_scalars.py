@@ -1,8 +1,8 @@
 """Perl's scalars at one place of a type: truth values, numbers and the bytes of strings.
 
-Source: Perl 5.36 ``numeric.c`` ``Perl_grok_number_flags`` and ``Perl_grok_infnan``; ``tests/perl/perl_scalars.json`` is
-what Perl says of some hundred strings. Of the spellings of infinity and not-a-number those that Perl prints are read,
-in any case.
+Source: Perl 5.36 ``numeric.c`` ``Perl_grok_number_flags`` and ``Perl_grok_infnan``; ``tests/perl/perl_scalars.json``
+records Perl's reading of some hundred strings. Of the spellings of infinity and not-a-number those that Perl prints are
+read, in any case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BYTES = (mi.BytesType, mi.ByteArrayType, mi.MemoryViewType)
 
 
 class PerlScalar:
-    """The scalar types that one place allows, and what a scalar from the wire is there."""
+    """The scalar types that one place allows, and the reading of a scalar from the wire there."""
 
     def __init__(self, infos: Sequence[mi.Type], bytes_of: BytesOf) -> None:
         kinds = [info for info in infos if not isinstance(info, mi.LiteralType | mi.EnumType)]
@@ -60,7 +60,7 @@ class PerlScalar:
 
     @property
     def reads(self) -> bool:
-        """False where whatever comes is taken as it is."""
+        """False where any value is taken as it is."""
         return not self._anything
 
     def _as_they_are(self) -> Iterable[type]:
@@ -80,11 +80,11 @@ class PerlScalar:
         return value if read is None else read(value)
 
     def read_bytes(self, value: Any) -> Any:
-        """Nothing but the bytes of a string."""
+        """Convert strings to their bytes, and pass all other values."""
         return self._bytes_of(value) if type(value) is str else value
 
     def _from_digits(self, text: str) -> Any:
-        """Most text that is an integer."""
+        """Read most integers among texts at once."""
         return int(text) if text.isdigit() and text.isascii() else self._from_text(text)
 
     def _from_text(self, text: str) -> Any:
@@ -113,7 +113,7 @@ class PerlScalar:
         return text if self._moment is None else msgspec.convert(float(number), self._moment, strict=False)
 
     def _from_bytes(self, raw: bytes) -> Any:
-        """A number or a truth value that was read as bytes (string policy ``bytes``)."""
+        """Return a number or a truth value that was read as bytes (string policy ``bytes``)."""
         text = raw.decode("latin-1")
         read = self._from_text(text)
         return raw if read is text else read
@@ -153,7 +153,7 @@ class PerlScalar:
 
 
 def _moment(info: mi.Type) -> Any:
-    """The type of a moment or a time span, which may come as seconds; None for other types."""
+    """Return the type of a moment or a time span, which may come as seconds; None for other types."""
     if isinstance(info, mi.DateTimeType):
         return datetime if info.tz is None else Annotated[datetime, msgspec.Meta(tz=info.tz)]
     return timedelta if isinstance(info, mi.TimeDeltaType) else None
@@ -194,7 +194,7 @@ _INT64 = range(-(2**63), 2**64)
 
 
 def _number_in(text: str) -> str | None:
-    """The number that ``text`` is to Perl, without space around it; None where ``looks_like_number`` says no."""
+    """Return the number that ``text`` is to Perl, without space around it; None where ``looks_like_number`` says no."""
     if text == "0 but true":
         return "0"
     match = _NUMBER.fullmatch(text)
@@ -202,7 +202,7 @@ def _number_in(text: str) -> str | None:
 
 
 def _whole_in(number: str) -> int | None:
-    """The integer that ``number`` says digit by digit; None for a fraction, and where digits may be missing.
+    """Return the integer that ``number`` says digit by digit; None for a fraction, and where digits may be missing.
 
     Digits alone have no bound; with an exponent they are a float's, which Perl prints with 15 digits, so that
     ``1e+15`` is an integer and ``9.22337203685478e+18`` is not.
@@ -227,7 +227,7 @@ def _whole_in(number: str) -> int | None:
 
 
 def _whole_number(number: float) -> int | None:
-    """``number`` as the integer that it certainly is, by the same rule."""
+    """Return ``number`` as the integer that it certainly is, by the same rule."""
     if not number.is_integer():
         return None
     return int(number) if abs(number) <= 2**53 else _whole_in(repr(number))

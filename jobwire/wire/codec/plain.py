@@ -1,4 +1,4 @@
-"""Python values down to what a codec says: Structs, dataclasses, dates and the like become plain data."""
+"""Python values reduced to the types of the codecs: Structs, dataclasses, dates and the like become plain data."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MANY = 100_000
 
 
 def to_plain(value: object) -> Any:
-    """``value`` with every Struct, dataclass, date, UUID, enum … inside it in msgspec's plain form.
+    """Return ``value`` with every Struct, dataclass, date, UUID, enum … inside it in msgspec's plain form.
 
     Values made of plain data come back as they are, the same objects (so shared and cyclic data keep their identity).
-    Perl's own kinds (``PerlObject`` …) pass. Raises ``EncodeError`` for what has no plain form.
+    Perl's own kinds (``PerlObject`` …) pass. Raises ``EncodeError`` for a type without a plain form.
     """
     if _is_plain(value):
         return value
@@ -36,7 +36,7 @@ def to_plain(value: object) -> Any:
 
 
 def _is_plain(value: object) -> bool:
-    # What is shared is one thing here, and many there: bounded, so that it costs no more than it saves.
+    # A shared object is one here, and many in the plain form: bounded, so that it costs no more than it saves.
     if shape(value, max_items=_MANY) is not None:
         return True
     seen: set[int] = set()
@@ -88,7 +88,7 @@ def _perl_hook(value: object) -> Any:
 
 
 def parameters_of(data: object) -> Mapping[Any, object]:
-    """The parameters of a submission: a mapping as it is, a Struct (its tag too) or dataclass by its fields.
+    """Return the parameters of a submission: a mapping as it is, a Struct (its tag too) or dataclass by its fields.
 
     Raises ``EncodeError`` for anything else.
     """

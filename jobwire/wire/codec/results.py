@@ -1,4 +1,4 @@
-"""Results: what a worker writes into the field ``result``.
+"""Results: the contents of the field ``result``, written by the worker.
 
 Source: Job::Async::Redis 0.004, Worker/Redis.pm ``on_job_received`` and Client/Redis.pm ``on_subscribed``;
 the tags ``E`` and ``V`` are defined by jobwire and only written where the submission says that they are read.
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Success(msgspec.Struct, frozen=True):
-    """The job was done; ``value`` is what its handler returned, as the wire tells it."""
+    """The job was done; ``value`` is its handler's return value, as read from the wire."""
 
     value: Any
 
@@ -64,7 +64,7 @@ def encode_result(
     accept: frozenset[str] = _NOTHING,
     limits: Limits = DEFAULT_LIMITS,
 ) -> bytes:
-    """The bytes of ``result`` for a job that was done.
+    """Encode the ``result`` of a job that was done.
 
     Tagged dialects: ``J`` and JSON for a container, ``T`` and the printed form for a scalar, exactly as Perl tells
     them apart; ``V`` and JSON for None, booleans and numbers where ``accept`` has ``V``. Untagged dialects: the
@@ -87,7 +87,7 @@ def _encode_result(value: object, dialect: str | Dialect, accept: frozenset[str]
             return (b"J" if known.tagged_results else b"") + encode_json(value, field="result", limits=limits)
     if not known.tagged_results:
         return text
-    # What is text anyway, and numbers that JSON has not, stay text.
+    # Text, and numbers that JSON does not have, stay text.
     if "V" not in accept or isinstance(value, (str, bytes, bytearray, memoryview)):
         return b"T" + text
     if type(value) is int:
@@ -98,7 +98,7 @@ def _encode_result(value: object, dialect: str | Dialect, accept: frozenset[str]
 
 
 def encode_failure(failure: Failure) -> bytes:
-    """The bytes of ``result`` for a job that failed (tag ``E``); only for a submitter that accepts ``E``.
+    """Return the bytes of ``result`` for a job that failed (tag ``E``); only for a submitter that accepts ``E``.
 
     Lone surrogates (a file name in a message, say) become ``\\udcff`` in so many characters: a failure is always told.
     """
@@ -106,7 +106,7 @@ def encode_failure(failure: Failure) -> bytes:
 
 
 def printable_failure(failure: Failure) -> Failure:
-    """``failure`` with text that has a UTF-8 form."""
+    """Return ``failure`` with text that has a UTF-8 form."""
     return Failure(
         _escaped(failure.type),
         _escaped(failure.message),
@@ -122,7 +122,7 @@ def _escaped(text: str) -> str:
 def encode_outcome(
     result: Result, *, dialect: str | Dialect, accept: frozenset[str], limits: Limits = DEFAULT_LIMITS
 ) -> bytes:
-    """The bytes of ``result`` for either outcome.
+    """Return the bytes of ``result`` for either outcome.
 
     Raises ``EncodeError`` for a failure whose submitter does not accept ``E``: ``T`` and ``J`` cannot say it; nor
     can a dialect without tags.
@@ -142,7 +142,7 @@ def decode_result(
     limits: Limits = DEFAULT_LIMITS,
     key: Text | None = None,
 ) -> Result:
-    """What a ``result`` says. Empty bytes are the empty string, as in Perl.
+    """Decode a ``result``. Empty bytes are the empty string, as in Perl.
 
     Raises ``ResultDecodeError`` for one that cannot be read, ``MismatchError`` for a tag that the dialect does not
     have; both carry ``raw`` and the ``key``.

@@ -31,13 +31,13 @@ from jobwire.wire.text import words_of
 __all__ = ["Characters", "Converter", "characters_of", "converter"]
 
 Characters: TypeAlias = Literal["utf-8", "latin-1"]
-"""How the bytes of a string became characters: read as UTF-8, or one character a byte (as JSON says bytes)."""
+"""The decoding of a string's bytes: as UTF-8, or one character a byte (JSON's form of bytes)."""
 
 _Read: TypeAlias = Callable[[Any], Any]
 
 
 def characters_of(strings: StringPolicy) -> Characters:
-    """The characters that a string policy makes of bytes."""
+    """Return the characters that a string policy makes of bytes."""
     return "latin-1" if strings == "latin-1" else "utf-8"
 
 
@@ -49,7 +49,7 @@ _MISSING = object()
 
 
 class Converter:
-    """Makes values of one type. ``strict`` takes Perl's scalars no further than msgspec's lax mode does: ``"5"`` is an
+    """Converter to one type. ``strict`` takes Perl's scalars no further than msgspec's lax mode does: ``"5"`` is an
     ``int``, but ``""`` is not false and a number is no text.
 
     Raises ``TypeError`` for a type that no value from the wire can ever become.
@@ -68,9 +68,9 @@ class Converter:
         }
 
     def __call__(self, value: Any, characters: Characters = "utf-8") -> Any:
-        """``value`` as the type. ``characters`` says where the text in it comes from, for ``bytes``.
+        """Convert ``value`` to the type. ``characters`` is the decoding of its text, needed for ``bytes``.
 
-        Raises ``msgspec.ValidationError``, whatever the type's own code raises.
+        Raises ``msgspec.ValidationError``, for any exception of the type's own code, too.
         """
         read = self._readers[characters]
         try:
@@ -90,7 +90,7 @@ class Converter:
 
 
 def converter(wanted: Any, *, strict: bool = False) -> Converter:
-    """The ``Converter`` for a type, made once. Raises ``TypeError`` as it does."""
+    """Return the ``Converter`` for a type, made once. Raises ``TypeError`` as it does."""
     try:
         return _cached(wanted, strict)
     except TypeError:  # not hashable, or not supported
@@ -116,7 +116,7 @@ def _check_supported(wanted: Any) -> None:
 
 
 class _Compiler:
-    """Walks a type once. ``None`` for a part means that its values are taken as they are."""
+    """One walk through a type. ``None`` for a part means that its values are taken as they are."""
 
     def __init__(self, characters: Characters, *, perl: bool) -> None:
         self._bytes_of: BytesOf = bytes_of_text if characters == "utf-8" else bytes_of_characters
@@ -144,7 +144,7 @@ class _Compiler:
         return scalar.read_bytes if scalar.is_bytes else None
 
     def _named(self, info: Any) -> _Read | None:
-        """A type may contain itself: inside itself it is read by what comes out in the end."""
+        """Read a named type. One that contains itself is read, inside itself, by the finished reader."""
         known = self._known.get(id(info))
         if known is not None:
             return known if known.read is None else known.read
@@ -182,7 +182,7 @@ class _Compiler:
         return read
 
     def _one_of(self, infos: Sequence[Any], tag_in: Callable[[Any, str], Any]) -> _Read | None:
-        """Of several types the value's tag says which; msgspec allows several only where each has one."""
+        """Read a value of several types by its tag; msgspec allows several only where each has one."""
         reads = [self.read(info) for info in infos]
         if len(infos) < 2:
             return reads[0] if reads else None
@@ -199,7 +199,7 @@ class _Compiler:
 
 
 class _Later:
-    """Stands for a type inside itself while that is not compiled yet."""
+    """Placeholder for a type inside itself while that is not compiled yet."""
 
     __slots__ = ("info", "read")
 
@@ -228,7 +228,7 @@ def _check_custom(kind: Any) -> None:
 
 
 def _fitting(read: _Read) -> frozenset[type]:
-    """The types whose values ``read`` gives back as they are, as far as that is known: most need no call."""
+    """Return the types whose values ``read`` gives back as they are, as far as that is known: most need no call."""
     scalar = getattr(read, "__self__", None)
     return scalar.fitting if isinstance(scalar, PerlScalar) and read == scalar.read else frozenset()
 

@@ -55,7 +55,7 @@ __all__ = [
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client wants written: ID, parameters, who it is, epoch seconds, extension fields (``_accept`` …)."""
+    """A job to submit: its ID, parameters, the client's ID, epoch seconds, extension fields (``_accept`` …)."""
 
     id: bytes
     data: object
@@ -65,7 +65,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What a worker popped: the pending queue's whole key, and the entry."""
+    """A popped entry, with the pending queue's whole key."""
 
     queue: bytes
     entry: bytes
@@ -80,7 +80,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a worker lets go of a job.
+    """The way in which a worker releases a job.
 
     ``result``      the value or failure to write and publish, where there is one
     ``reason``      why it is buried, tried again or given back
@@ -103,12 +103,12 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 Ownership: TypeAlias = Literal["none", "shared", "list", "mark"]
-"""By what a popped entry belongs to its worker: nothing, a list that all workers share (nobody can tell whose it is), a
-list of the worker's own, a mark in the job's hash."""
+"""The sign that a popped entry belongs to its worker: none, a list that all workers share (nobody can tell whose it
+is), a list of the worker's own, a mark in the job's hash."""
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What a message on a client's channel says: this job is done; ``result`` only where it came along."""
+    """A message on a client's channel: this job is done; ``result`` only where the message carries it."""
 
     job_id: bytes
     result: Result | None
@@ -119,7 +119,7 @@ _MOVES = frozenset({"bury", "reject", "return"})
 
 
 def seconds(value: float) -> bytes:
-    """A waiting time as Redis takes it: seconds, whole where whole; 0 means without end."""
+    """Return a waiting time as Redis takes it: seconds, whole where whole; 0 means without end."""
     return b"%.15g" % value
 
 
@@ -140,9 +140,9 @@ class Mode(ABC):
     ``keeps_jobs``     a job has a hash from submission until its result is collected
     ``moves_jobs``     popping moves the ID to a processing list, so that a pop in flight cannot lose it
     ``redeliverable``  a command whose reply was lost may be said again: at least once; False where it is at most once
-    ``ownership``      by what a popped entry belongs to its worker
+    ``ownership``      the sign that a popped entry belongs to its worker
     ``spread``         lists and hashes live on several servers
-    ``completion_says_start``  ``complete`` writes what ``start`` does as well: a job done at once needs no ``start``
+    ``completion_says_start``  ``complete`` writes the fields of ``start``, too: a job done at once needs no ``start``
     """
 
     name: ClassVar[ModeName]
@@ -185,7 +185,7 @@ class Mode(ABC):
     def for_worker(
         cls, keyspace: Keyspace, *, owner: Text | None, processing_queue: Text | None, **options: Unpack[ModeOptions]
     ) -> Self:
-        """The mode of a worker with the ID ``owner``; ``processing_queue=None`` gives it a list of its own where this
+        """Return the mode of the worker ``owner``; ``processing_queue=None`` gives it a list of its own where this
         mode has such lists.
         """
         own = keyspace.own_list(owner) if owner is not None and processing_queue is None and cls.moves_jobs else None
@@ -195,7 +195,7 @@ class Mode(ABC):
     @property
     @abstractmethod
     def ownership(self) -> Ownership:
-        """By what a popped entry belongs to its worker."""
+        """The sign that a popped entry belongs to its worker."""
 
     # -- both
 
@@ -203,7 +203,7 @@ class Mode(ABC):
         return c.transaction(commands) if self.use_multi else commands
 
     def _apart(self, replies: Sequence[Reply]) -> Sequence[Reply]:
-        """The commands' own replies; raises the first ``ServerError`` among them."""
+        """Return the commands' own replies; raises the first ``ServerError`` among them."""
         # No transaction ends with a number: these are its commands alone (``jobwire.wire.scripts.insist``).
         if self.use_multi and not isinstance(replies[-1], int):
             replies = c.transaction_replies(replies)
@@ -223,16 +223,16 @@ class Mode(ABC):
         """Write the job and push it on ``queue`` (a whole key). Raises ``EncodeError``."""
 
     def submitted(self, replies: Sequence[Reply]) -> int:
-        """The length of the queue after the push. Raises ``ServerError``."""
+        """Return the length of the queue after the push. Raises ``ServerError``."""
         length = self._apart(replies)[-1]
         return length if type(length) is int else 0
 
     @abstractmethod
     def notice(self, payload: bytes) -> Notice:
-        """What a message says. Raises ``ResultDecodeError`` or ``MismatchError``."""
+        """Decode a message. Raises ``ResultDecodeError`` or ``MismatchError``."""
 
     def characters_in(self, value: object) -> Characters:
-        """How the strings in a result became characters: JSON says bytes as the characters of Latin-1 (JSN-9)."""
+        """Return the decoding of the strings in a result: JSON writes bytes as the characters of Latin-1 (JSN-9)."""
         return "latin-1" if isinstance(value, dict | list) else characters_of(self.strings)
 
     @abstractmethod
@@ -241,18 +241,18 @@ class Mode(ABC):
 
     @abstractmethod
     def collected(self, job_id: bytes, reply: Reply) -> Result | None:
-        """The result; None where there is none (yet, or any more).
+        """Return the result; None where there is none (yet, or any more).
 
         Raises ``ServerError``, ``ResultDecodeError``, ``MismatchError``.
         """
 
     @abstractmethod
     def check(self, job_id: bytes) -> tuple[Command, ...]:
-        """As ``collect``, and whether the job is there at all; nothing where the mode keeps no jobs."""
+        """Fetch as ``collect`` does, and ask whether the job is there; nothing where the mode keeps no jobs."""
 
     @abstractmethod
     def checked(self, job_id: bytes, replies: Sequence[Reply]) -> tuple[Result | None, bool]:
-        """The result or None, and whether the job is there. Raises as ``collected`` does."""
+        """Return the result or None, and whether the job is there. Raises as ``collected`` does."""
 
     @abstractmethod
     def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
@@ -260,7 +260,7 @@ class Mode(ABC):
 
     @abstractmethod
     def inspected(self, replies: Sequence[Reply]) -> JobState:
-        """Where the job is. Raises the first ``ServerError`` among the replies."""
+        """Return the job's place. Raises the first ``ServerError`` among the replies."""
 
     @abstractmethod
     def withdraw(self, job_id: bytes, queue: bytes) -> Command | None:
@@ -274,14 +274,14 @@ class Mode(ABC):
 
     @abstractmethod
     def home(self, queues: Sequence[bytes]) -> Home | None:
-        """Where the entries of a dead worker of this mode belong; None where they have no owner."""
+        """Return the place of a dead worker's entries in this mode; None where they have no owner."""
 
     @abstractmethod
     def identity(self, taken: Taken) -> bytes | None:
-        """The job ID of an entry; None where only the job itself says it."""
+        """Return the job ID of an entry; None where only the job itself says it."""
 
     def reads_failures(self, job: Job) -> bool:
-        """Does the submitter read the result of a job that failed?"""
+        """Return whether the submitter reads the result of a job that failed."""
         return "E" in job.accept
 
     @abstractmethod
@@ -300,7 +300,7 @@ class Mode(ABC):
 
     @abstractmethod
     def taken(self, reply: Reply, queues: Sequence[bytes]) -> Taken | None:
-        """What ``take`` or ``take_now`` on ``queues`` brought; None for nothing. Raises ``ServerError``."""
+        """Read the reply to ``take`` or ``take_now`` on ``queues``; None for no entry. Raises ``ServerError``."""
 
     @abstractmethod
     def load(self, taken: Taken) -> Command | None:
@@ -308,7 +308,7 @@ class Mode(ABC):
 
     @abstractmethod
     def read(self, taken: Taken, reply: Reply) -> Job | None:
-        """The job; None where its hash is gone. Raises ``DecodeError`` for one that cannot be read."""
+        """Return the job; None where its hash is gone. Raises ``DecodeError`` for one that cannot be read."""
 
     @abstractmethod
     def start(self, job: Job, taken: Taken, *, at: float) -> tuple[Command, ...]:
@@ -319,12 +319,12 @@ class Mode(ABC):
         """Write and publish a result. Raises ``EncodeError``."""
 
     def completed(self, replies: Sequence[Reply]) -> bool:
-        """True where the result was written, False where the job had been given away. Raises ``ServerError``."""
+        """Return True where the result was written, False where the job had been given away. Raises ``ServerError``."""
         self._apart(replies)
         return True
 
     def prepare(self) -> tuple[Command, ...]:
-        """What a worker sends once on each new connection."""
+        """Return the commands that a worker sends once on each new connection."""
         return ()
 
     @abstractmethod
@@ -336,7 +336,7 @@ class Mode(ABC):
         """Let go of an entry as ``ending`` says. Raises ``EncodeError`` for a result that the wire cannot say."""
 
     def reported(self, ending: Ending, replies: Sequence[Reply]) -> bool:
-        """True where it was done, False where the job had been given away. Raises the first ``ServerError``."""
+        """Return True where it was done, False where the job had been given away. Raises the first ``ServerError``."""
         if ending.result is not None:
             return self.completed(replies)
         error = c.first_error(replies)
@@ -346,7 +346,7 @@ class Mode(ABC):
         return not (moved and replies and replies[-1] == 0)
 
     def leftovers(self) -> Command | None:
-        """The entries of the worker's own list, newest first; None without such a list."""
+        """Return the entries of the worker's own list, newest first; None without such a list."""
         return None
 
     @abstractmethod
@@ -379,7 +379,7 @@ def pop_now(queue: bytes) -> Command:
 
 
 def popped(reply: Reply, queues: Sequence[bytes]) -> Taken | None:
-    """What BRPOP (queue and entry) or RPOP (the entry alone) brought."""
+    """Read the reply to BRPOP (queue and entry) or RPOP (the entry alone)."""
     if isinstance(reply, ServerError):
         raise reply
     if reply is None:
@@ -391,14 +391,14 @@ def popped(reply: Reply, queues: Sequence[bytes]) -> Taken | None:
 
 
 def entry_of(reply: Reply, queue: bytes) -> bytes:
-    """A popped entry; raises ``DecodeError`` for a reply that is none."""
+    """Return a popped entry; raises ``DecodeError`` for a reply that is none."""
     if not isinstance(reply, bytes):
         raise DecodeError("a pop answered something that is no entry; is this a Redis server?", key=queue)
     return reply
 
 
 def refuse_queues(name: str) -> ConfigError:
-    """The error for several queues in a mode that has one; the sentence is Perl's (Worker/Redis.pm, ``configure``)."""
+    """Return the error for several queues in a mode with one; the text is Perl's (Worker/Redis.pm, ``configure``)."""
     return ConfigError(f"Only a single queue is supported in {name} mode")
 
 
@@ -484,7 +484,7 @@ class HashMode(Mode):
         return (b"DEL", *[JOB_PREFIX + job_id for job_id in job_ids])
 
     def discard_all(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
-        """``discard``, in as few commands as these hashes need."""
+        """Discard these hashes in as few commands as they need."""
         return self.cleanup(job_ids)
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
@@ -534,7 +534,7 @@ class HashMode(Mode):
         return decode_job(taken.entry, fields, dialect=self.dialect, strings=self.strings, limits=self.limits)
 
     def _check_entry(self, taken: Taken) -> None:
-        """Raises ``MismatchError`` where the hash is missing because the entry is a whole job."""
+        """Raise ``MismatchError`` where the hash is missing because the entry is a whole job."""
         if taken.entry[:1] == b"{" and b'"data"' in taken.entry:
             raise MismatchError(
                 f"an envelope where a job ID should be: {printable(taken.entry)}; a client of mode 'simple' pushed it "
@@ -586,7 +586,7 @@ class HashMode(Mode):
 
     @abstractmethod
     def requeue(self, taken: Taken, attempts: int, reason: str) -> tuple[Command, ...]:
-        """``note_failure`` and ``give_back``."""
+        """Note the failure and give the entry back (``note_failure``, ``give_back``)."""
 
     @abstractmethod
     def lose(self, taken: Taken, max_losses: int, reason: str) -> tuple[Command, ...]:
@@ -614,7 +614,7 @@ class HashMode(Mode):
 
 
 def outcome_fields(job: Job, result: Result, at: float, limits: Limits) -> dict[bytes, bytes]:
-    """The fields of a completion. Raises ``EncodeError``."""
+    """Return the fields of a completion. Raises ``EncodeError``."""
     fields = {m.PROCESSED: epoch(at)} if job.dialect.timing_fields else {}
     fields[m.RESULT] = encode_outcome(result, dialect=job.dialect, accept=job.accept, limits=limits)
     return fields
@@ -625,7 +625,7 @@ def error_text(reason: str) -> bytes:
 
 
 def check_prefix(keyspace: Keyspace) -> None:
-    """Raises ``ConfigError`` for a prefix whose lists would be in many slots."""
+    """Raise ``ConfigError`` for a prefix whose lists would be in many slots."""
     if not hash_tag(keyspace.queue(b"")):
         raise ConfigError(
             f'on a cluster all lists of a prefix must be in one slot: put it in braces, as in prefix="{{jobs}}", '

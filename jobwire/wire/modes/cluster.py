@@ -1,8 +1,8 @@
 """The modes on Redis Cluster: all lists of a prefix live in one slot, and each job's hash in a slot of its own.
 
-No script or transaction can touch a list and a hash there. What is one step elsewhere is several here, in an order in
-which each of them may be the last without a job being lost; what that costs is that a job may run twice where it would
-not otherwise (docs/CLUSTER.md). The bytes in Redis are the same.
+No script or transaction can touch a list and a hash there. One step of the other modes is several here, in an order in
+which each of them may be the last without a job being lost; the price is that a job may run twice where it would not
+otherwise (docs/CLUSTER.md). The bytes in Redis are the same.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _SpreadHashes(HashMode):
     spread = True
 
     def withdraw(self, job_id: bytes, queue: bytes) -> Command:
-        """Takes the ID out of the queue alone; who gets a 1 deletes the hash."""
+        """Take the ID out of the queue alone; the caller that gets a 1 deletes the hash."""
         return (b"LREM", queue, b"-1", job_id)
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
@@ -78,7 +78,7 @@ class ClusterOwnList(OwnList):
         return (_WRITE_RESULT.call((job_key(taken.entry),), *args, *pairs), removed)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
-        """False where somebody else was first, and the entry was not ours any more either."""
+        """Return False where somebody else was first, and the entry was not ours any more either."""
         error = c.first_error(replies)
         if error is not None:
             raise error

@@ -47,7 +47,7 @@ _MEANT_OTHERWISE = frozenset({m.ACCEPT, m.QUEUE})
 
 
 class Simple(Mode):
-    """At most once: what a worker had popped is lost with it. Failures are always told."""
+    """At most once: a job is lost with the worker that popped it. Failures are always told."""
 
     name = "simple"
     many_queues = True
