@@ -9,7 +9,7 @@ import pytest
 
 from jobwire_conformance.cases.case import Case, Job
 from jobwire_conformance.report.report import VerdictLine
-from jobwire_conformance.report.verdicts import GOOD, SIGN, Exit, Verdict, exit_status
+from jobwire_conformance.report.verdicts import Exit, Verdict, exit_status
 from jobwire_conformance.run.axes import Instance
 from jobwire_conformance.run.expected import ExpectedError, default_lists, load_expected
 from jobwire_conformance.run.runner import settle
@@ -34,7 +34,7 @@ P, F, E = Verdict.PASS, Verdict.FAIL, Verdict.ERROR
     ("verdicts", "missing", "stale", "status"),
     [
         ([(P, True)], False, False, Exit.CONFORMANT),
-        ([(verdict, True) for verdict in sorted(GOOD)], False, False, Exit.CONFORMANT),
+        ([(verdict, True) for verdict in Verdict if verdict.good], False, False, Exit.CONFORMANT),
         ([(P, True), (F, False)], False, False, Exit.NOT_CONFORMANT),
         ([(E, True)], False, False, Exit.NOT_CONFORMANT),
         ([(P, True), (Verdict.UNSUPPORTED, True)], False, False, Exit.NOT_CONFORMANT),
@@ -51,8 +51,18 @@ def test_exit_status(verdicts: list[tuple[Verdict, bool]], missing: bool, stale:
 
 
 def test_every_verdict_has_a_sign_of_its_own() -> None:
-    assert len({SIGN[verdict] for verdict in Verdict}) == len(Verdict)
-    assert Verdict.UNSUPPORTED not in GOOD, "a skip is never a pass"
+    assert len({verdict.sign for verdict in Verdict}) == len(Verdict)
+    assert not Verdict.UNSUPPORTED.good, "a skip is never a pass"
+
+
+def test_good_and_wrong_are_the_same_question_wherever_it_is_asked() -> None:
+    assert [verdict for verdict in Verdict if verdict.good] == ["flaky", "lenient", "known-failing", P]
+    assert [verdict for verdict in Verdict if verdict.wrong] == [F, E, Verdict.UNEXPECTED_PASS]
+    for verdict in Verdict:
+        assert (verdict.junit in {"failure", "error"}) is verdict.wrong
+        assert (verdict.look == "bad") is verdict.wrong
+    assert Verdict("known-failing") is Verdict.KNOWN_FAILING
+    assert f"{P}" == "pass"
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jobwire import sereal
+from jobwire.sereal import SerealDecodeError
 from jobwire_conformance.driver.values import decode_value, encode_value, same
 
 __all__ = ["JsonText", "Names", "PatternError", "field_matches", "make_value", "word_matches"]
@@ -31,8 +33,6 @@ def _nest(payload: Any) -> Any:
 
 
 def _sereal(payload: Any) -> bytes:
-    from jobwire import sereal
-
     return sereal.dumps(make_value(payload))
 
 
@@ -152,9 +152,6 @@ def field_matches(pattern: Any, value: bytes, names: Names) -> bool:
 
 
 def _is_sereal(payload: Any, value: bytes) -> bool:
-    from jobwire import sereal
-    from jobwire.errors import SerealDecodeError
-
     try:
         found = sereal.loads(value)
     except SerealDecodeError:

@@ -73,18 +73,20 @@ def _all(kind: str) -> list[PeerCommand]:
     return found
 
 
-def _python(dialect: str) -> PeerCommand:
+def _module(kind: str, name: str, dialect: str, module: str, *words: str) -> PeerCommand:
+    """A module of the suite as a program of its own."""
     # The suite may be run from a checkout without being installed.
     path = os.pathsep.join([str(SUITE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    argv = (sys.executable, "-m", "jobwire_conformance.peers.python")
-    return PeerCommand(name=f"python:{dialect}", dialect=dialect, argv=argv, env={"PYTHONPATH": path}, kind="python")
+    argv = (sys.executable, "-m", f"jobwire_conformance.{module}", *words)
+    return PeerCommand(name=f"{kind}:{name}", dialect=dialect, argv=argv, env={"PYTHONPATH": path}, kind=kind)
+
+
+def _python(dialect: str) -> PeerCommand:
+    return _module("python", dialect, dialect, "peers.python")
 
 
 def _mutant(which: str) -> PeerCommand:
-    base = _python(MAIN)
-    return PeerCommand(
-        name=f"mutant:{which}", dialect=MAIN, argv=(*base.argv, "--mutant", which), env=base.env, kind="mutant"
-    )
+    return _module("mutant", which, MAIN, "selftest.peer", which)
 
 
 def perl_root() -> Path:
@@ -143,9 +145,7 @@ def _installed_perl(perl: str) -> str | None:
 def _golden(dialect: str) -> PeerCommand:
     if not any(GOLDEN.glob(f"{dialect}/*.jsonl")):
         raise MissingPeer(f"no recordings of dialect {dialect} in conformance/golden (make them with --record)")
-    base = _python(dialect)
-    argv = (sys.executable, "-m", "jobwire_conformance.peers.replay", "--dialect", dialect)
-    return PeerCommand(name=f"golden:{dialect}", dialect=dialect, argv=argv, env=base.env, kind="golden")
+    return _module("golden", dialect, dialect, "peers.replay", "--dialect", dialect)
 
 
 def _foreign(name: str) -> PeerCommand:

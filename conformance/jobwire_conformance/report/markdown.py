@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 from jobwire_conformance.report.conclusion import judgement
 from jobwire_conformance.report.report import Report, VerdictLine
-from jobwire_conformance.report.verdicts import GOOD, SIGN, Verdict
+from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = ["render"]
 
@@ -17,9 +17,9 @@ def _cell(text: str) -> str:
 
 
 def _matrix(report: Report) -> list[str]:
-    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    cells: dict[tuple[str, str], Counter[Verdict]] = defaultdict(Counter)
     for line in report.verdicts:
-        cells[line.client or "(runner)", line.worker or "(runner)"][str(line.verdict)] += 1
+        cells[line.client or "(runner)", line.worker or "(runner)"][line.verdict] += 1
     clients = list(dict.fromkeys(key[0] for key in cells))
     workers = list(dict.fromkeys(key[1] for key in cells))
     rows = [f"| client ↓ worker → | {' | '.join(workers)} |", "|---" * (len(workers) + 1) + "|"]
@@ -27,7 +27,7 @@ def _matrix(report: Report) -> list[str]:
         row = []
         for worker in workers:
             counts = cells.get((client, worker))
-            row.append(" ".join(f"{SIGN[Verdict(name)]} {count}" for name, count in sorted((counts or {}).items())))
+            row.append(" ".join(f"{verdict.sign} {count}" for verdict, count in sorted((counts or {}).items())))
         rows.append(f"| {client} | {' | '.join(row)} |")
     return rows
 
@@ -35,7 +35,7 @@ def _matrix(report: Report) -> list[str]:
 def _row(line: VerdictLine) -> str:
     axes = " ".join(f"{key}={value}" for key, value in line.axes.items())
     who = f"{line.client or '(runner)'} → {line.worker or '(runner)'}"
-    return f"| {SIGN[line.verdict]} {line.verdict} | `{line.case}` | {line.mode} {who} {axes} | {_cell(line.reason)} |"
+    return f"| {line.verdict.sign} {line.verdict} | `{line.case}` | {line.mode} {who} {axes} | {_cell(line.reason)} |"
 
 
 def _grouped(report: Report) -> list[str]:
@@ -71,9 +71,9 @@ def render(report: Report) -> str:
         "",
         *_matrix(report),
         "",
-        "Signs: " + ", ".join(f"{sign} {name}" for name, sign in SIGN.items()) + ".",
+        "Signs: " + ", ".join(f"{verdict.sign} {verdict}" for verdict in Verdict) + ".",
     ]
-    bad = [line for line in report.verdicts if line.verdict not in GOOD and line.verdict is not Verdict.UNSUPPORTED]
+    bad = [line for line in report.verdicts if line.verdict.wrong]
     if bad:
         lines += ["", "## What went wrong", "", "| verdict | case | between | reason |", "|---|---|---|---|"]
         lines += [_row(line) for line in bad[:200]]

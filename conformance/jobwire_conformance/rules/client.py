@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.record.resp import Map
 from jobwire_conformance.rules import forms as rules
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import SeenJob
 from jobwire_conformance.rules.links import Tapped
-from jobwire_conformance.rules.watch import JOB, Watch, shown
+from jobwire_conformance.rules.watch import JOB, Watch
 
 __all__ = ["collects", "deletes", "looks", "pushes", "reads", "submits", "writes"]
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jobwire import sereal
 from jobwire.sereal import SerealDecodeError
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.rules.facts import DIALECTS, FACTS
 
 __all__ = [
@@ -393,6 +394,5 @@ def _kind(value: Any) -> str:
 
 
 def _printable(word: bytes) -> str:
-    text = word.decode("utf-8", "backslashreplace")
-    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[:80])
+    text = one_line(word.decode("utf-8", "backslashreplace")[:80])
     return text if len(word) <= 80 else f"{text}…"

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.record.resp import RespError
 from jobwire_conformance.rules import forms as rules
 from jobwire_conformance.rules.client import deletes, looks, pairs_of, push_refused, pushes, submits, writes
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import Due
 from jobwire_conformance.rules.links import Answer, Pushed, Sent, Tapped
+from jobwire_conformance.rules.scripts import script_name
 from jobwire_conformance.rules.steps import Role
-from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch, script_name, shown
+from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch
 from jobwire_conformance.rules.worker import (
     completes,
     pops,

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from hashlib import sha1
 
-from jobwire.wire import dead_letters as admin
-from jobwire.wire import scripts
-from jobwire.wire import workers as fleet
-from jobwire.wire.modes import cluster as spread
-from jobwire.wire.scripts import Script
-from jobwire_conformance.report.evidence import shorten
+from jobwire_conformance.record.readable import shorten, shown
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import JobTable
 from jobwire_conformance.rules.links import Tapped
 from jobwire_conformance.rules.steps import Flag
 
-__all__ = ["JOB", "Watch", "script_name", "shown"]
+__all__ = ["CHANNEL", "JOB", "Watch"]
 
 JOB = b"job::"
 CHANNEL = b"client::"
@@ -25,29 +19,6 @@ _MAX_LISTENING = 50_000
 _GENERATED = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: Lists that jobwire keeps beside its queues; IDs and records in them are set aside, not queued.
 _ASIDE = (b"dead", b"rejected")
-
-_SCRIPTS = {
-    found.sha: name.strip("_")
-    for module in (scripts, fleet, spread, admin)
-    for name, found in vars(module).items()
-    if isinstance(found, Script)
-}
-
-
-def script_name(words: tuple[bytes, ...]) -> str | None:
-    """Which of jobwire's scripts EVAL or EVALSHA calls; None for one of somebody else."""
-    if len(words) < 3:
-        return None
-    called = words[1] if words[0].upper() == b"EVALSHA" else sha1(words[1], usedforsecurity=False).hexdigest().encode()
-    return _SCRIPTS.get(called.lower())
-
-
-def shown(word: bytes, at_most: int = 120) -> str:
-    """A key, an ID or a name as one line of text."""
-    text = word[:at_most].decode("utf-8", "backslashreplace")
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return text if len(word) <= at_most else f"{text}… ({len(word)} bytes)"
 
 
 class Watch:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.rules import forms as rules
 from jobwire_conformance.rules.client import read_hash
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import SeenJob
 from jobwire_conformance.rules.links import Tapped
-from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch, shown
+from jobwire_conformance.rules.scripts import script_words
+from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch
 
 __all__ = [
     "completes",
@@ -257,12 +259,6 @@ def _channel(watch: Watch, link: Tapped, channel: bytes, job_id: bytes) -> None:
     if job is not None and job.hash and CHANNEL + (job.reply_to or b"") != channel:
         expected = shown(CHANNEL + (job.reply_to or b""))
         watch.flag(link, Breach("CMP-7", "the notice goes to another client", expected, shown(channel)), key=channel)
-
-
-def script_words(words: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The keys and the arguments of EVAL or EVALSHA."""
-    count = int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
-    return words[3 : 3 + count], words[3 + count :]
 
 
 #: After these nothing is expected of the job any more: (script, place of its ID among the arguments).

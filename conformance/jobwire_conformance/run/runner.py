@@ -18,10 +18,11 @@ from jobwire_conformance.cases.templates import PatternError
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
 from jobwire_conformance.peers.servers import Environment, Server
+from jobwire_conformance.record.readable import shorten
 from jobwire_conformance.record.redis_link import RedisReplyError
 from jobwire_conformance.record.transcripts import Event, Header, Transcript, write_transcript
 from jobwire_conformance.report.claims import in_words, lacking, spoken_codec
-from jobwire_conformance.report.evidence import shorten, wire_log
+from jobwire_conformance.report.evidence import wire_log
 from jobwire_conformance.report.report import VerdictLine
 from jobwire_conformance.report.verdicts import Verdict
 from jobwire_conformance.run.axes import Instance, PeerSpec

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.record.resp import Decoder, Frame, RespError
 from jobwire_conformance.record.transcripts import Event
 from jobwire_conformance.rules import forms as rules
 from jobwire_conformance.rules.client import pairs_of
 from jobwire_conformance.rules.links import Answer, Pushed, Sent, Tapped
 from jobwire_conformance.rules.linter import Linter, error_text
+from jobwire_conformance.rules.scripts import script_name, script_words
 from jobwire_conformance.rules.steps import Field, Flag, Step, Summary
-from jobwire_conformance.rules.watch import JOB, Watch, script_name, shown
-from jobwire_conformance.rules.worker import popped_keys, script_words
+from jobwire_conformance.rules.watch import JOB, Watch
+from jobwire_conformance.rules.worker import popped_keys
 from jobwire_conformance.tap.fields import field_of, fields_read, members_read, result_read
 
 __all__ = ["Follower", "is_secret"]
