@@ -118,7 +118,7 @@ def test_progress_on_a_terminal_only(make_report: MakeReport) -> None:
     assert quiet.getvalue() == ""
     progress(bad)
     progress.end()
-    assert "✗ fail group/case-2" in quiet.getvalue()
+    assert "✗ fail group/case-7" in quiet.getvalue()
     assert "\r" not in quiet.getvalue()
 
 

@@ -16,7 +16,7 @@ from jobwire_conformance.peers.containers import ContainerFault, engine, redis_i
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.peers.servers import EnvironmentFault, make_factory
 from jobwire_conformance.report.verdicts import Exit
-from jobwire_conformance.rules.facts import DIALECTS
+from jobwire_conformance.rules.facts import DIALECTS, MAIN_DIALECT
 from jobwire_conformance.run.runner import probe
 
 HELP = "say what is here, what is missing and how to get it"
@@ -67,8 +67,7 @@ def _about(hello: HelloAnswer) -> str:
 async def _examine(redis: str | None) -> int:
     good, about = await _redis(redis)
     _say(good, "Redis", about)
-    for dialect in ("0.004",):
-        _say(*_flat(f"python:{dialect}", await _peer(f"python:{dialect}")))
+    _say(*_flat(f"python:{MAIN_DIALECT}", await _peer(f"python:{MAIN_DIALECT}")))
     perl = shutil.which("perl")
     _say(perl is not None, "perl", perl or "apt-get install perl, or see perl_fixtures/README.md for a container")
     for dialect in DIALECTS:

@@ -22,6 +22,7 @@ from jobwire.sereal import PerlObject, ScalarRef
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
 from jobwire_conformance.peers.operations import run_operation
+from jobwire_conformance.rules.facts import DIALECTS
 
 __all__ = ["Peer", "main", "serve"]
 
@@ -57,7 +58,7 @@ def about() -> driver.HelloAnswer:
         libraries=libraries,
         roles=["client", "worker"],
         modes=["reliable", "recoverable", "simple"],
-        dialects=["0.001", "0.002", "0.003", "0.004", "master"],
+        dialects=list(DIALECTS),
         codecs=["sereal", "json"],
         behaviours=BEHAVIOURS,
     )

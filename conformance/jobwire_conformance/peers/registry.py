@@ -21,11 +21,10 @@ from jobwire_conformance.cases.places import GOLDEN, SUITE
 from jobwire_conformance.driver.process import PeerCommand
 from jobwire_conformance.peers import container_peers
 from jobwire_conformance.peers.containers import ContainerFault
-from jobwire_conformance.rules.facts import DIALECTS
+from jobwire_conformance.rules.facts import DIALECTS, MAIN_DIALECT
 
 __all__ = ["MissingPeer", "UsageFault", "perl_root", "resolve"]
 
-MAIN = "0.004"
 _NAMED = re.compile(r"(?P<name>[A-Za-z][\w.-]*)=(?=cmd)")
 PERL_PEER = SUITE.parent / "perl_fixtures" / "bin" / "peer.pl"
 
@@ -55,7 +54,7 @@ def resolve(name: str) -> list[PeerCommand]:
         return [_mutant(dialect)]
     if dialect == "*":
         return _all(kind)
-    dialect = dialect or MAIN
+    dialect = dialect or MAIN_DIALECT
     if dialect not in DIALECTS and not (kind.startswith("perl") and "+" in dialect):
         raise UsageFault(f"no dialect is named {dialect!r}: {', '.join(DIALECTS)}")
     return [_MAKERS[kind](dialect)]
@@ -69,7 +68,7 @@ def _all(kind: str) -> list[PeerCommand]:
         except MissingPeer:
             continue
     if not found:
-        _MAKERS[kind](MAIN)  # says what is missing
+        _MAKERS[kind](MAIN_DIALECT)  # says what is missing
     return found
 
 
@@ -86,7 +85,7 @@ def _python(dialect: str) -> PeerCommand:
 
 
 def _mutant(which: str) -> PeerCommand:
-    return _module("mutant", which, MAIN, "selftest.peer", which)
+    return _module("mutant", which, MAIN_DIALECT, "selftest.peer", which)
 
 
 def perl_root() -> Path:
@@ -152,7 +151,7 @@ def _foreign(name: str) -> PeerCommand:
     given = _NAMED.match(name)
     head, _, program = name[given.end() :].partition(":") if given else name.partition(":")
     _, _, dialect = head.partition("@")
-    dialect = dialect or MAIN
+    dialect = dialect or MAIN_DIALECT
     if not program.strip() or dialect not in DIALECTS or head.partition("@")[0] != "cmd":
         raise UsageFault(f"{name!r} is not of the form [<name>=]cmd:<program> or [<name>=]cmd@<dialect>:<program>")
     return PeerCommand(

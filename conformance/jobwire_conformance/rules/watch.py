@@ -6,10 +6,12 @@ import re
 from collections import OrderedDict
 
 from jobwire_conformance.record.readable import shorten, shown
+from jobwire_conformance.rules.facts import traits_of
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import JobTable
 from jobwire_conformance.rules.links import Tapped
 from jobwire_conformance.rules.steps import Flag
+from jobwire_conformance.rules.told import Claim
 
 __all__ = ["CHANNEL", "JOB", "Watch"]
 
@@ -38,13 +40,16 @@ class Watch:
     ) -> None:
         self.mode = mode
         self.dialect = dialect
-        self.prefix = None if prefix is None else (b"" if dialect == "0.001" else prefix.encode())
+        self.prefix = None if prefix is None else (b"" if traits_of(dialect).bare_queues else prefix.encode())
         self.jobs = JobTable() if jobs is None else jobs
         self.now = 0.0
         self.dialects: dict[str, int] = {}
         self._values = values
         self._flags: list[Flag] = []
         self._listening: OrderedDict[bytes, None] = OrderedDict()
+        #: What peers were told to do, or said they did, by job ID.
+        self.claims: dict[bytes, Claim] = {}
+        self._heard: set[tuple[str, bytes]] = set()
 
     # --- flags --------------------------------------------------------------------------------
 
@@ -78,15 +83,19 @@ class Watch:
 
     # --- what there is ------------------------------------------------------------------------
 
-    def listens(self, channel: bytes) -> None:
+    def listens(self, link: Tapped, channel: bytes) -> None:
         """A client has the confirmation of its subscription."""
         if channel.startswith(CHANNEL) and len(channel) <= 4096:
+            if link.told is not None:
+                self._heard.add((link.told.peer, channel.removeprefix(CHANNEL)))
             self._listening[channel.removeprefix(CHANNEL)] = None
             if len(self._listening) > _MAX_LISTENING:
                 self._listening.popitem(last=False)
 
-    def is_listening(self, client_id: bytes) -> bool:
-        """Whether a client of that ID has ever subscribed."""
+    def is_listening(self, link: Tapped, client_id: bytes) -> bool:
+        """Whether a client of that ID has ever subscribed, and is the owner of ``link`` where that is known."""
+        if link.told is not None:
+            return (link.told.peer, client_id) in self._heard
         return client_id in self._listening or len(self._listening) >= _MAX_LISTENING
 
     def says_dialect(self, role: str, dialect: str | None) -> None:
@@ -94,17 +103,31 @@ class Watch:
         name = f"{role} {dialect or '0.002 or 0.003'}"
         self.dialects[name] = self.dialects.get(name, 0) + 1
 
-    def inside(self, key: bytes) -> bool:
+    def dialect_of(self, link: Tapped) -> str | None:
+        """The dialect that the owner of ``link`` was told, else that of all; None: whichever it shows."""
+        return self.dialect if link.told is None else link.told.dialect
+
+    def prefix_of(self, link: Tapped) -> bytes | None:
+        """The same for the prefix."""
+        return self.prefix if link.told is None else link.told.prefix
+
+    def inside(self, link: Tapped, key: bytes) -> bool:
         """Whether a list is one of the keyspace that was named; where none was, every list is."""
-        if self.prefix is None:
+        prefix = self.prefix_of(link)
+        if prefix is None:
             return True
-        return key.startswith(self.prefix + b"::") if self.prefix else b"::" not in key
+        return key.startswith(prefix + b"::") if prefix else b"::" not in key
+
+    def foreign_queue(self, link: Tapped, key: bytes) -> Breach:
+        """A queue that is not :meth:`inside`."""
+        expected = f"{shown(self.prefix_of(link) or b'')}::…"
+        return Breach("KEY-3", "a queue of another prefix", expected, shown(key))
 
     def is_queue(self, key: bytes, entry: bytes) -> bool:
         """Whether a list that an unknown entry is pushed on is a queue of jobs, and no list of another program."""
         if key.rpartition(b"::")[2] in _ASIDE:
             return False
         if self.prefix is not None:
-            return self.inside(key)
+            return key.startswith(self.prefix + b"::") if self.prefix else b"::" not in key
         named = key == b"pending" or key.endswith(b"::pending")
         return named or self.jobs.knows_queue(key) or (b"::" in key and _GENERATED.fullmatch(entry) is not None)
