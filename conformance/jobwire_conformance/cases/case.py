@@ -10,8 +10,8 @@ Texts in commands, keys and patterns may hold ``{id}`` (the only or last job), `
 client's notice channel) and what a ``save`` step kept. Values are tagged JSON (:mod:`driver.values`), with
 generators besides (TOML has no null, and nobody writes 10 MiB by hand): ``{"$null" = true}``,
 ``{"$repeat" = [text, n]}``, ``{"$nest" = [depth, leaf]}``, ``{"$count" = n}``, ``{"$records" = n}``,
-``{"$allbytes" = true}``, ``{"$raw" = hex}``, ``{"$rawrepeat" = [hex, n]}``, ``{"$sereal" = value}`` and others in
-:mod:`jobwire_conformance.cases.templates`.
+``{"$seconds" = s}`` (times the time-out factor), ``{"$allbytes" = true}``, ``{"$raw" = hex}``,
+``{"$rawrepeat" = [hex, n]}``, ``{"$sereal" = value}`` and others in :mod:`jobwire_conformance.cases.templates`.
 """
 
 from __future__ import annotations
