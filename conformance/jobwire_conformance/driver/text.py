@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["block", "clip", "one_line"]
+import json
+
+__all__ = ["block", "clip", "json_line", "one_line"]
 
 
 def one_line(text: str) -> str:
@@ -19,6 +21,14 @@ def block(head: str, text: str) -> str:
     """``head`` and ``text``, its further lines under its first: none of them can pass for a line of ours."""
     first, *rest = (one_line(line.removesuffix("\r")) for line in text.rstrip("\n").split("\n"))
     return "\n".join([head + first, *(" " * len(head) + line for line in rest)])
+
+
+def json_line(line: bytes) -> bytes:
+    """A JSON document with such characters escaped: the same document, safe on a terminal."""
+    text = line.decode("utf-8", "surrogatepass")
+    if text.isprintable():
+        return line
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text).encode()
 
 
 def clip(text: str, limit: int) -> str:

@@ -33,7 +33,7 @@ def render(report: Report) -> str:
         suite = ET.SubElement(
             root,
             "testsuite",
-            name=name,
+            name=_clean(name),
             tests=str(len(lines)),
             failures=str(kinds["failure"]),
             errors=str(kinds["error"]),
@@ -48,7 +48,9 @@ def render(report: Report) -> str:
 
 
 def _case(suite: ET.Element, name: str, line: VerdictLine) -> None:
-    case = ET.SubElement(suite, "testcase", classname=name, name=_clean(_name(line)), time=f"{line.seconds:.3f}")
+    case = ET.SubElement(
+        suite, "testcase", classname=_clean(name), name=_clean(_name(line)), time=f"{line.seconds:.3f}"
+    )
     text = _clean(f"{line.reason}\nexpected: {line.expected}\nactual: {line.actual}\nproves: {' '.join(line.proves)}")
     kind = line.verdict.junit
     if kind == "skipped":

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from jobwire_conformance.driver.text import json_line
 from jobwire_conformance.driver.values import encode_value
 
 __all__ = ["Begin", "Field", "Flag", "Gap", "Line", "Role", "Step", "Summary", "encode_line"]
@@ -127,7 +128,7 @@ _encode = msgspec.json.Encoder().encode
 
 def encode_line(line: Line) -> bytes:
     """One line of ``--json``, without its end."""
-    return _encode(line)
+    return json_line(_encode(line))
 
 
 def tagged(value: Any) -> Any:
