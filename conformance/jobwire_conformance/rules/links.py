@@ -67,7 +67,7 @@ class Tapped:
     popped: bool = False
     announced: bool = False
     ends: set[str] = field(default_factory=set)
-    #: What its owner was told; None where nobody knows.
+    #: The options of its owner; None where nobody knows them.
     told: Told | None = None
 
     @property

@@ -39,7 +39,8 @@ class Field(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
 class Flag(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Something that goes against PROTOCOL.md.
 
-    ``requirement`` is its ID there; ``RESP`` for bytes that are not the Redis protocol. ``seen`` holds no values of
+    ``requirement`` is its ID there; ``RESP`` for bytes that are not the Redis protocol, ``MODE`` (in cases) for a
+    command that is no part of the mode. ``seen`` holds no values of
     jobs, unless ``--values`` allows them.
     """
 

@@ -1,4 +1,4 @@
-"""What the owner of a connection was told when it was started: then nothing has to be guessed, and more is judged."""
+"""The options that the owner of a connection was started with: nothing has to be guessed then, and more is judged."""
 
 from __future__ import annotations
 

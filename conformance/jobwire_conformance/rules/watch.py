@@ -47,7 +47,7 @@ class Watch:
         self._values = values
         self._flags: list[Flag] = []
         self._listening: OrderedDict[bytes, None] = OrderedDict()
-        #: What peers were told to do, or said they did, by job ID.
+        #: Jobs that their clients say they have submitted, by ID.
         self.claims: dict[bytes, Claim] = {}
         self._heard: set[tuple[str, bytes]] = set()
 

@@ -45,7 +45,7 @@ def check_traffic(scenario: Scenario) -> None:
 
 
 def told_by(name: str, start: Start, behaviours: Collection[str] = ()) -> Told:
-    """What ``start`` said to the peer of that name, which claims ``behaviours``."""
+    """The options of ``start`` as the rules read them, for the peer of that name, which claims ``behaviours``."""
     traits = traits_of(start.dialect)
     use_multi: bool | None = start.use_multi
     if start.mode == "simple" or (start.role == "worker" and (start.mode != "reliable" or traits.always_multi)):
@@ -66,7 +66,7 @@ def told_by(name: str, start: Start, behaviours: Collection[str] = ()) -> Told:
 
 
 class Judge:
-    """Told of all events in order; ``flags`` are what goes against the rules."""
+    """Told of all events in order; ``flags`` say which rules were broken."""
 
     def __init__(self, mode: str) -> None:
         self.watch = Watch(mode=mode, values=True)
