@@ -71,15 +71,22 @@ from importlinter.cli import lint_imports
 said = []
 for path, planted in json.load(sys.stdin):
     file = pathlib.Path(path)
-    sound = file.read_text()
-    file.write_text(sound + planted)
+    sound = file.read_text() if file.exists() else None
+    file.write_text((sound or "") + planted)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         lint_imports(cache_dir="cache")
-    file.write_text(sound)
+    file.unlink() if sound is None else file.write_text(sound)
     said.append(out.getvalue())
 json.dump(said, sys.stdout)
 """
 TRIALS = [(plant, way) for plant in PLANTS for way in WAYS]
+#: (contract, container) of the layers that must name every module in it.
+EXHAUSTIVE = [
+    (contract["name"], container)
+    for contract in SETTINGS["contracts"]
+    if contract.get("exhaustive")
+    for container in contract["containers"]
+]
 
 
 def module_at(place: Path, name: str) -> Path:
@@ -96,6 +103,7 @@ def broken_in(said: str) -> list[str]:
 
 class Found(NamedTuple):
     sound: list[str]
+    unlisted: list[list[str]]
     planted: dict[tuple[Plant, str], list[str]]
 
 
@@ -109,18 +117,26 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         shutil.copytree(source, place / source.name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", place)
     plan = [(str(module_at(place, "jobwire.errors")), "")]
+    plan += [(str(place.joinpath(*container.split("."), "attic.py")), "") for _, container in EXHAUSTIVE]
     plan += [(str(module_at(place, plant.module)), WAYS[way].format(target=plant.target)) for plant, way in TRIALS]
     done = subprocess.run(
         [sys.executable, "-P", "-c", LINTING],
         input=json.dumps(plan), cwd=place, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    sound, *planted = map(broken_in, json.loads(done.stdout))
-    return Found(sound, dict(zip(TRIALS, planted, strict=True)))
+    sound, *rest = map(broken_in, json.loads(done.stdout))
+    unlisted, planted = rest[: len(EXHAUSTIVE)], rest[len(EXHAUSTIVE) :]
+    return Found(sound, unlisted, dict(zip(TRIALS, planted, strict=True)))
 
 
 def test_the_copy_breaks_nothing(found: Found) -> None:
     assert found.sound == []
+
+
+def test_a_module_that_no_layer_names_is_caught(found: Found) -> None:
+    assert EXHAUSTIVE
+    for (name, container), broken in zip(EXHAUSTIVE, found.unlisted, strict=True):
+        assert name in broken, container
 
 
 @pytest.mark.parametrize("way", WAYS)
