@@ -1,4 +1,4 @@
-"""Every contract of ``lint-imports`` catches what it forbids: an import planted in a copy of the packages breaks it."""
+"""Every contract of ``lint-imports`` can be broken: an import planted in a copy of the packages breaks it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_contract_has_a_plant_and_no_plant_is_of_a_contract_that_went() ->
 
 
 def test_no_import_is_excepted() -> None:
-    """But for that of the codec, which judgement shares: what may not be imported may not be imported anywhere."""
+    """But for that of the codec, which judgement shares."""
     allowed = {"jobwire_conformance.** -> jobwire.sereal", "jobwire_conformance.** -> jobwire.sereal.**"}
     excepted = {item for contract in SETTINGS["contracts"] for item in contract.get("ignore_imports", [])}
     assert excepted <= allowed
@@ -109,7 +109,7 @@ class Found(NamedTuple):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What is broken in a copy of the packages, as it is and with each import planted."""
+    """The contracts that are broken in a copy of the packages, as it is and with each import planted."""
     place = tmp_path_factory.mktemp("contracts")
     for package in PACKAGES:
         source = ROOT / package

@@ -1,4 +1,4 @@
-"""Rules for peers that were told what to do: nothing about them has to be guessed, so more can be asked of them."""
+"""Rules for peers whose options are known: nothing about them has to be guessed, so more can be asked of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The traffic of a case, judged by the rules that ``jobwire tap`` lints with (:mod:`rules.linter`).
 
-Cases say what is particular to them; what holds for every job is in the rules. They know more here than tap does: what
-``start`` said to each peer, and which jobs its client says it has submitted. Commands are judged, and what did not
-follow them; replies are not: the runner, which plays the other side in many cases, breaks rules on purpose.
+A case states its own expectations; the rules state those of every job. They know more here than tap does: the options
+that ``start`` gave to each peer, and the jobs that its client says it has submitted. Only commands are judged, and steps
+that did not follow them. Replies are not: in many cases the runner plays the other side, and breaks rules on purpose.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jobwire_conformance.run.scenario import CaseFailed, Scenario
 
 __all__ = ["Judge", "check_traffic", "told_by"]
 
-#: What is left in Redis says whether hashes were collected, and peers are given a moment for it.
+#: The keys left in Redis show whether hashes were collected, and peers are given a moment for it.
 _LEFT_TO_REDIS = frozenset({"deletion"})
 #: A process may be killed, or a connection cut, between a result and its notice.
 _BROKEN_OFF = frozenset({"notice"})
