@@ -29,6 +29,7 @@ from endurance.chaos.worker import read_journal
 from jobwire import Client, JobError, JobwireError, TraceEvent
 from jobwire.testing.server import RedisServer
 from jobwire_conformance.driver.process import PeerCommand, PeerFault
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.record.proxy import Proxy, Recorder, Upstream
 from jobwire_conformance.record.transcripts import Event
@@ -361,7 +362,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         account = asyncio.run(run_chaos(settings, log=say))
     except (MissingPeer, PeerFault, TimeoutError) as fault:
-        sys.stderr.write(f"jobwire-conformance chaos: {fault}\n")
+        sys.stderr.write(one_line(f"jobwire-conformance chaos: {fault}") + "\n")
         return Exit.ENVIRONMENT
     sys.stdout.write(msgspec.json.encode(account).decode() + "\n" if options.json else render(account))
     return Exit.CONFORMANT if account.ok else Exit.NOT_CONFORMANT

@@ -30,6 +30,7 @@ from endurance.soak.samples import Event, Footer, Header, Line, Sample, encode, 
 from endurance.soak.verdict import BOUND, Soak, collect, judge, ok, render
 from jobwire.testing.server import RedisServer
 from jobwire_conformance.driver.process import PeerFault
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.report.verdicts import Exit
 
@@ -265,7 +266,7 @@ def main(options: argparse.Namespace) -> int:
         else:
             soak = asyncio.run(run_soak(settings, options.samples))
     except (MissingPeer, PeerFault, OSError, ValueError) as fault:
-        sys.stderr.write(f"jobwire-conformance soak: {fault}\n")
+        sys.stderr.write(one_line(f"jobwire-conformance soak: {fault}") + "\n")
         return Exit.ENVIRONMENT
     trends = judge(soak, options.bound * 2**20)
     if options.graph is not None:

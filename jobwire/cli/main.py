@@ -18,9 +18,12 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 
 COMMANDS: tuple[str, ...] = ("worker", "submit", "top", "job", "rejected", "dead", "recover", "doctor", "server", "tap")
 """The commands: each is the module ``jobwire.cli.<name>``."""
+EXTERNAL = frozenset({"tap"})
+"""Those that another package brings: loaded only when they are asked for."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(asked: str | None = None) -> argparse.ArgumentParser:
+    """All commands; the external ones have their options where they are ``asked`` for. Raises ``CliError``."""
     parser = argparse.ArgumentParser(
         prog="jobwire", description="Work with jobs of Perl's Job::Async::Redis.", allow_abbrev=False
     )
@@ -28,30 +31,32 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"jobwire.cli.{name}")
-        about = module.__doc__ or module.HELP
         command = commands.add_parser(
             name,
             help=module.HELP,
-            description=about,
+            description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        module.configure(command)
+        if name == asked or name not in EXTERNAL:
+            module.configure(command)
         command.set_defaults(run=module.run)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors are one line on stderr."""
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    asked = words[0] if words else ""
     try:
+        options = build_parser(asked).parse_args(words)
         outcome = options.run(options)
         code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
         sys.stdout.flush()
     except CliError as error:
-        return fail(options.command, error, error.code)
+        return fail(asked, error, error.code)
     except JobwireError as error:
-        return fail(options.command, error, code_of(error))
+        return fail(asked, error, code_of(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

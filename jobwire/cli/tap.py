@@ -1,33 +1,41 @@
-"""Decode and lint live traffic: the conformance suite's ``tap``, under the name of the package's own command.
+"""Decode and lint live traffic between peers and Redis, or a recording.
 
-It is the one command that is not jobwire's: what it looks with must not be what it looks at, so it lives in the suite,
-and is loaded when it is asked for.
+The one command that is not of jobwire itself: a program must not judge itself. It is an entry point of the group
+``jobwire.commands``, as the conformance suite registers it, and is loaded when it is asked for, by nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Coroutine
+from importlib.metadata import entry_points
+from typing import Any
 
-from jobwire.cli.common import ENVIRONMENT, USAGE, CliError
+from jobwire.cli.common import ENVIRONMENT, CliError
 
 HELP = "decode and lint live traffic between peers and Redis, or a recording"
+GROUP = "jobwire.commands"
+"""Entry points of this group are modules with ``configure(parser)`` and ``run(options)``."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from jobwire_conformance.tap import options as tap_options
-
-    parser.description = tap_options.__doc__
-    tap_options.configure(parser)
+    """Raises ``CliError`` where nothing is registered, or it cannot be loaded."""
+    _command().configure(parser)
 
 
-async def run(options: argparse.Namespace) -> int:
-    from jobwire_conformance.peers.registry import UsageFault
-    from jobwire_conformance.peers.servers import EnvironmentFault
-    from jobwire_conformance.tap import command as tap
+def run(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    found: Coroutine[Any, Any, int] = _command().run(options)
+    return found
 
-    try:
-        return await tap.run(options)
-    except UsageFault as fault:
-        raise CliError(str(fault), USAGE) from None
-    except EnvironmentFault as fault:
-        raise CliError(str(fault), ENVIRONMENT) from None
+
+def _command() -> Any:
+    for found in entry_points(group=GROUP, name="tap"):
+        try:
+            return found.load()
+        except ImportError as error:
+            raise CliError(f"the conformance suite cannot be loaded: {error}", ENVIRONMENT) from None
+    raise CliError(
+        "this is a command of jobwire's conformance suite, which is not installed here: "
+        "pip install 'jobwire[conformance]'",
+        ENVIRONMENT,
+    )

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import pytest
 import redis as redis_py
 
 from jobwire import sync
+from jobwire.cli import main
+from jobwire.cli.tap import GROUP
 from jobwire.testing.server import free_port
 from jobwire_conformance.cases.places import GOLDEN
 from jobwire_conformance.record.transcripts import read_transcript
@@ -323,3 +326,37 @@ def test_help_names_the_exit_status_and_the_secret() -> None:
     assert status == 0
     assert "Exit status: 0 nothing was flagged, 1 something was, 2 usage, 3 environment" in out
     assert "never shown and never recorded" in out
+
+
+# --- an entry point ---------------------------------------------------------------------------
+
+
+def test_no_other_command_loads_the_suite() -> None:
+    program = (
+        "import sys; from jobwire.cli import main; main(['top', '--once', '--url', 'redis://127.0.0.1:1']);"
+        "print(sorted(name for name in sys.modules if name.startswith('jobwire_conformance')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert "jobwire top: " in done.stderr, "it ran"
+    assert done.stdout.splitlines()[-1] == "[]"
+    listed = subprocess.run(
+        [sys.executable, "-c", "import sys; from jobwire.cli import main; main(['--help'])"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert re.search(r"^ +tap +decode and lint live traffic", listed.stdout, re.MULTILINE)
+
+
+def test_without_the_suite_it_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("jobwire.cli.tap.entry_points", lambda **_: ())
+    assert main(["tap", "--listen", "127.0.0.1:0"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("jobwire tap: ")
+    assert "pip install 'jobwire[conformance]'" in said
+    assert main(["top", "--once", "--url", "redis://127.0.0.1:1"]) == 3
+
+
+def test_the_entry_point_is_the_suite_s() -> None:
+    (found,) = entry_points(group=GROUP, name="tap")
+    assert found.value == "jobwire_conformance.tap.entry"

@@ -13,7 +13,7 @@ NASTY = "</script><b>&\"'|\n\x00\u2028 ☺"
 
 
 def build_report(count: int = 8, *, conformant: bool = False) -> Report:
-    names = list(Verdict)
+    names = list(Verdict)[::-1]
     verdicts = [
         VerdictLine(
             case=f"group/case-{number % 40}",

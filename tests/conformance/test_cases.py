@@ -62,6 +62,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ('id = "a/b"', 'id = "no group"', "form group/name"),
         ('proves = ["KEY-1"]', "proves = []", "proves nothing"),
         ('proves = ["KEY-1"]', 'proves = ["key one"]', "no requirement ID"),
+        ('source = "s"', 'source = "s"\nbreaks = ["NOT4"]', "breaks something"),
         ('result = "x"', 'result = "x", failed = "y"', "exactly one end, not 2"),
         (', result = "x"', "", "exactly one end, not 0"),
         ('title = "t"', 'title = "t"\nresul = 1', "case a/b: .*resul"),

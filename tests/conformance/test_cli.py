@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,26 @@ def test_render(folder: Path, empty_list: Path, tmp_path: Path, capsys: pytest.C
 def test_smoke_profile() -> None:
     """A few cases of every kind, as a user would run them first."""
     assert run("run", "--profile", "smoke", "--peer", "python", "-j", 2) == 0
+
+
+@pytest.mark.parametrize("name", ["chaos", "soak"])
+def test_commands_that_the_wheel_has_not(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are loaded when they are asked for, and where there is no checkout the message says so."""
+    for module in [module for module in sys.modules if module.partition(".")[0] == "endurance"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "endurance", None)
+    assert run(name, "--seed", 1) == 3
+    said = capsys.readouterr().err
+    assert f"{name} is not part of the installed package" in said
+    assert "endurance/" in said
+    assert run("list", "--peer", "python", "--run", "values/text/ascii") == 0
+
+
+def test_a_bound_on_jobs_on_a_slow_machine(tmp_path: Path) -> None:
+    """Everything takes longer there, jobs too: the next ones are not taken while it is looked whether they are."""
+    words = ("run", "--peer", "python", "--run", "concurrency/bound mode=simple*", "--timeout-factor", 3)
+    assert run(*words, "--format", "jsonl", "--output", tmp_path / "r.jsonl") == 0
+    assert [line.verdict for line in read_report(tmp_path / "r.jsonl").verdicts] == ["pass"]
+    assert run("mutants", "too-many-slots", "--timeout-factor", 3) == 0

@@ -13,7 +13,6 @@ from jobwire_conformance.peers.registry import resolve
 from jobwire_conformance.peers.replay import GOLDEN, load_recordings
 from jobwire_conformance.peers.servers import make_factory
 from jobwire_conformance.record.transcripts import read_transcript
-from jobwire_conformance.report.verdicts import GOOD
 from jobwire_conformance.rules.facts import FACTS
 from jobwire_conformance.run.axes import PeerSpec, expand
 from jobwire_conformance.run.expected import Expectations, default_lists, load_expected
@@ -65,7 +64,7 @@ async def test_replays_against_live_python(dialect: str) -> None:
     assert len(plan) >= 10
     lists = load_expected(default_lists())
     lines = await run_all(plan, make_factory(None), RunOptions(commands=commands, jobs=3), lists)
-    assert {f"{line.case} {line.client}": line.reason for line in lines if line.verdict not in GOOD} == {}
+    assert {f"{line.case} {line.client}": line.reason for line in lines if not line.verdict.good} == {}
 
 
 def test_what_is_recorded_is_what_replays_play(tmp_path: Path) -> None:

@@ -113,12 +113,13 @@ def test_terminal_has_no_colour_unless_asked(monkeypatch: pytest.MonkeyPatch, ma
 def test_progress_on_a_terminal_only(make_report: MakeReport) -> None:
     quiet = io.StringIO()
     progress = terminal.Progress(2, quiet)
-    good, bad = make_report(2).verdicts[0], msgspec.structs.replace(make_report(3).verdicts[2], reason="why")
+    lines = {line.verdict: line for line in make_report(len(Verdict)).verdicts}
+    good, bad = lines[Verdict.PASS], msgspec.structs.replace(lines[Verdict.FAIL], reason="why")
     progress(good)
     assert quiet.getvalue() == ""
     progress(bad)
     progress.end()
-    assert "✗ fail group/case-2" in quiet.getvalue()
+    assert f"✗ fail {bad.case}" in quiet.getvalue()
     assert "\r" not in quiet.getvalue()
 
 

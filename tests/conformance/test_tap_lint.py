@@ -131,6 +131,27 @@ def test_results(result: bytes, requirements: list[str]) -> None:
     assert traffic.flagged == requirements
 
 
+def test_an_expired_job_is_not_started() -> None:
+    for fields, requirements in (((b"_accept", b"E", b"_expires", b"1"), []), ((b"_accept", b"E"), ["TAK-3"])):
+        traffic = Traffic(dialect="0.004")
+        traffic.submit(*fields)
+        traffic.send(POPPING, b"BRPOPLPUSH", b"jobs::pending", b"jobs::processing", b"3", reply=bulk(JOB))
+        traffic.finish(b'E{"type":"JobExpired","message":"too late"}')
+        assert traffic.flagged == requirements
+
+
+def test_an_envelope_that_was_pushed_before_anybody_looked() -> None:
+    envelope = b' {"id":"j1","_reply_to":"c1","data":{},"_queued":1795434940.1}'
+    for channel, requirements in ((b"client::c1", []), (b"client::c2", ["SIM-8"])):
+        traffic = Traffic(mode="simple")
+        traffic.send(POPPING, b"BRPOP", b"jobs::pending", b"3", reply=array([b"jobs::pending", envelope]))
+        traffic.send(WORKER, b"PUBLISH", channel, b'{"id":"j1","result":"x"}')
+        assert traffic.flagged == requirements
+    unknown = Traffic(mode="simple")
+    unknown.send(WORKER, b"PUBLISH", b"client::c1", b'{"id":"j1","result":"x"}')
+    assert unknown.flagged == ["SIM-8"]
+
+
 def test_results_that_the_client_reads() -> None:
     for result, requirements in ((b'E{"type":"a","message":"b"}', []), (b"E{}", ["EXT-5"]), (b"V[1", ["EXT-6"])):
         traffic = Traffic()

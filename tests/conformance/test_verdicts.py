@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from jobwire_conformance.cases.case import Case, Job
+from jobwire_conformance.driver.protocol import HelloAnswer
 from jobwire_conformance.report.report import VerdictLine
-from jobwire_conformance.report.verdicts import GOOD, SIGN, Exit, Verdict, exit_status
+from jobwire_conformance.report.verdicts import Exit, Verdict, exit_status
 from jobwire_conformance.run.axes import Instance
 from jobwire_conformance.run.expected import ExpectedError, default_lists, load_expected
 from jobwire_conformance.run.runner import settle
@@ -34,7 +35,7 @@ P, F, E = Verdict.PASS, Verdict.FAIL, Verdict.ERROR
     ("verdicts", "missing", "stale", "status"),
     [
         ([(P, True)], False, False, Exit.CONFORMANT),
-        ([(verdict, True) for verdict in sorted(GOOD)], False, False, Exit.CONFORMANT),
+        ([(verdict, True) for verdict in Verdict if verdict.good], False, False, Exit.CONFORMANT),
         ([(P, True), (F, False)], False, False, Exit.NOT_CONFORMANT),
         ([(E, True)], False, False, Exit.NOT_CONFORMANT),
         ([(P, True), (Verdict.UNSUPPORTED, True)], False, False, Exit.NOT_CONFORMANT),
@@ -51,8 +52,18 @@ def test_exit_status(verdicts: list[tuple[Verdict, bool]], missing: bool, stale:
 
 
 def test_every_verdict_has_a_sign_of_its_own() -> None:
-    assert len({SIGN[verdict] for verdict in Verdict}) == len(Verdict)
-    assert Verdict.UNSUPPORTED not in GOOD, "a skip is never a pass"
+    assert len({verdict.sign for verdict in Verdict}) == len(Verdict)
+    assert not Verdict.UNSUPPORTED.good, "a skip is never a pass"
+
+
+def test_good_and_wrong_are_the_same_question_wherever_it_is_asked() -> None:
+    assert [verdict for verdict in Verdict if verdict.good] == ["flaky", "lenient", "known-failing", P]
+    assert [verdict for verdict in Verdict if verdict.wrong] == [F, E, Verdict.UNEXPECTED_PASS]
+    for verdict in Verdict:
+        assert (verdict.junit in {"failure", "error"}) is verdict.wrong
+        assert (verdict.look == "bad") is verdict.wrong
+    assert Verdict("known-failing") is Verdict.KNOWN_FAILING
+    assert f"{P}" == "pass"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -145,3 +156,44 @@ def test_the_suites_own_lists_give_reasons() -> None:
 def test_selection(run: list[str], skip: list[str], chosen: bool) -> None:
     assert selected(instance(), run, skip, None) is chosen
     assert not selected(instance(), run, skip, {"another"})
+
+
+def hello(runtime: str = "Perl v5.36.0", language: str = "Perl", **libraries: str) -> HelloAnswer:
+    named = {name.replace("__", "::"): version for name, version in libraries.items()}
+    return HelloAnswer(
+        driver=1, name="x", version="1", language=language, runtime=runtime, libraries=named,
+        roles=["worker"], modes=["reliable"], dialects=["0.004"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("condition", "said", "holds"),
+    [
+        ("Cpanel::JSON::XS >= 4.38", hello(Cpanel__JSON__XS="4.39"), True),
+        ("Cpanel::JSON::XS >= 4.38", hello(Cpanel__JSON__XS="4.38"), True),
+        ("Cpanel::JSON::XS >= 4.38", hello(Cpanel__JSON__XS="4.4"), True),  # 4.400
+        ("Cpanel::JSON::XS >= 4.38", hello(Cpanel__JSON__XS="4.35"), False),
+        ("Cpanel::JSON::XS < 4.38", hello(Cpanel__JSON__XS="4.35"), True),
+        ("Cpanel::JSON::XS < 4.38", hello(), False),
+        ("Sereal::Decoder > 5.003", hello(Sereal__Decoder="5.011"), True),
+        ("Sereal::Decoder == 5.003", hello(Sereal__Decoder="5.003"), True),
+        ("runtime >= 5.38", hello(), False),
+        ("runtime >= 5.36.0", hello(), True),
+        ("redis >= 5.9", hello("CPython 3.11.7", "Python", redis="5.10.1"), True),
+        ("runtime <= 3.11", hello("CPython 3.11.7", "Python"), False),
+    ],
+)
+def test_entries_by_what_a_peer_says_of_itself(condition: str, said: HelloAnswer, holds: bool, tmp_path: Path) -> None:
+    entry = 'case = "a/*"\nreason = "r"\nlink = "l"\n'
+    expectations = load_expected([write(tmp_path, f'[[known-failing]]\n{entry}worker_has = "{condition}"\n')])
+    assert expectations.find(instance(), "known-failing") is None, "nobody has said anything"
+    expectations.hellos = {"python:0.004": said}
+    assert (expectations.find(instance(), "known-failing") is not None) is holds
+    # It is stale only where it speaks of a peer of the run.
+    assert (expectations.unused([], ["perl:0.004"], ["python:0.004"]) != []) is holds
+
+
+def test_a_condition_that_is_none(tmp_path: Path) -> None:
+    entry = '[[flaky]]\ncase = "a"\nreason = "r"\nlink = "l"\nclient_has = "4.38 of JSON"\n'
+    with pytest.raises(ExpectedError, match="NAME >= VERSION"):
+        load_expected([write(tmp_path, entry)])

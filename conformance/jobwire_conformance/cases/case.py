@@ -10,8 +10,8 @@ Texts in commands, keys and patterns may hold ``{id}`` (the only or last job), `
 client's notice channel) and what a ``save`` step kept. Values are tagged JSON (:mod:`driver.values`), with
 generators besides (TOML has no null, and nobody writes 10 MiB by hand): ``{"$null" = true}``,
 ``{"$repeat" = [text, n]}``, ``{"$nest" = [depth, leaf]}``, ``{"$count" = n}``, ``{"$records" = n}``,
-``{"$allbytes" = true}``, ``{"$raw" = hex}``, ``{"$rawrepeat" = [hex, n]}``, ``{"$sereal" = value}`` and others in
-:mod:`jobwire_conformance.cases.templates`.
+``{"$seconds" = s}`` (times the time-out factor), ``{"$allbytes" = true}``, ``{"$raw" = hex}``,
+``{"$rawrepeat" = [hex, n]}``, ``{"$sereal" = value}`` and others in :mod:`jobwire_conformance.cases.templates`.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ class Case(_Base, kw_only=True, frozen=True):
     ``peers`` says which sides are real: ``pair``; ``client`` (the runner plays the worker by its own
     Redis commands); ``worker`` (the runner plays the client). ``jobs`` is short for: submit them all,
     await them all. ``left`` maps keys to what they must hold; every other key must be gone
-    (null: not looked at). ``grammar``: the traffic of each job must be that of its mode.
+    (null: not looked at). ``grammar``: the traffic of each job must be that of its mode; ``breaks``: but for these
+    requirements, which the case shows to be broken.
     ``golden``: real Perl traffic of this case is recorded and replayed.
     """
 
@@ -163,6 +164,7 @@ class Case(_Base, kw_only=True, frozen=True):
     wire: list[WireRule] = []
     left: dict[str, Any] | None = {}
     grammar: bool = True
+    breaks: list[str] = []
     golden: bool = False
     seconds: float = 20.0
     tags: list[str] = []
@@ -226,6 +228,7 @@ def _check(path: Path, case: Case) -> None:
     need(_ID.fullmatch(case.id) is not None, "the ID is not of the form group/name")
     need(bool(case.proves), "proves nothing")
     need(all(_REQUIREMENT.fullmatch(item) for item in case.proves), "cites something that is no requirement ID")
+    need(all(_REQUIREMENT.fullmatch(item) for item in case.breaks), "breaks something that is no requirement ID")
     need(bool(case.source.strip()) and bool(case.title.strip()), "needs a title and a source")
     need(bool(case.jobs) != bool(case.steps), "has either jobs or steps")
     for job in [*case.jobs, *(step for step in case.steps if isinstance(step, SubmitJob))]:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jobwire import sereal
+from jobwire.sereal import SerealDecodeError
 from jobwire_conformance.driver.values import decode_value, encode_value, same
 
-__all__ = ["JsonText", "Names", "PatternError", "field_matches", "make_value", "word_matches"]
+__all__ = ["JsonText", "Names", "PatternError", "Seconds", "field_matches", "make_value", "timed", "word_matches"]
 
 _NAME = re.compile(r"\{([a-z]+[a-z0-9_]*)(?::([^{}]+))?\}")
 
@@ -31,8 +33,6 @@ def _nest(payload: Any) -> Any:
 
 
 def _sereal(payload: Any) -> bytes:
-    from jobwire import sereal
-
     return sereal.dumps(make_value(payload))
 
 
@@ -41,6 +41,22 @@ class JsonText:
     """A text that must say this value in JSON, however it is spelled."""
 
     value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """How long a job takes: on a slow machine longer, as everything that the runner waits for (:func:`timed`)."""
+
+    value: float
+
+
+def timed(value: Any, factor: float) -> Any:
+    """``value`` with its :class:`Seconds` as numbers, times the time-out factor."""
+    if isinstance(value, Seconds):
+        return value.value * factor
+    if isinstance(value, list):
+        return [timed(item, factor) for item in value]
+    return {key: timed(item, factor) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 _HUNDRED = [f"p{number:03d}" for number in range(100)]
@@ -58,6 +74,7 @@ _GENERATORS: dict[str, Callable[[Any], Any]] = {
     "$allbytes": lambda _payload: bytes(range(256)),
     "$raw": bytes.fromhex,
     "$sereal": _sereal,
+    "$seconds": Seconds,
     "$jsontext": lambda payload: JsonText(make_value(payload)),
 }
 
@@ -152,9 +169,6 @@ def field_matches(pattern: Any, value: bytes, names: Names) -> bool:
 
 
 def _is_sereal(payload: Any, value: bytes) -> bool:
-    from jobwire import sereal
-    from jobwire.errors import SerealDecodeError
-
     try:
         found = sereal.loads(value)
     except SerealDecodeError:

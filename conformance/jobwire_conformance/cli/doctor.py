@@ -1,7 +1,8 @@
-"""``doctor``: what is here, what is missing, and how to get it."""
+"""Say what is here, what is missing and how to get it."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import shutil
 import sys
@@ -10,18 +11,19 @@ from importlib import metadata
 
 from jobwire_conformance.driver.process import PeerFault
 from jobwire_conformance.driver.protocol import HelloAnswer
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.containers import ContainerFault, engine, redis_images
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.peers.servers import EnvironmentFault, make_factory
 from jobwire_conformance.report.verdicts import Exit
-from jobwire_conformance.rules.facts import DIALECTS
+from jobwire_conformance.rules.facts import DIALECTS, MAIN_DIALECT
 from jobwire_conformance.run.runner import probe
 
-__all__ = ["main"]
+HELP = "say what is here, what is missing and how to get it"
 
 
 def _say(good: bool, what: str, about: str) -> None:
-    sys.stdout.write(f"{'ok     ' if good else 'missing'}  {what}: {about}\n")
+    sys.stdout.write(f"{'ok     ' if good else 'missing'}  {one_line(f'{what}: {about}')}\n")
 
 
 def _docker() -> tuple[bool, str]:
@@ -65,8 +67,7 @@ def _about(hello: HelloAnswer) -> str:
 async def _examine(redis: str | None) -> int:
     good, about = await _redis(redis)
     _say(good, "Redis", about)
-    for dialect in ("0.004",):
-        _say(*_flat(f"python:{dialect}", await _peer(f"python:{dialect}")))
+    _say(*_flat(f"python:{MAIN_DIALECT}", await _peer(f"python:{MAIN_DIALECT}")))
     perl = shutil.which("perl")
     _say(perl is not None, "perl", perl or "apt-get install perl, or see perl_fixtures/README.md for a container")
     for dialect in DIALECTS:
@@ -85,6 +86,10 @@ def _flat(what: str, found: tuple[bool, str]) -> tuple[bool, str, str]:
     return found[0], what, found[1]
 
 
-def main(redis: str | None) -> int:
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--redis", help="as for run")
+
+
+def run(options: argparse.Namespace) -> int:
     """Print the findings; 0, or 3 where no Redis can be had."""
-    return asyncio.run(_examine(redis))
+    return asyncio.run(_examine(options.redis))

@@ -1,4 +1,4 @@
-"""``hello PEER``: shake hands with a peer and say what it claims, what that means, and what no case knows.
+"""Shake hands with a peer and say what it claims, what that means, and what no case knows.
 
 The first thing to try with a new peer: a nonsense command (the answer must be ``unsupported``), then ``hello``.
 """
@@ -14,13 +14,16 @@ from typing import get_args
 from jobwire_conformance.cases.case import load_cases
 from jobwire_conformance.driver.process import PeerCommand, PeerFault
 from jobwire_conformance.driver.protocol import BEHAVIOURS, HelloAnswer, Mode
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.report.claims import doubts, lacking
 from jobwire_conformance.report.verdicts import Exit
 from jobwire_conformance.run.axes import PeerSpec, expand
 from jobwire_conformance.run.runner import probe
 
-__all__ = ["configure", "describe", "main"]
+__all__ = ["HELP", "configure", "describe", "run"]
+
+HELP = "shake hands with a peer: what does it claim?"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,19 +31,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("peer", metavar="PEER", help='for example "cmd:node peer.mjs"')
 
 
-def main(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """0: the peer answered as it must; 1: it did not, and this is why."""
     good = True
     try:
         commands = resolve(options.peer)
     except MissingPeer as missing:
-        sys.stdout.write(f"{options.peer}: {missing}\n")
+        sys.stdout.write(one_line(f"{options.peer}: {missing}") + "\n")
         return Exit.NOT_CONFORMANT
     for command in commands:
         try:
             sys.stdout.write(describe(command, asyncio.run(probe(command))))
         except PeerFault as fault:
-            sys.stdout.write(f"{command.name}: no handshake: {fault}\n")
+            sys.stdout.write(one_line(f"{command.name}: no handshake: {fault}") + "\n")
             good = False
     return Exit.CONFORMANT if good else Exit.NOT_CONFORMANT
 
@@ -59,7 +62,8 @@ def describe(command: PeerCommand, hello: HelloAnswer) -> str:
         f"  with itself: {_plan(PeerSpec(command.name, command.dialect, hello))}",
         *(f"  note: {doubt}" for doubt in doubts(hello)),
     ]
-    return "\n".join(rows) + "\n"
+    # Names, versions and claims are the peer's own words.
+    return "".join(one_line(row) + "\n" for row in rows)
 
 
 def _names(claimed: Sequence[str], known: tuple[str, ...]) -> str:

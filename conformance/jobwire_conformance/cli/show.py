@@ -1,4 +1,4 @@
-"""``show``: the evidence of single verdicts, as text. Without a pattern: of all that did not do well.
+"""The evidence of single verdicts, as text. Without a pattern: of all that did not do well.
 
 What the peers saw, what crossed the wire (``>`` from the peer, ``<`` to it), what was left in Redis, what the peers
 wrote to stderr. It is taken from the last run, or from ``--report FILE``.
@@ -12,20 +12,24 @@ import json
 import sys
 from pathlib import Path
 
+from jobwire_conformance.cli.common import last_report
+from jobwire_conformance.driver.text import block, one_line
 from jobwire_conformance.peers.registry import UsageFault
 from jobwire_conformance.report.report import Report, VerdictLine, read_report
-from jobwire_conformance.report.verdicts import GOOD, SIGN, Exit
+from jobwire_conformance.report.verdicts import Exit
 
-__all__ = ["configure", "evidence", "main"]
+__all__ = ["HELP", "configure", "evidence", "run"]
+
+HELP = "the evidence of one verdict"
 
 
-def configure(parser: argparse.ArgumentParser, default: Path) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("pattern", nargs="*", metavar="GLOB", help="case IDs, or parts of the names of instances")
-    parser.add_argument("--report", type=Path, default=default, metavar="FILE", help="JSON lines (the last run)")
+    parser.add_argument("--report", type=Path, default=last_report(), metavar="FILE", help="JSON lines (the last run)")
 
 
-def main(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Print what was asked for; status 2 where there is no such report or verdict."""
     try:
         report = read_report(options.report)
@@ -40,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _chosen(report: Report, patterns: list[str]) -> list[VerdictLine]:
     if not patterns:
-        return [line for line in report.verdicts if line.verdict not in GOOD and not line.lacks]
+        return [line for line in report.verdicts if not line.verdict.good and not line.lacks]
     return [
         line
         for line in report.verdicts
@@ -52,19 +56,19 @@ def evidence(line: VerdictLine) -> str:
     """Everything that is known of one verdict."""
     requirements = ", ".join(f"docs/PROTOCOL.md#{name}" for name in line.proves)
     parts = [
-        f"{SIGN[line.verdict]} {line.verdict}  {line.name}",
-        f"  must hold: {line.title}",
-        f"  requires:  {requirements}",
-        f"  source:    {line.source}",
+        one_line(f"{line.verdict.sign} {line.verdict}  {line.name}"),
+        one_line(f"  must hold: {line.title}"),
+        one_line(f"  requires:  {requirements}"),
+        one_line(f"  source:    {line.source}"),
     ]
     for what, text in (("reason", line.reason), ("expected", line.expected), ("actual", line.actual)):
-        parts += [f"  {what + ':':<10} {text}"] if text else []
+        parts += [block(f"  {what + ':':<10} ", text)] if text else []
     parts += _block("steps", line.steps)
     parts += _block("wire (seconds, connection, role)", [_wire(*item) for item in _events(line)])
     parts += [f"    … {line.wire_left_out} events in the middle are left out"] if line.wire_left_out else []
     parts += _block("left in Redis", [f"{key} = {json.dumps(value)}" for key, value in line.keys.items()])
     for who, said in line.stderr.items():
-        parts += _block(f"stderr of {who}", said.splitlines()[-40:])
+        parts += _block(f"stderr of {who}", said.rstrip("\n").split("\n")[-40:])
     return "\n".join(parts) + "\n"
 
 
@@ -81,4 +85,4 @@ def _wire(seconds: float, connection: int, role: str, direction: str, text: str)
 
 
 def _block(title: str, lines: list[str]) -> list[str]:
-    return [f"  {title}:", *(f"    {text}" for text in lines)] if lines else []
+    return [one_line(f"  {title}:"), *(block("    ", text) for text in lines)] if lines else []

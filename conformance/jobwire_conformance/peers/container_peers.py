@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobwire_conformance.driver.process import LINE_LIMIT, PeerCommand, PeerFault
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.containers import (
     ContainerFault,
     engine,
@@ -303,7 +304,7 @@ def main() -> int:
         for stack in sys.argv[1:] or ["0.004"]:
             sys.stdout.write(f"{perl_image(stack)}\n")
     except ContainerFault as fault:
-        sys.stderr.write(f"{fault}\n")
+        sys.stderr.write(one_line(str(fault)) + "\n")
         return 3
     return 0
 

@@ -1,7 +1,6 @@
 """The Python peer: ``python -m jobwire_conformance.peers.python`` drives jobwire by the driver protocol.
 
-It uses nothing but jobwire's public face, as an application would. ``--mutant NAME`` breaks it on
-purpose (:mod:`jobwire_conformance.selftest.mutants`).
+It uses nothing but jobwire's public face, as an application would.
 """
 
 from __future__ import annotations
@@ -20,14 +19,12 @@ import msgspec
 import jobwire
 from jobwire.errors import ConfigError, EncodeError, JobTimeout, JobwireError
 from jobwire.sereal import PerlObject, ScalarRef
-from jobwire.transport import open_transport
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.values import RECURSION, Blessed, Chars, Ref, decode_value, encode_value
 from jobwire_conformance.peers.operations import run_operation
-from jobwire_conformance.selftest.mutants import Mutant, named
-from jobwire_conformance.selftest.transport import MutantTransport
+from jobwire_conformance.rules.facts import DIALECTS
 
-__all__ = ["Peer", "main"]
+__all__ = ["Peer", "main", "serve"]
 
 BEHAVIOURS = [
     "auto-dialect",
@@ -61,7 +58,7 @@ def about() -> driver.HelloAnswer:
         libraries=libraries,
         roles=["client", "worker"],
         modes=["reliable", "recoverable", "simple"],
-        dialects=["0.001", "0.002", "0.003", "0.004", "master"],
+        dialects=list(DIALECTS),
         codecs=["sereal", "json"],
         behaviours=BEHAVIOURS,
     )
@@ -98,8 +95,7 @@ def from_jobwire(value: Any) -> Any:
 class Peer:
     """One process: at most one client or one worker in its life."""
 
-    def __init__(self, mutant: Mutant | None = None) -> None:
-        self._mutant = mutant
+    def __init__(self) -> None:
         self.client: jobwire.Client | None = None
         self.worker: jobwire.Worker | None = None
         self._handles: dict[int, jobwire.JobHandle[Any]] = {}
@@ -161,7 +157,7 @@ class Peer:
             "strings": start.strings,
             **start.options,
         }
-        client = jobwire.Client(start.redis, **self._broken(start, options))
+        client = jobwire.Client(start.redis, **self.adapted(start, options))
         await client.start()
         client.on_queue_length(self._confirmed)
         self.client = client
@@ -186,22 +182,15 @@ class Peer:
             options["processing_queue"] = None
         if start.job_poll_interval is not None:
             options["job_poll_interval"] = start.job_poll_interval
-        worker = jobwire.Worker(start.redis, **self._broken(start, options))
+        worker = jobwire.Worker(start.redis, **self.adapted(start, options))
         worker.handler(self._run)
         await worker.start()
         self.worker = worker
         self.say(driver.Ready(worker_id=_text(worker.id)))
 
-    def _broken(self, start: driver.Start, options: dict[str, Any]) -> dict[str, Any]:
-        """The options of a mutant: its own, and a transport that breaks the traffic."""
-        mutant = self._mutant
-        if mutant is None:
-            return options
-        if mutant.options is not None:
-            options |= mutant.options(start)
-        if mutant.rewrite or mutant.reply or mutant.push:
-            inner = open_transport(start.redis)
-            options["transport"] = MutantTransport(inner, rewrite=mutant.rewrite, reply=mutant.reply, push=mutant.push)
+    def adapted(self, start: driver.Start, options: dict[str, Any]) -> dict[str, Any]:
+        """The options for client or worker; a variant of this peer changes them (:mod:`.selftest.peer`)."""
+        del start
         return options
 
     def _submit(self, request: driver.Submit) -> None:
@@ -291,14 +280,17 @@ async def _serve(peer: Peer) -> None:
         await peer.stop()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def serve(peer: Peer) -> int:
     """Serve until ``bye``, the end of input, or SIGTERM."""
-    words = sys.argv[1:] if arguments is None else arguments
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    mutant = named(words[1]) if words[:1] == ["--mutant"] else None
-    asyncio.run(_serve(Peer(mutant)))
+    asyncio.run(_serve(peer))
     return 0
+
+
+def main() -> int:
+    """The program."""
+    return serve(Peer())
 
 
 if __name__ == "__main__":

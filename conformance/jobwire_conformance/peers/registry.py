@@ -21,11 +21,10 @@ from jobwire_conformance.cases.places import GOLDEN, SUITE
 from jobwire_conformance.driver.process import PeerCommand
 from jobwire_conformance.peers import container_peers
 from jobwire_conformance.peers.containers import ContainerFault
-from jobwire_conformance.rules.facts import DIALECTS
+from jobwire_conformance.rules.facts import DIALECTS, MAIN_DIALECT
 
 __all__ = ["MissingPeer", "UsageFault", "perl_root", "resolve"]
 
-MAIN = "0.004"
 _NAMED = re.compile(r"(?P<name>[A-Za-z][\w.-]*)=(?=cmd)")
 PERL_PEER = SUITE.parent / "perl_fixtures" / "bin" / "peer.pl"
 
@@ -55,7 +54,7 @@ def resolve(name: str) -> list[PeerCommand]:
         return [_mutant(dialect)]
     if dialect == "*":
         return _all(kind)
-    dialect = dialect or MAIN
+    dialect = dialect or MAIN_DIALECT
     if dialect not in DIALECTS and not (kind.startswith("perl") and "+" in dialect):
         raise UsageFault(f"no dialect is named {dialect!r}: {', '.join(DIALECTS)}")
     return [_MAKERS[kind](dialect)]
@@ -69,22 +68,24 @@ def _all(kind: str) -> list[PeerCommand]:
         except MissingPeer:
             continue
     if not found:
-        _MAKERS[kind](MAIN)  # says what is missing
+        _MAKERS[kind](MAIN_DIALECT)  # says what is missing
     return found
 
 
-def _python(dialect: str) -> PeerCommand:
+def _module(kind: str, name: str, dialect: str, module: str, *words: str) -> PeerCommand:
+    """A module of the suite as a program of its own."""
     # The suite may be run from a checkout without being installed.
     path = os.pathsep.join([str(SUITE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    argv = (sys.executable, "-m", "jobwire_conformance.peers.python")
-    return PeerCommand(name=f"python:{dialect}", dialect=dialect, argv=argv, env={"PYTHONPATH": path}, kind="python")
+    argv = (sys.executable, "-m", f"jobwire_conformance.{module}", *words)
+    return PeerCommand(name=f"{kind}:{name}", dialect=dialect, argv=argv, env={"PYTHONPATH": path}, kind=kind)
+
+
+def _python(dialect: str) -> PeerCommand:
+    return _module("python", dialect, dialect, "peers.python")
 
 
 def _mutant(which: str) -> PeerCommand:
-    base = _python(MAIN)
-    return PeerCommand(
-        name=f"mutant:{which}", dialect=MAIN, argv=(*base.argv, "--mutant", which), env=base.env, kind="mutant"
-    )
+    return _module("mutant", which, MAIN_DIALECT, "selftest.peer", which)
 
 
 def perl_root() -> Path:
@@ -143,16 +144,14 @@ def _installed_perl(perl: str) -> str | None:
 def _golden(dialect: str) -> PeerCommand:
     if not any(GOLDEN.glob(f"{dialect}/*.jsonl")):
         raise MissingPeer(f"no recordings of dialect {dialect} in conformance/golden (make them with --record)")
-    base = _python(dialect)
-    argv = (sys.executable, "-m", "jobwire_conformance.peers.replay", "--dialect", dialect)
-    return PeerCommand(name=f"golden:{dialect}", dialect=dialect, argv=argv, env=base.env, kind="golden")
+    return _module("golden", dialect, dialect, "peers.replay", "--dialect", dialect)
 
 
 def _foreign(name: str) -> PeerCommand:
     given = _NAMED.match(name)
     head, _, program = name[given.end() :].partition(":") if given else name.partition(":")
     _, _, dialect = head.partition("@")
-    dialect = dialect or MAIN
+    dialect = dialect or MAIN_DIALECT
     if not program.strip() or dialect not in DIALECTS or head.partition("@")[0] != "cmd":
         raise UsageFault(f"{name!r} is not of the form [<name>=]cmd:<program> or [<name>=]cmd@<dialect>:<program>")
     return PeerCommand(

@@ -28,7 +28,7 @@ from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.values import RECURSION, decode_value, encode_value, same
 from jobwire_conformance.record.resp import Decoder, pack
 from jobwire_conformance.record.transcripts import Transcript, read_transcript
-from jobwire_conformance.rules.facts import FACTS
+from jobwire_conformance.rules.facts import MAIN_DIALECT, traits_of
 
 __all__ = ["GOLDEN", "Recording", "load_recordings", "main"]
 
@@ -138,6 +138,7 @@ class Replay:
 
     def __init__(self, dialect: str) -> None:
         self.dialect = dialect
+        self.traits = traits_of(dialect)
         self.recordings = load_recordings(dialect)
         self.start: driver.Start | None = None
         self._id = str(uuid.uuid4()).encode()
@@ -237,7 +238,7 @@ class Replay:
         self.say(driver.Submitted(seq=request.seq, id=encode_value(job_id.decode())))
 
     def _queue(self, name: str) -> bytes:
-        prefix = self.start.prefix if self.start is not None and "prefix" in FACTS[self.dialect] else ""
+        prefix = self.start.prefix if self.start is not None and not self.traits.bare_queues else ""
         return f"{prefix}::{name}".encode() if prefix else name.encode()
 
     async def _listen(self, line: _Line) -> None:
@@ -256,7 +257,7 @@ class Replay:
 
     def _read(self, result: bytes | None) -> Any:
         """As Perl does: `J` is JSON, any other first letter is cut off (where the dialect has tags)."""
-        if "tagged" not in FACTS[self.dialect]:
+        if self.traits.untagged:
             return _text(result or b"")
         body = (result or b"")[1:]
         return json.loads(body) if (result or b"")[:1] == b"J" else _text(body)
@@ -300,7 +301,7 @@ class Replay:
         commands = [(words[0], processing, *words[2:]) if words[0] == b"LREM" else words for words in commands]
         if play.started is not None:
             await line.call(_replayed(play.started, exchange))
-        if self.start is not None and (self.start.use_multi or self.dialect == "0.001"):
+        if self.start is not None and (self.start.use_multi or self.traits.always_multi):
             await line.call((b"MULTI",))
             commands.append((b"EXEC",))
         line.send(*commands)
@@ -370,7 +371,7 @@ async def _serve(dialect: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Serve until ``bye`` or the end of input."""
     parser = argparse.ArgumentParser(prog="python -m jobwire_conformance.peers.replay")
-    parser.add_argument("--dialect", default="0.004")
+    parser.add_argument("--dialect", default=MAIN_DIALECT)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     asyncio.run(_serve(parser.parse_args(arguments).dialect))
     return 0

@@ -7,7 +7,6 @@ from xml.sax.saxutils import escape
 
 from jobwire_conformance.report.conclusion import judgement
 from jobwire_conformance.report.report import Report
-from jobwire_conformance.report.verdicts import GOOD
 
 __all__ = ["render_json", "render_svg"]
 
@@ -15,8 +14,8 @@ _LABEL = "Job::Async wire"
 
 
 def _message(report: Report) -> tuple[str, str]:
-    good = sum(1 for line in report.verdicts if line.verdict in GOOD)
-    tried = sum(1 for line in report.verdicts if line.verdict != "unsupported")
+    good = sum(1 for line in report.verdicts if line.verdict.good)
+    tried = sum(1 for line in report.verdicts if line.verdict.tried)
     return f"{judgement(report)} {good}/{tried}", "#2da44e" if report.footer.conformant else "#cf222e"
 
 

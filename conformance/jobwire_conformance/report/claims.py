@@ -14,7 +14,7 @@ from typing import get_args
 from jobwire_conformance.cases.case import Case
 from jobwire_conformance.driver.protocol import BEHAVIOURS, HelloAnswer, Mode
 from jobwire_conformance.report.report import PeerFacts, VerdictLine
-from jobwire_conformance.rules.facts import DIALECTS
+from jobwire_conformance.rules.facts import DIALECTS, MAIN_DIALECT
 
 __all__ = ["doubts", "in_words", "lacking", "not_tried", "spoken_codec", "what_is_claimed"]
 
@@ -84,7 +84,7 @@ def not_tried(peers: list[PeerFacts], verdicts: list[VerdictLine]) -> dict[str, 
     for peer in peers:
         if peer.missing is not None or any(item.startswith("recorded:") for item in peer.behaviours):
             continue
-        modes = [mode for mode in get_args(Mode) if mode not in peer.modes and peer.dialect == "0.004"]
+        modes = [mode for mode in get_args(Mode) if mode not in peer.modes and peer.dialect == MAIN_DIALECT]
         roles = [role for role in ("client", "worker") if role not in peer.roles]
         parts = [f"role {role}" for role in roles] + [f"mode {mode}" for mode in modes]
         parts += [f"{name} ({len(cases[peer.name][name])})" for name in sorted(cases[peer.name]) if name not in parts]

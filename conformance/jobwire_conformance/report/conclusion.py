@@ -14,11 +14,9 @@ import msgspec
 
 from jobwire_conformance.report.claims import not_tried, what_is_claimed
 from jobwire_conformance.report.report import Footer, Header, PeerFacts, Report, ReportError, VerdictLine
-from jobwire_conformance.report.verdicts import Exit, Verdict, exit_status
+from jobwire_conformance.report.verdicts import Exit, exit_status
 
 __all__ = ["conclude", "judgement", "merge", "now"]
-
-_QUIET = frozenset({"pass", "lenient", "known-failing", "flaky"})
 
 
 def now() -> str:
@@ -42,9 +40,9 @@ def conclude(
     if lacking and status in {Exit.CONFORMANT, Exit.STALE}:
         status = Exit.NOT_CONFORMANT
     counts = Counter(str(line.verdict) for line in verdicts)
-    bad = Counter(str(line.verdict) for line in verdicts if line.required or line.verdict != Verdict.UNSUPPORTED)
-    why = [f"{count} {verdict}" for verdict, count in bad.items() if verdict not in _QUIET]
-    why += [] if set(counts) - {"unsupported"} else ["nothing was tried"]
+    bad = Counter(line.verdict for line in verdicts if line.required or line.verdict.tried)
+    why = [f"{count} {verdict}" for verdict, count in bad.items() if not verdict.good]
+    why += [] if any(line.verdict.tried for line in verdicts) else ["nothing was tried"]
     why += [f"required peer missing: {name}: {reason}" for name, reason in missing.items()]
     why += lacking
     why += [f"stale: {entry}" for entry in stale]

@@ -18,6 +18,7 @@ import msgspec
 
 from jobwire_conformance.report.conclusion import judgement
 from jobwire_conformance.report.report import Report, VerdictLine
+from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = ["render"]
 
@@ -77,6 +78,7 @@ def render(report: Report) -> str:
         "judgement": judgement(report),
         "cases": _cases(report),
         "block": _BLOCK,
+        "kinds": [{"name": kind, "sign": kind.sign, "look": kind.look, "wrong": kind.wrong} for kind in Verdict],
         "fields": _FIELDS,
         "verdicts": [plain(_summary(line)) for line in report.verdicts],
     }

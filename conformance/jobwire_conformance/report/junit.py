@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from xml.etree import ElementTree as ET
 
 from jobwire_conformance.report.report import Report, VerdictLine
-from jobwire_conformance.report.verdicts import GOOD, Verdict
 
 __all__ = ["render"]
 
@@ -30,15 +29,15 @@ def render(report: Report) -> str:
         suites[f"{line.mode} {line.client or 'runner'} to {line.worker or 'runner'}"].append(line)
     root = ET.Element("testsuites", name="jobwire conformance", time=f"{report.footer.seconds:.3f}")
     for name, lines in suites.items():
-        bad = [line for line in lines if line.verdict in {Verdict.FAIL, Verdict.UNEXPECTED_PASS}]
+        kinds = Counter(line.verdict.junit for line in lines)
         suite = ET.SubElement(
             root,
             "testsuite",
-            name=name,
+            name=_clean(name),
             tests=str(len(lines)),
-            failures=str(len(bad)),
-            errors=str(sum(line.verdict is Verdict.ERROR for line in lines)),
-            skipped=str(sum(_skipped(line) for line in lines)),
+            failures=str(kinds["failure"]),
+            errors=str(kinds["error"]),
+            skipped=str(kinds["skipped"]),
             time=f"{sum(line.seconds for line in lines):.3f}",
             timestamp=report.header.began.rstrip("Z"),
         )
@@ -48,19 +47,16 @@ def render(report: Report) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _skipped(line: VerdictLine) -> bool:
-    return line.verdict in {Verdict.UNSUPPORTED, Verdict.KNOWN_FAILING}
-
-
 def _case(suite: ET.Element, name: str, line: VerdictLine) -> None:
-    case = ET.SubElement(suite, "testcase", classname=name, name=_clean(_name(line)), time=f"{line.seconds:.3f}")
+    case = ET.SubElement(
+        suite, "testcase", classname=_clean(name), name=_clean(_name(line)), time=f"{line.seconds:.3f}"
+    )
     text = _clean(f"{line.reason}\nexpected: {line.expected}\nactual: {line.actual}\nproves: {' '.join(line.proves)}")
-    if line.verdict is Verdict.ERROR:
-        ET.SubElement(case, "error", message=_clean(line.reason)[:300]).text = text
-    elif _skipped(line):
-        ET.SubElement(case, "skipped", message=_clean(f"{line.verdict}: {line.reason}")[:300])
-    elif line.verdict not in GOOD:
-        ET.SubElement(case, "failure", message=_clean(line.reason)[:300], type=str(line.verdict)).text = text
+    kind = line.verdict.junit
+    if kind == "skipped":
+        ET.SubElement(case, kind, message=_clean(f"{line.verdict}: {line.reason}")[:300])
+    elif kind:
+        ET.SubElement(case, kind, message=_clean(line.reason)[:300], type=str(line.verdict)).text = text
     if line.stderr:
         joined = "\n".join(f"--- {who}\n{said}" for who, said in line.stderr.items())
         ET.SubElement(case, "system-err").text = _clean(joined[-4000:])

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 from jobwire_conformance.report.conclusion import judgement
 from jobwire_conformance.report.report import Report, VerdictLine
-from jobwire_conformance.report.verdicts import GOOD, SIGN, Verdict
+from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = ["render"]
 
@@ -17,25 +17,26 @@ def _cell(text: str) -> str:
 
 
 def _matrix(report: Report) -> list[str]:
-    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    cells: dict[tuple[str, str], Counter[Verdict]] = defaultdict(Counter)
     for line in report.verdicts:
-        cells[line.client or "(runner)", line.worker or "(runner)"][str(line.verdict)] += 1
+        cells[line.client or "(runner)", line.worker or "(runner)"][line.verdict] += 1
     clients = list(dict.fromkeys(key[0] for key in cells))
     workers = list(dict.fromkeys(key[1] for key in cells))
-    rows = [f"| client ↓ worker → | {' | '.join(workers)} |", "|---" * (len(workers) + 1) + "|"]
+    rows = [f"| client ↓ worker → | {' | '.join(map(_cell, workers))} |", "|---" * (len(workers) + 1) + "|"]
     for client in clients:
         row = []
         for worker in workers:
             counts = cells.get((client, worker))
-            row.append(" ".join(f"{SIGN[Verdict(name)]} {count}" for name, count in sorted((counts or {}).items())))
-        rows.append(f"| {client} | {' | '.join(row)} |")
+            row.append(" ".join(f"{verdict.sign} {count}" for verdict, count in sorted((counts or {}).items())))
+        rows.append(f"| {_cell(client)} | {' | '.join(row)} |")
     return rows
 
 
 def _row(line: VerdictLine) -> str:
     axes = " ".join(f"{key}={value}" for key, value in line.axes.items())
     who = f"{line.client or '(runner)'} → {line.worker or '(runner)'}"
-    return f"| {SIGN[line.verdict]} {line.verdict} | `{line.case}` | {line.mode} {who} {axes} | {_cell(line.reason)} |"
+    between = _cell(f"{line.mode} {who} {axes}")
+    return f"| {line.verdict.sign} {line.verdict} | `{_cell(line.case)}` | {between} | {_cell(line.reason)} |"
 
 
 def _grouped(report: Report) -> list[str]:
@@ -46,11 +47,11 @@ def _grouped(report: Report) -> list[str]:
             groups[line.reason.partition(" (shown by:")[0], line.link].append(line)
     rows = []
     for (reason, link), lines in groups.items():
-        cases = sorted({f"`{line.case}`" for line in lines})
+        cases = sorted({f"`{_cell(line.case)}`" for line in lines})
         pairs = sorted({f"{line.client or '(runner)'} → {line.worker or '(runner)'}" for line in lines})
         shown = ", ".join(cases[:6]) + (f" and {len(cases) - 6} more" if len(cases) > 6 else "")
         who = ", ".join(pairs[:4]) + (f" and {len(pairs) - 4} more" if len(pairs) > 4 else "")
-        rows.append(f"| {shown} | {who} | {_cell(reason)} | {_cell(link)} |")
+        rows.append(f"| {shown} | {_cell(who)} | {_cell(reason)} | {_cell(link)} |")
     return rows
 
 
@@ -59,21 +60,21 @@ def render(report: Report) -> str:
     header, footer = report.header, report.footer
     verdict = f"**{judgement(report)}**"
     size = f"{header.cases} cases, {header.instances} instances"
-    where = f"profile {header.profile}, {header.redis.get('version', '')}, suite {header.suite}"
+    where = _cell(f"profile {header.profile}, {header.redis.get('version', '')}, suite {header.suite}")
     lines = [
         "# jobwire conformance",
         "",
         f"{verdict}: {size} in {footer.seconds:.0f} s, {where}, {header.began}.",
         "",
         *[f"* {_cell(why)}" for why in footer.why],
-        *[f"* `{name}` claims: {_cell(text)}" for name, text in footer.claimed.items()],
-        *[f"* not tried with `{name}`: {_cell(text)}" for name, text in footer.not_tried.items()],
+        *[f"* `{_cell(name)}` claims: {_cell(text)}" for name, text in footer.claimed.items()],
+        *[f"* not tried with `{_cell(name)}`: {_cell(text)}" for name, text in footer.not_tried.items()],
         "",
         *_matrix(report),
         "",
-        "Signs: " + ", ".join(f"{sign} {name}" for name, sign in SIGN.items()) + ".",
+        "Signs: " + ", ".join(f"{verdict.sign} {verdict}" for verdict in Verdict) + ".",
     ]
-    bad = [line for line in report.verdicts if line.verdict not in GOOD and line.verdict is not Verdict.UNSUPPORTED]
+    bad = [line for line in report.verdicts if line.verdict.wrong]
     if bad:
         lines += ["", "## What went wrong", "", "| verdict | case | between | reason |", "|---|---|---|---|"]
         lines += [_row(line) for line in bad[:200]]

@@ -6,19 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from jobwire_conformance.report import badge, junit, markdown, terminal
 from jobwire_conformance.report import html as html_report
-from jobwire_conformance.report.report import Report
+from jobwire_conformance.report.report import Line, Report, encode_line
 
 __all__ = ["FORMATS", "write_rendering"]
 
 
 def _jsonl(report: Report) -> str:
-    encoder = msgspec.json.Encoder()
-    lines = [report.header, *report.verdicts, report.footer]
-    return "".join(encoder.encode(line).decode() + "\n" for line in lines)
+    lines: list[Line] = [report.header, *report.verdicts, report.footer]
+    return "".join(encode_line(line).decode() + "\n" for line in lines)
 
 
 #: name -> rendering

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from jobwire_conformance.driver.text import json_line
 from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ReportWriter",
     "VerdictLine",
     "WireLine",
+    "encode_line",
     "read_report",
     "read_unfinished",
 ]
@@ -148,6 +150,11 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 
+def encode_line(line: Line) -> bytes:
+    """One line of a report, without its end."""
+    return json_line(_encoder.encode(line))
+
+
 class Report(msgspec.Struct, kw_only=True, frozen=True):
     """A whole report."""
 
@@ -169,7 +176,7 @@ class ReportWriter:
     def write(self, line: Line) -> None:
         """One line."""
         if self._out is not None:
-            self._out.write(_encoder.encode(line) + b"\n")
+            self._out.write(encode_line(line) + b"\n")
             self._out.flush()
 
 

@@ -9,22 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TextIO
 
+from jobwire_conformance.driver.text import block, one_line
 from jobwire_conformance.report.conclusion import judgement
 from jobwire_conformance.report.report import Report, VerdictLine
-from jobwire_conformance.report.verdicts import GOOD, SIGN, Verdict
+from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = ["Progress", "render"]
-
-_COLOURS = {
-    Verdict.PASS: "32",
-    Verdict.LENIENT: "36",
-    Verdict.FAIL: "31;1",
-    Verdict.ERROR: "35;1",
-    Verdict.UNSUPPORTED: "33",
-    Verdict.KNOWN_FAILING: "2",
-    Verdict.UNEXPECTED_PASS: "31;1",
-    Verdict.FLAKY: "33",
-}
 
 
 def coloured(stream: TextIO) -> bool:
@@ -61,18 +51,18 @@ class Progress:
         """Told of every verdict."""
         self._done += 1
         self._counts[line.verdict] += 1
-        if line.verdict not in GOOD and line.verdict is not Verdict.UNSUPPORTED:
+        if line.verdict.wrong:
             self._clear()
             self._stream.write(_failure(line, colour=self._colour) + "\n")
         if self._live:
-            self._stream.write(f"\r\x1b[K{self._state()} {line.case[:40]}")
+            self._stream.write(f"\r\x1b[K{self._state()} {one_line(line.case[:40])}")
         elif self._clock() - self._told >= _EVERY:
             self._told = self._clock()
             self._stream.write(f"{self._state()}\n")
         self._stream.flush()
 
     def _state(self) -> str:
-        counts = " ".join(f"{SIGN[verdict]}{count}" for verdict, count in sorted(self._counts.items()))
+        counts = " ".join(f"{verdict.sign}{count}" for verdict, count in sorted(self._counts.items()))
         return f"{self._done}/{self._total}, {self._left()} {counts}"
 
     def _left(self) -> str:
@@ -94,7 +84,7 @@ class Progress:
 
 
 def _paint(text: str, verdict: Verdict, *, colour: bool) -> str:
-    return f"\x1b[{_COLOURS[verdict]}m{text}\x1b[0m" if colour else text
+    return f"\x1b[{verdict.colour}m{text}\x1b[0m" if colour else text
 
 
 def _who(line: VerdictLine) -> str:
@@ -103,13 +93,13 @@ def _who(line: VerdictLine) -> str:
 
 
 def _failure(line: VerdictLine, *, colour: bool) -> str:
-    head = _paint(f"{SIGN[line.verdict]} {line.verdict}", line.verdict, colour=colour)
-    parts = [f"{head} {line.case} [{_who(line)}]", f"    {line.reason}"]
+    head = _paint(f"{line.verdict.sign} {line.verdict}", line.verdict, colour=colour)
+    parts = [f"{head} {one_line(f'{line.case} [{_who(line)}]')}", block("    ", line.reason)]
     if line.expected or line.actual:
-        parts += [f"    expected: {line.expected}", f"    actual:   {line.actual}"]
+        parts += [block("    expected: ", line.expected), block("    actual:   ", line.actual)]
     for who, text in line.stderr.items():
-        last = next((row.strip() for row in reversed(text.splitlines()) if row.strip()), "")
-        parts += [f"    stderr of {who} ends: {last[:160]}"] if last and line.verdict is not Verdict.UNSUPPORTED else []
+        last = next((row.strip() for row in reversed(text.split("\n")) if row.strip()), "")
+        parts += [one_line(f"    stderr of {who} ends: {last[:160]}")] if last and line.verdict.tried else []
     return "\n".join(parts)
 
 
@@ -118,30 +108,34 @@ def render(report: Report, *, colour: bool = False) -> str:
     header, footer = report.header, report.footer
     size = f"{header.cases} cases, {header.instances} instances"
     lines = [
-        f"jobwire conformance {header.suite}, profile {header.profile}: {size}",
-        f"Redis: {header.redis.get('version', '?')}",
+        one_line(f"jobwire conformance {header.suite}, profile {header.profile}: {size}"),
+        one_line(f"Redis: {header.redis.get('version', '?')}"),
     ]
     for peer in header.peers:
         about = f"missing: {peer.missing}" if peer.missing else f"{peer.implementation} {peer.version}, {peer.runtime}"
-        lines.append(f"  {peer.name}: {about}")
+        lines.append(one_line(f"  {peer.name}: {about}"))
     lines.append("")
     lines += _matrix(report)
-    bad = [line for line in report.verdicts if line.verdict not in GOOD]
-    wrong = [line for line in bad if line.verdict is not Verdict.UNSUPPORTED]
-    declined = [line for line in bad if line.verdict is Verdict.UNSUPPORTED and not line.lacks and not line.link]
+    wrong = [line for line in report.verdicts if line.verdict.wrong]
+    declined = [line for line in report.verdicts if not (line.verdict.tried or line.lacks or line.link)]
     for title, chosen in (("What went wrong", wrong), ("Declined, though claimed", declined)):
         if chosen:
             lines += ["", f"{title} ({len(chosen)}):"]
             lines += [_failure(line, colour=colour) for line in chosen[:200]]
-    lines += ["", "  ".join(f"{SIGN[Verdict(name)]} {name} {count}" for name, count in sorted(footer.counts.items()))]
+    lines += [
+        "",
+        "  ".join(f"{kind.sign} {kind} {footer.counts[kind]}" for kind in sorted(Verdict) if kind in footer.counts),
+    ]
     for name, what in footer.claimed.items():
-        lines += [f"  {name} claims: {what}", f"    not tried: {footer.not_tried[name]}"]
+        lines += [one_line(f"  {name} claims: {what}"), one_line(f"    not tried: {footer.not_tried[name]}")]
     if wrong:
-        lines.append(f"  evidence: jobwire-conformance show {wrong[0].case}    again: the same run with --last-failed")
+        lines.append(
+            f"  evidence: jobwire-conformance show {one_line(wrong[0].case)}    again: the same run with --last-failed"
+        )
     if declined:
         lines.append("  what is declined: claim less in hello, or give the reason in a list (--expected)")
     lines.append(f"{footer.seconds:.1f} s; {judgement(report).replace('not', 'NOT', 1)} ({footer.status})")
-    lines += [f"  {why}" for why in footer.why]
+    lines += [block("  ", why) for why in footer.why]
     return "\n".join(lines) + "\n"
 
 
@@ -149,10 +143,10 @@ def _matrix(report: Report) -> list[str]:
     """client × worker: how many did well, of how many."""
     cells: dict[tuple[str, str], Counter[bool]] = {}
     for line in report.verdicts:
-        if line.verdict is Verdict.UNSUPPORTED:
+        if not line.verdict.tried:
             continue
-        key = (line.client or "(runner)", line.worker or "(runner)")
-        cells.setdefault(key, Counter())[line.verdict in GOOD] += 1
+        key = (one_line(line.client or "(runner)"), one_line(line.worker or "(runner)"))
+        cells.setdefault(key, Counter())[line.verdict.good] += 1
     clients = list(dict.fromkeys(key[0] for key in cells))
     workers = list(dict.fromkeys(key[1] for key in cells))
     width = max([len(name) for name in [*clients, "client ↓ worker →"]], default=0)

@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from typing import Self
 
-__all__ = ["GOOD", "SIGN", "Exit", "Verdict", "exit_status"]
+__all__ = ["Exit", "Verdict", "exit_status"]
 
 
 class Verdict(enum.StrEnum):
-    """What became of one instance of a case."""
+    """The outcome of one instance of a case, and how every rendering shows it. Lists show them in this order.
 
-    PASS = "pass"  # noqa: S105 - a verdict, not a word to pass by
-    LENIENT = "lenient"
-    FAIL = "fail"
-    ERROR = "error"
-    UNSUPPORTED = "unsupported"
-    KNOWN_FAILING = "known-failing"
-    UNEXPECTED_PASS = "unexpected-pass"  # noqa: S105
-    FLAKY = "flaky"
+    ``sign``    one character: colour is never the only sign
+    ``look``    the class of colours in HTML: good, bad, warn, known
+    ``colour``  the same on a terminal, as the parameters of SGR
+    ``junit``   the element of JUnit XML that says it; empty for a plain test case
+    ``good``    does not stand in the way of "conformant"
+    """
 
+    sign: str
+    look: str
+    colour: str
+    junit: str
+    good: bool
 
-#: Verdicts that do not stand in the way of "conformant".
-GOOD = frozenset({Verdict.PASS, Verdict.LENIENT, Verdict.KNOWN_FAILING, Verdict.FLAKY})
+    FAIL = "fail", "✗", "bad", "31;1", "failure", False
+    ERROR = "error", "!", "bad", "35;1", "error", False
+    UNEXPECTED_PASS = "unexpected-pass", "?", "bad", "31;1", "failure", False
+    FLAKY = "flaky", "~", "warn", "33", "", True
+    LENIENT = "lenient", "≈", "good", "36", "", True
+    UNSUPPORTED = "unsupported", "–", "warn", "33", "skipped", False
+    KNOWN_FAILING = "known-failing", "×", "known", "2", "skipped", True
+    PASS = "pass", "✓", "good", "32", "", True
 
-#: Colour is never the only sign.
-SIGN = {
-    Verdict.PASS: "✓",
-    Verdict.LENIENT: "≈",
-    Verdict.FAIL: "✗",
-    Verdict.ERROR: "!",
-    Verdict.UNSUPPORTED: "–",
-    Verdict.KNOWN_FAILING: "×",
-    Verdict.UNEXPECTED_PASS: "?",
-    Verdict.FLAKY: "~",
-}
+    def __new__(cls, value: str, sign: str, look: str, colour: str, junit: str, good: bool) -> Self:  # noqa: PLR0917 - a row of the table
+        """A member of the table above."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sign, member.look, member.colour, member.junit, member.good = sign, look, colour, junit, good
+        return member
+
+    @property
+    def tried(self) -> bool:
+        """Whether anything was run."""
+        return self is not Verdict.UNSUPPORTED
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it was tried, and is not good."""
+        return self.tried and not self.good
 
 
 class Exit(enum.IntEnum):
@@ -57,13 +72,10 @@ def exit_status(verdicts: Iterable[tuple[Verdict, bool]], *, missing: bool, stal
     tried = False
     passed_unexpectedly = False
     for verdict, required in verdicts:
-        tried = tried or verdict is not Verdict.UNSUPPORTED
+        tried = tried or verdict.tried
         if verdict is Verdict.UNEXPECTED_PASS:
             passed_unexpectedly = True
-        elif verdict is Verdict.UNSUPPORTED:
-            if required:
-                return Exit.NOT_CONFORMANT
-        elif verdict not in GOOD:
+        elif verdict.wrong or (required and not verdict.tried):
             return Exit.NOT_CONFORMANT
     if missing or not tried:
         return Exit.NOT_CONFORMANT

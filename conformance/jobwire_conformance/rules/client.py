@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.record.resp import Map
 from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules import strict
+from jobwire_conformance.rules.facts import shown_dialect, traits_of
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import SeenJob
 from jobwire_conformance.rules.links import Tapped
-from jobwire_conformance.rules.watch import JOB, Watch, shown
+from jobwire_conformance.rules.watch import JOB, Watch
 
 __all__ = ["collects", "deletes", "looks", "pushes", "reads", "submits", "writes"]
 
@@ -35,23 +38,24 @@ def submits(watch: Watch, link: Tapped, key: bytes, fields: dict[bytes, bytes]) 
         watch.flag(link, Breach("ID-5", "the ID of another job", "a new ID", "one in use"), key=key, job=job.id)
     if not job.hash:
         watch.jobs.submitted += 1
-    for breach in read_hash(watch, job, fields):
+    for breach in read_hash(watch, job, fields, watch.dialect_of(link)):
         watch.flag(link, breach, key=key, job=job.id)
     job.submitted_on = link.number
+    strict.written(watch, link, job)
 
 
-def read_hash(watch: Watch, job: SeenJob, fields: dict[bytes, bytes]) -> list[Breach]:
-    """Keep what a submission says, and what is wrong with it."""
-    shows = "0.004" if b"_queued" in fields else None
-    if shows is None and rules.is_untyped(fields):
-        shows = "0.001"
+def read_hash(watch: Watch, job: SeenJob, fields: dict[bytes, bytes], dialect: str | None) -> list[Breach]:
+    """Keep what a submission says, and what is wrong with it. ``dialect`` None: whichever it shows."""
+    times = b"_queued" in fields
+    shows = shown_dialect(times=times, untyped=not times and rules.is_untyped(fields))
     job.hash = True
     job.reply_to = fields.get(b"_reply_to")
     job.accept = fields.get(b"_accept", b"")[:100]
-    job.dialect = watch.dialect or shows
-    watch.says_dialect("client", shows if shows != "0.004" else "0.004 or master")
-    breaches = list(rules.submission(fields, watch.dialect))
-    if job.dialect != "0.001":
+    job.expires = b"_expires" in fields
+    job.dialect = dialect or shows
+    watch.says_dialect("client", f"{shows} or master" if times else shows)
+    breaches = list(rules.submission(fields, dialect))
+    if not traits_of(job.dialect).untyped:
         breaches += rules.documents(fields)
     return breaches
 
@@ -78,20 +82,21 @@ def _pushes_id(watch: Watch, link: Tapped, name: str, key: bytes, job_id: bytes)
     if job_id in (b"", b"0"):
         watch.flag(link, Breach("ID-1", "an ID that no worker takes", "a name", shown(job_id) or "nothing"), key=key)
     job = watch.jobs.add(job_id)
-    if not watch.inside(key):
-        expected = (watch.prefix or b"").decode("utf-8", "backslashreplace") + "::…"
-        watch.flag(link, Breach("KEY-3", "a queue of another prefix", expected, shown(key)), key=key, job=job_id)
+    if not watch.inside(link, key):
+        watch.flag(link, watch.foreign_queue(link, key), key=key, job=job_id)
     if name == "RPUSH":
         if job.submitted_on == link.number and not job.pushes:
             watch.flag(link, Breach("QUE-2", "pushed at the right end", "LPUSH", "RPUSH"), key=key, job=job_id)
             job.pushes += 1
         return
-    if not job.hash and not job.taken_on and not watch.jobs.was_finished(job_id):
+    new = not job.hash and not job.taken_on and not watch.jobs.was_finished(job_id)
+    if new and (link.told is None or link.told.role == "client"):
         watch.jobs.expect(job, "hash", link.number, watch.now)
     if job.pushes and job.submitted_on == link.number:
         watch.flag(link, Breach("SUB-7", "the ID is pushed again", "LPUSH once", "LPUSH twice"), key=key, job=job_id)
     job.pushes += 1
     job.queue = key
+    strict.pushed(watch, link, job)
     _subscribed_before(watch, link, key, job, "SUB-8")
 
 
@@ -112,11 +117,12 @@ def _pushes_envelope(watch: Watch, link: Tapped, key: bytes, envelope: dict[str,
     job.submitted_on = link.number
     job.queue = key
     job.pushes += 1
+    strict.pushed(watch, link, job)
     _subscribed_before(watch, link, key, job, "SIM-14")
 
 
 def _subscribed_before(watch: Watch, link: Tapped, key: bytes, job: SeenJob, requirement: str) -> None:
-    if job.reply_to and job.submitted_on == link.number and not watch.is_listening(job.reply_to):
+    if job.reply_to and job.submitted_on == link.number and not watch.is_listening(link, job.reply_to):
         breach = Breach(requirement, "pushed before its client listens", "SUBSCRIBE client::…", "no subscription")
         watch.flag(link, breach, key=key, job=job.id)
 
@@ -153,7 +159,7 @@ def looks(watch: Watch, link: Tapped, key: bytes, names: tuple[bytes, ...], valu
 
 def reads(watch: Watch, link: Tapped, key: bytes, job: SeenJob, raw: bytes) -> None:
     """A result that nobody was seen to write."""
-    for breach in rules.result(raw, watch.dialect or job.dialect, job.accept if job.hash else None):
+    for breach in rules.result(raw, watch.dialect_of(link) or job.dialect, job.accept if job.hash else None):
         watch.flag(link, breach, key=key, job=job.id)
         job.unreadable = True
 

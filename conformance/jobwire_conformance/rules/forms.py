@@ -1,7 +1,7 @@
 """The grammar of the wire: what one command, one hash, one result or one envelope has to be like.
 
-Rules look at one thing at a time, and name the requirement of PROTOCOL.md that a :class:`Breach` goes against. Two ask
-them: the check of whole cases (:mod:`run.grammar`), and the linter of live traffic (:mod:`rules.linter`).
+Rules look at one thing at a time, and name the requirement of PROTOCOL.md that a :class:`Breach` goes against. The
+linter (:mod:`rules.linter`) asks them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 from jobwire import sereal
 from jobwire.sereal import SerealDecodeError
-from jobwire_conformance.rules.facts import DIALECTS, FACTS
+from jobwire_conformance.driver.text import one_line
+from jobwire_conformance.rules.facts import traits_of
+from jobwire_conformance.rules.scripts import script_words
 
 __all__ = [
     "LOOKING",
@@ -24,7 +26,6 @@ __all__ = [
     "documents",
     "envelope_of",
     "extends",
-    "facts_of",
     "fields_of",
     "job_envelope",
     "outcome",
@@ -87,19 +88,19 @@ def allowed(role: str, mode: str) -> frozenset[str]:
     return _ALLOWED[role, mode]
 
 
-def extends(name: str, words: Sequence[bytes], prefix: str) -> bool:
+def extends(name: str, words: Sequence[bytes], prefix: bytes) -> bool:
     """Whether a command keeps facts of an extension, in the keyspace of the one who sends it."""
     if name == "SCRIPT":
         return True
     if name in {"EVAL", "EVALSHA"}:
-        keys = words[3 : 3 + int(words[2])]
+        keys: Sequence[bytes] = script_words(tuple(words))[0]
     elif name in {"DEL", "LMOVE", "RPOPLPUSH"}:
         keys = words[1:] if name == "DEL" else words[1:3]
     elif name in _EXTENDING:
         keys = words[1:2]
     else:
         return False
-    inside = f"{prefix}::".encode() if prefix else b""
+    inside = prefix + b"::" if prefix else b""
     return all(key.startswith((inside, b"job::")) for key in keys)
 
 
@@ -115,11 +116,6 @@ _NAMED = re.compile(rb"(text|sereal|json)_|_", re.DOTALL)
 _TYPED = re.compile(rb"(text|sereal|json)_(.*)", re.DOTALL)
 _MAGIC = (b"=srl", b"=\xf3rl")
 _TIMES = (b"_queued", b"_started", b"_processed")
-
-
-def facts_of(dialect: str | None) -> frozenset[str]:
-    """What is known of a dialect; nothing where it is not known itself."""
-    return FACTS[dialect] if dialect in DIALECTS else frozenset()
 
 
 def time_of(name: bytes, value: bytes | None, requirement: str = "FLD-14") -> Iterator[Breach]:
@@ -146,13 +142,13 @@ def submission(fields: Mapping[bytes, bytes], dialect: str | None) -> Iterator[B
     if not reply_to:
         seen = "no such field" if reply_to is None else "an empty one"
         yield Breach("SUB-2", "_reply_to is missing", "the client's ID", seen, b"_reply_to", reply_to)
-    facts = facts_of(dialect)
+    traits = traits_of(dialect)
     queued = fields.get(b"_queued")
-    if "times" in facts or (dialect is None and queued is not None):
+    if traits.times or (dialect is None and queued is not None):
         yield from time_of(b"_queued", queued, "SUB-3")
-    elif "no-times" in facts and queued is not None:
+    elif traits.times is False and queued is not None:
         yield Breach("SUB-4", f"_queued in dialect {dialect}", "no such field", "the field", b"_queued", queued)
-    untyped = dialect == "0.001" or (dialect is None and queued is None and is_untyped(fields))
+    untyped = traits.untyped or (dialect is None and queued is None and is_untyped(fields))
     yield from _parameters_replaced(fields) if untyped else names(fields)
 
 
@@ -277,11 +273,11 @@ _PERL_REFERENCE = re.compile(rb"(?:[\w:]+=)?(ARRAY|HASH|SCALAR|CODE|REF|GLOB)\(0
 
 def outcome(fields: Mapping[bytes, bytes], dialect: str | None) -> Iterator[Breach]:
     """The times that are written with a result."""
-    facts = facts_of(dialect)
+    times = traits_of(dialect).times
     processed = fields.get(b"_processed")
-    if "times" in facts:
+    if times:
         yield from time_of(b"_processed", processed, "CMP-3")
-    elif "no-times" in facts and processed is not None:
+    elif times is False and processed is not None:
         yield Breach(
             "TAK-4", f"_processed in dialect {dialect}", "no such field", "the field", b"_processed", processed
         )
@@ -291,8 +287,7 @@ def outcome(fields: Mapping[bytes, bytes], dialect: str | None) -> Iterator[Brea
 
 def result(raw: bytes, dialect: str | None, accept: bytes | None = None) -> Iterator[Breach]:
     """A result. ``accept``: what the client reads besides ``T`` and ``J``; None where that is not known."""
-    facts = facts_of(dialect)
-    if "tagged" not in facts:
+    if traits_of(dialect).untagged is not False:
         if _PERL_REFERENCE.fullmatch(raw):
             yield Breach("DIA-8", "a reference in place of its JSON document", "JSON", "a Perl address", b"result", raw)
         return
@@ -340,7 +335,7 @@ def removal(words: Sequence[bytes], processing: bytes | None) -> Iterator[Breach
 
 def envelope_of(text: bytes) -> dict[str, Any] | None:
     """The object that a queue entry or a message is in ``simple``; None where it is none."""
-    if text[:1] != b"{":
+    if text[:64].lstrip(b" \t\r\n")[:1] != b"{":
         return None
     value, _ = json_value(text)
     return value if isinstance(value, dict) else None
@@ -395,6 +390,5 @@ def _kind(value: Any) -> str:
 
 
 def _printable(word: bytes) -> str:
-    text = word.decode("utf-8", "backslashreplace")
-    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text[:80])
+    text = one_line(word.decode("utf-8", "backslashreplace")[:80])
     return text if len(word) <= 80 else f"{text}…"

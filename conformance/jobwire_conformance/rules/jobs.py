@@ -22,7 +22,8 @@ class SeenJob:
     hash: bool = False
     reply_to: bytes | None = None
     accept: bytes = b""
-    #: What its submission shows: "0.001", "0.004" (or master), None where it may be 0.002 or 0.003.
+    expires: bool = False
+    #: The first dialect that its submission can be of, where the submission shows that (:func:`.facts.shown_dialect`).
     dialect: str | None = None
     submitted_on: int | None = None
     pushes: int = 0

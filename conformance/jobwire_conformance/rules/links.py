@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from jobwire_conformance.record.resp import Push, RespError
 from jobwire_conformance.rules.steps import Role
+from jobwire_conformance.rules.told import Told
 
 __all__ = ["Answer", "Pushed", "Sent", "Tapped"]
 
@@ -66,6 +67,13 @@ class Tapped:
     popped: bool = False
     announced: bool = False
     ends: set[str] = field(default_factory=set)
+    #: The options of its owner; None where nobody knows them.
+    told: Told | None = None
+
+    @property
+    def in_multi(self) -> bool:
+        """Whether the last command stands between MULTI and EXEC."""
+        return self.transaction is not None
 
     # --- commands -----------------------------------------------------------------------------
 

@@ -6,17 +6,20 @@ before what, and what did not come. It raises nothing, whatever passes; what it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.record.resp import RespError
 from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules import strict
 from jobwire_conformance.rules.client import deletes, looks, pairs_of, push_refused, pushes, submits, writes
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import Due
 from jobwire_conformance.rules.links import Answer, Pushed, Sent, Tapped
+from jobwire_conformance.rules.scripts import script_name
 from jobwire_conformance.rules.steps import Role
-from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch, script_name, shown
+from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch
 from jobwire_conformance.rules.worker import (
     completes,
     pops,
@@ -65,6 +68,7 @@ class Linter:
         name = sent.name
         link.role = _role(self.watch, link, name, words)
         self._connection(link, name, words)
+        strict.belongs(self.watch, link, name, words)
         if name in _POPPING:
             pops(self.watch, link, name, words, inside=sent.inside)
         elif name in _EXPIRING and words[1:2] and words[1].startswith(JOB):
@@ -104,7 +108,7 @@ class Linter:
 
     def _prefixed(self, link: Tapped, key: bytes) -> None:
         prefix, separator, job_id = key.partition(b"::" + JOB)
-        if separator and (self.watch.prefix in (None, prefix)):
+        if separator and (self.watch.prefix_of(link) in (None, prefix)):
             self.watch.flag(
                 link, Breach("KEY-2", "a prefix on the key of a job", "job::…", shown(key)), key=key, job=job_id
             )
@@ -123,6 +127,14 @@ class Linter:
             runs_script(self.watch, link, name, words)
 
     # --- what comes back ----------------------------------------------------------------------
+
+    def heard(self, link: Tapped, value: Any) -> None:
+        """A frame from Redis has passed."""
+        for heard in link.hears(value):
+            if isinstance(heard, Pushed):
+                self.pushed(link, heard)
+            else:
+                self.answer(link, heard)
 
     def answer(self, link: Tapped, answer: Answer) -> None:
         """A reply has passed."""
@@ -178,7 +190,7 @@ class Linter:
         """A message or a confirmation has passed."""
         value = pushed.value
         if pushed.kind == b"subscribe" and len(value) == 3 and isinstance(value[1], bytes):
-            self.watch.listens(value[1])
+            self.watch.listens(link, value[1])
         elif pushed.kind == b"message" and len(value) == 3 and link.role == "client":
             _, channel, payload = value
             if isinstance(channel, bytes) and isinstance(payload, bytes) and channel.startswith(CHANNEL):
@@ -206,9 +218,16 @@ class Linter:
         for due in self.watch.jobs.overdue(self.watch.now):
             self._missed(due, links.get(due.connection) or Tapped(due.connection))
 
-    def end(self, links: dict[int, Tapped], *, least: float = 1.0) -> None:
-        """Nothing more will come: what is outstanding on connections that have ended, or for ``least`` seconds?"""
+    def end(self, links: dict[int, Tapped], *, least: float = 1.0, forgiven: Collection[str] = ()) -> None:
+        """Nothing more will come: what is outstanding on connections that have ended, or for ``least`` seconds?
+
+        ``forgiven`` are steps that need not have followed.
+        """
+        for job_id, breach in strict.unfulfilled(self.watch):
+            self.watch.flag(Tapped(0, role="client"), breach, job=job_id)
         for due in self.watch.jobs.outstanding():
+            if due.step in forgiven:
+                continue
             link = links.get(due.connection)
             if link is None or link.ends or self.watch.now - due.since >= least:
                 self._missed(due, link or Tapped(due.connection))

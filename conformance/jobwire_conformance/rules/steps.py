@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from jobwire_conformance.driver.text import json_line
 from jobwire_conformance.driver.values import encode_value
 
 __all__ = ["Begin", "Field", "Flag", "Gap", "Line", "Role", "Step", "Summary", "encode_line"]
@@ -38,7 +39,8 @@ class Field(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
 class Flag(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Something that goes against PROTOCOL.md.
 
-    ``requirement`` is its ID there; ``RESP`` for bytes that are not the Redis protocol. ``seen`` holds no values of
+    ``requirement`` is its ID there; ``RESP`` for bytes that are not the Redis protocol, ``MODE`` (in cases) for a
+    command that is no part of the mode. ``seen`` holds no values of
     jobs, unless ``--values`` allows them.
     """
 
@@ -127,7 +129,7 @@ _encode = msgspec.json.Encoder().encode
 
 def encode_line(line: Line) -> bytes:
     """One line of ``--json``, without its end."""
-    return _encode(line)
+    return json_line(_encode(line))
 
 
 def tagged(value: Any) -> Any:

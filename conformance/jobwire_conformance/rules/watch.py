@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from hashlib import sha1
 
-from jobwire.wire import dead_letters as admin
-from jobwire.wire import scripts
-from jobwire.wire import workers as fleet
-from jobwire.wire.modes import cluster as spread
-from jobwire.wire.scripts import Script
-from jobwire_conformance.report.evidence import shorten
+from jobwire_conformance.record.readable import shorten, shown
+from jobwire_conformance.rules.facts import traits_of
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import JobTable
 from jobwire_conformance.rules.links import Tapped
 from jobwire_conformance.rules.steps import Flag
+from jobwire_conformance.rules.told import Claim
 
-__all__ = ["JOB", "Watch", "script_name", "shown"]
+__all__ = ["CHANNEL", "JOB", "Watch"]
 
 JOB = b"job::"
 CHANNEL = b"client::"
@@ -25,29 +21,6 @@ _MAX_LISTENING = 50_000
 _GENERATED = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: Lists that jobwire keeps beside its queues; IDs and records in them are set aside, not queued.
 _ASIDE = (b"dead", b"rejected")
-
-_SCRIPTS = {
-    found.sha: name.strip("_")
-    for module in (scripts, fleet, spread, admin)
-    for name, found in vars(module).items()
-    if isinstance(found, Script)
-}
-
-
-def script_name(words: tuple[bytes, ...]) -> str | None:
-    """Which of jobwire's scripts EVAL or EVALSHA calls; None for one of somebody else."""
-    if len(words) < 3:
-        return None
-    called = words[1] if words[0].upper() == b"EVALSHA" else sha1(words[1], usedforsecurity=False).hexdigest().encode()
-    return _SCRIPTS.get(called.lower())
-
-
-def shown(word: bytes, at_most: int = 120) -> str:
-    """A key, an ID or a name as one line of text."""
-    text = word[:at_most].decode("utf-8", "backslashreplace")
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return text if len(word) <= at_most else f"{text}… ({len(word)} bytes)"
 
 
 class Watch:
@@ -67,13 +40,16 @@ class Watch:
     ) -> None:
         self.mode = mode
         self.dialect = dialect
-        self.prefix = None if prefix is None else (b"" if dialect == "0.001" else prefix.encode())
+        self.prefix = None if prefix is None else (b"" if traits_of(dialect).bare_queues else prefix.encode())
         self.jobs = JobTable() if jobs is None else jobs
         self.now = 0.0
         self.dialects: dict[str, int] = {}
         self._values = values
         self._flags: list[Flag] = []
         self._listening: OrderedDict[bytes, None] = OrderedDict()
+        #: Jobs that their clients say they have submitted, by ID.
+        self.claims: dict[bytes, Claim] = {}
+        self._heard: set[tuple[str, bytes]] = set()
 
     # --- flags --------------------------------------------------------------------------------
 
@@ -107,15 +83,19 @@ class Watch:
 
     # --- what there is ------------------------------------------------------------------------
 
-    def listens(self, channel: bytes) -> None:
+    def listens(self, link: Tapped, channel: bytes) -> None:
         """A client has the confirmation of its subscription."""
         if channel.startswith(CHANNEL) and len(channel) <= 4096:
+            if link.told is not None:
+                self._heard.add((link.told.peer, channel.removeprefix(CHANNEL)))
             self._listening[channel.removeprefix(CHANNEL)] = None
             if len(self._listening) > _MAX_LISTENING:
                 self._listening.popitem(last=False)
 
-    def is_listening(self, client_id: bytes) -> bool:
-        """Whether a client of that ID has ever subscribed."""
+    def is_listening(self, link: Tapped, client_id: bytes) -> bool:
+        """Whether a client of that ID has ever subscribed, and is the owner of ``link`` where that is known."""
+        if link.told is not None:
+            return (link.told.peer, client_id) in self._heard
         return client_id in self._listening or len(self._listening) >= _MAX_LISTENING
 
     def says_dialect(self, role: str, dialect: str | None) -> None:
@@ -123,17 +103,31 @@ class Watch:
         name = f"{role} {dialect or '0.002 or 0.003'}"
         self.dialects[name] = self.dialects.get(name, 0) + 1
 
-    def inside(self, key: bytes) -> bool:
+    def dialect_of(self, link: Tapped) -> str | None:
+        """The dialect that the owner of ``link`` was told, else that of all; None: whichever it shows."""
+        return self.dialect if link.told is None else link.told.dialect
+
+    def prefix_of(self, link: Tapped) -> bytes | None:
+        """The same for the prefix."""
+        return self.prefix if link.told is None else link.told.prefix
+
+    def inside(self, link: Tapped, key: bytes) -> bool:
         """Whether a list is one of the keyspace that was named; where none was, every list is."""
-        if self.prefix is None:
+        prefix = self.prefix_of(link)
+        if prefix is None:
             return True
-        return key.startswith(self.prefix + b"::") if self.prefix else b"::" not in key
+        return key.startswith(prefix + b"::") if prefix else b"::" not in key
+
+    def foreign_queue(self, link: Tapped, key: bytes) -> Breach:
+        """A queue that is not :meth:`inside`."""
+        expected = f"{shown(self.prefix_of(link) or b'')}::…"
+        return Breach("KEY-3", "a queue of another prefix", expected, shown(key))
 
     def is_queue(self, key: bytes, entry: bytes) -> bool:
         """Whether a list that an unknown entry is pushed on is a queue of jobs, and no list of another program."""
         if key.rpartition(b"::")[2] in _ASIDE:
             return False
         if self.prefix is not None:
-            return self.inside(key)
+            return key.startswith(self.prefix + b"::") if self.prefix else b"::" not in key
         named = key == b"pending" or key.endswith(b"::pending")
         return named or self.jobs.knows_queue(key) or (b"::" in key and _GENERATED.fullmatch(entry) is not None)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.rules import forms as rules
+from jobwire_conformance.rules import strict
 from jobwire_conformance.rules.client import read_hash
+from jobwire_conformance.rules.facts import shown_dialect, traits_of
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import SeenJob
 from jobwire_conformance.rules.links import Tapped
-from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch, shown
+from jobwire_conformance.rules.scripts import script_words
+from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch
 
 __all__ = [
+    "MOVING",
     "completes",
     "pops",
     "publishes",
@@ -22,6 +29,8 @@ __all__ = [
 ]
 
 
+#: Pops that move the entry to another list.
+MOVING = frozenset({"BRPOPLPUSH", "RPOPLPUSH", "BLMOVE", "LMOVE"})
 #: What workers write beside a submission.
 _OF_WORKERS = frozenset({b"result", b"_started", b"_processed"})
 
@@ -39,9 +48,10 @@ def pops(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...], *, ins
     left = name in {"BLPOP", "LPOP"} or (name in {"BLMOVE", "LMOVE"} and len(words) > 3 and words[3].upper() == b"LEFT")
     if left and (watch.jobs.knows_queue(keys[0]) or keys[0].endswith(b"pending")):
         watch.flag(link, Breach("QUE-3", "a job is taken at the left end", "the right end", "LEFT"), key=keys[0])
-    if watch.prefix is not None and name in {"BRPOPLPUSH", "BRPOP"} and not watch.inside(keys[0]):
-        expected = watch.prefix.decode("utf-8", "backslashreplace") + "::…"
-        watch.flag(link, Breach("KEY-3", "a queue of another prefix", expected, shown(keys[0])), key=keys[0])
+    if name in {"BRPOPLPUSH", "BRPOP"} and not watch.inside(link, keys[0]):
+        watch.flag(link, watch.foreign_queue(link, keys[0]), key=keys[0])
+    if name in MOVING:
+        strict.moves(watch, link, words)
 
 
 def popped_keys(name: str, words: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -51,7 +61,7 @@ def popped_keys(name: str, words: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 def takes(watch: Watch, link: Tapped, queue: bytes, processing: bytes | None, entry: bytes) -> None:
     """An entry has come off a queue."""
-    if not (watch.jobs.knows_queue(queue) or watch.is_queue(queue, entry)):
+    if not (link.told or watch.jobs.knows_queue(queue) or watch.is_queue(queue, entry)):
         return
     known = watch.jobs.queue(queue)
     envelope = rules.envelope_of(entry)
@@ -62,7 +72,7 @@ def takes(watch: Watch, link: Tapped, queue: bytes, processing: bytes | None, en
             breach = Breach("QUE-6", "an envelope where an ID should be", "a job ID", "an envelope (mode simple)")
             watch.flag(link, breach, key=queue, job=job_id)
         known.holds = known.holds or "envelopes"
-        watch.jobs.add(job_id).taken_on = link.number
+        _takes_envelope(watch.jobs.add(job_id), link, envelope)
         watch.jobs.taken += 1
         return
     if known.holds == "envelopes":
@@ -71,6 +81,14 @@ def takes(watch: Watch, link: Tapped, queue: bytes, processing: bytes | None, en
     job = watch.jobs.add(entry)
     job.taken_on, job.queue, job.processing, job.removed = link.number, queue, processing, False
     watch.jobs.taken += 1
+
+
+def _takes_envelope(job: SeenJob, link: Tapped, envelope: dict[str, Any]) -> None:
+    reply_to = envelope.get("_reply_to")
+    if not job.envelope and isinstance(reply_to, str):
+        job.reply_to = reply_to.encode("utf-8", "surrogatepass")
+    job.envelope = job.hash = True
+    job.taken_on = link.number
 
 
 def reads_hash(watch: Watch, link: Tapped, key: bytes, fields: dict[bytes, bytes]) -> None:
@@ -87,21 +105,22 @@ def reads_hash(watch: Watch, link: Tapped, key: bytes, fields: dict[bytes, bytes
     job.done_before = job.result_on is None and b"result" in fields
     if fields and not job.hash:
         written = {name: value for name, value in fields.items() if name not in _OF_WORKERS}
-        for breach in read_hash(watch, job, written):
+        for breach in read_hash(watch, job, written, watch.dialect):
             watch.flag(link, breach, key=key, job=job_id)
 
 
 def starts(watch: Watch, link: Tapped, key: bytes, job: SeenJob, fields: dict[bytes, bytes]) -> None:
     """``_started`` is written."""
     _runs(watch, link, key, job)
-    dialect = watch.dialect or job.dialect
-    if "no-times" in rules.facts_of(watch.dialect):
+    dialect = watch.dialect_of(link)
+    if traits_of(dialect).times is False:
         breach = Breach("TAK-4", f"_started in dialect {dialect}", "no such field", "the field", b"_started")
         watch.flag(link, breach, key=key, job=job.id)
     else:
         for breach in rules.time_of(b"_started", fields[b"_started"]):
             watch.flag(link, breach, key=key, job=job.id)
-    if watch.mode == "recoverable" and not {b"_worker", b"_queue"} <= fields.keys():
+    marks = watch.mode == "recoverable" and (link.told is None or link.told.marks)
+    if marks and not {b"_worker", b"_queue"} <= fields.keys():
         breach = Breach("REC-5", "a job is not marked", "_started, _worker, _queue", "not all of them")
         watch.flag(link, breach, key=key, job=job.id)
     job.started = True
@@ -129,18 +148,22 @@ def completes(watch: Watch, link: Tapped, key: bytes, fields: dict[bytes, bytes]
     _runs(watch, link, key, job)
     times = b"_processed" in fields
     # Who writes times writes tags; without times the submission says which dialect it is, if anything does.
-    dialect = watch.dialect or job.dialect or ("0.004" if times else None)
-    shows = "0.004 or master" if times else None
+    shown_by_times = shown_dialect(times=times)
+    dialect = watch.dialect_of(link) or job.dialect or shown_by_times
+    shows = f"{shown_by_times} or master" if times else None
     raw = fields[b"result"]
     if not times:
         shows = "0.002 or before" if raw and raw[:1] not in b"TJEV" else "0.003 or before"
     watch.says_dialect("worker", shows)
     for breach in (*rules.outcome(fields, dialect), *rules.result(raw, dialect, job.accept if job.hash else None)):
         watch.flag(link, breach, key=key, job=job.id)
-    if "times" in rules.facts_of(dialect) and not job.started and b"_started" not in fields and job.hash:
+    # An expired job is not started.
+    started = job.started or b"_started" in fields or (job.expires and raw[:1] == b"E")
+    if traits_of(dialect).times and job.hash and not started:
         breach = Breach("TAK-3", "_started is missing", "epoch seconds", "no such field", b"_started")
         watch.flag(link, breach, key=key, job=job.id)
     if not at_once:
+        strict.in_multi(watch, link, job, "a completion", "CMP-4")
         job.noticed = False
         _done(watch, link, job)
         watch.jobs.expect(job, "notice", link.number, watch.now)
@@ -178,6 +201,8 @@ def publishes(watch: Watch, link: Tapped, channel: bytes, payload: bytes) -> Non
         expected = shown(CHANNEL + (job.reply_to or b""))
         watch.flag(link, Breach("CMP-7", "the notice goes to another client", expected, shown(channel)), key=channel)
     job.noticed = True
+    if job.result_on == link.number:
+        strict.in_multi(watch, link, job, "a completion", "CMP-4")
     if job.processing is not None and not job.removed:
         watch.jobs.expect(job, "removal", link.number, watch.now)
 
@@ -224,11 +249,13 @@ def removes(watch: Watch, link: Tapped, words: tuple[bytes, ...]) -> None:
     if job is None or job.processing is None:
         return
     if job.result_on == link.number and not job.removed:
+        strict.in_multi(watch, link, job, "a completion", "CMP-4")
         for breach in rules.removal(words, job.processing):
             watch.flag(link, breach, key=words[1], job=job.id)
         job.removed = True
     elif words[1] == job.processing:
-        excused = job.vanished or job.done_before or job.pushes > 1 or not job.hash or job.result_on is not None
+        unseen = not job.hash or (link.told is not None and not job.pushes)
+        excused = job.vanished or job.done_before or job.pushes > 1 or unseen or job.result_on is not None
         if not excused and link.role == "worker":
             breach = Breach("CMP-2", "the ID is removed before the result is there", "HMSET … result, LREM", "LREM")
             watch.flag(link, breach, key=words[1], job=job.id)
@@ -257,12 +284,6 @@ def _channel(watch: Watch, link: Tapped, channel: bytes, job_id: bytes) -> None:
     if job is not None and job.hash and CHANNEL + (job.reply_to or b"") != channel:
         expected = shown(CHANNEL + (job.reply_to or b""))
         watch.flag(link, Breach("CMP-7", "the notice goes to another client", expected, shown(channel)), key=channel)
-
-
-def script_words(words: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The keys and the arguments of EVAL or EVALSHA."""
-    count = int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
-    return words[3 : 3 + count], words[3 + count :]
 
 
 #: After these nothing is expected of the job any more: (script, place of its ID among the arguments).

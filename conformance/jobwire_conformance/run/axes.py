@@ -17,12 +17,11 @@ from typing import Literal
 
 from jobwire_conformance.cases.case import Case
 from jobwire_conformance.driver.protocol import HelloAnswer, Mode
-from jobwire_conformance.rules.facts import FACTS, misunderstanding
+from jobwire_conformance.rules.facts import FACTS, MAIN_DIALECT, misunderstanding
 
 __all__ = ["Instance", "PeerSpec", "Profile", "expand"]
 
 Profile = Literal["smoke", "ci", "full"]
-MAIN_DIALECT = "0.004"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,18 @@ A list is TOML (``conformance/expected/*.toml``): ``[[known-failing]]``, ``[[fla
 * ``flaky`` entries are tried up to three times, and count apart;
 * ``unsupported`` entries say which required cases a peer does not claim, and why that is right;
 * ``lenient`` entries say which accepted deviation a passing instance shows.
+
+``client_has`` and ``worker_has`` narrow an entry to peers that say so in ``hello``: ``Cpanel::JSON::XS >= 4.38`` of
+``libraries``, ``runtime < 5.40`` of the first number in ``runtime``.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import operator
+import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +29,7 @@ from typing import Literal
 import msgspec
 
 from jobwire_conformance.cases.places import EXPECTED
+from jobwire_conformance.driver.protocol import HelloAnswer
 from jobwire_conformance.run.axes import Instance
 
 __all__ = ["EXPECTED", "Entry", "Expectations", "ExpectedError", "Kind", "default_lists", "load_expected"]
@@ -51,26 +57,83 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     mode: str = "*"
     use_multi: str | list[str] = "*"
     shown_by: str | list[str] = "*"
+    client_has: str | list[str] = []
+    worker_has: str | list[str] = []
+
+    def __post_init__(self) -> None:
+        for condition in [*_listed_conditions(self.client_has), *_listed_conditions(self.worker_has)]:
+            if _CONDITION.fullmatch(condition) is None:
+                raise ValueError(f"{condition!r} is not of the form NAME >= VERSION")
 
     def explains(self, reason: str) -> bool:
         """Whether this entry speaks of what was seen."""
         return _any(self.shown_by, reason)
 
-    def matches(self, instance: Instance) -> bool:
-        """Whether this entry speaks of ``instance``."""
+    def matches(self, instance: Instance, hellos: Mapping[str, HelloAnswer] | None = None) -> bool:
+        """Whether this entry speaks of ``instance``, whose peers said ``hellos``."""
         return (
             _any(self.case, instance.case.id)
             and _any(self.client, _listed(instance.client))
             and _any(self.worker, _listed(instance.worker))
             and _any(self.mode, instance.mode)
             and _any(self.use_multi, instance.use_multi)
+            and _has(self.client_has, instance.client, hellos or {})
+            and _has(self.worker_has, instance.worker, hellos or {})
         )
 
-    def concerns(self, clients: list[str], workers: list[str]) -> bool:
+    def concerns(self, clients: list[str], workers: list[str], hellos: Mapping[str, HelloAnswer] | None = None) -> bool:
         """Whether this entry speaks of any of these peers."""
-        return any(_any(self.client, _listed(name)) for name in [*clients, None]) and any(
-            _any(self.worker, _listed(name)) for name in [*workers, None]
-        )
+        said = hellos or {}
+        return any(
+            _any(self.client, _listed(name)) and _has(self.client_has, name, said) for name in [*clients, None]
+        ) and any(_any(self.worker, _listed(name)) and _has(self.worker_has, name, said) for name in [*workers, None])
+
+
+# --- conditions on what a peer says of itself -------------------------------------------------
+
+_CONDITION = re.compile(r"(?P<name>\S.*?) *(?P<sign>>=|<=|==|<|>) *v?(?P<version>\d+(\.\d+)*)")
+_COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+def _listed_conditions(conditions: str | list[str]) -> list[str]:
+    return [conditions] if isinstance(conditions, str) else conditions
+
+
+def _has(conditions: str | list[str], peer: str | None, hellos: Mapping[str, HelloAnswer]) -> bool:
+    wanted = _listed_conditions(conditions)
+    hello = hellos.get(peer or "")
+    return not wanted or (hello is not None and all(_meets(condition, hello) for condition in wanted))
+
+
+def _meets(condition: str, hello: HelloAnswer) -> bool:
+    """Whether the condition holds; not where the peer does not name that library."""
+    parts = _CONDITION.fullmatch(condition)
+    if parts is None:
+        return False
+    said = hello.runtime if parts["name"] == "runtime" else hello.libraries.get(parts["name"], "")
+    found = re.search(r"\d+(\.\d+)*", said)
+    perl = hello.language.lower() == "perl"
+    return found is not None and _COMPARE[parts["sign"]](
+        _version(found.group(), perl=perl), _version(parts["version"], perl=perl)
+    )
+
+
+def _version(text: str, *, perl: bool) -> tuple[int, ...]:
+    """Numbers to compare. In Perl, what has one point is a decimal number: 4.4 is 4.400, and later than 4.38."""
+    head, *rest = text.split(".")
+    if perl and len(rest) == 1:
+        digits = rest[0] + "0" * (-len(rest[0]) % 3)
+        rest = [digits[at : at + 3] for at in range(0, len(digits), 3)]
+    numbers = [int(head), *map(int, rest)]
+    while numbers[-1:] == [0]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def _listed(peer: str | None) -> str:
@@ -91,6 +154,8 @@ class Expectations:
 
     entries: list[tuple[Kind, Entry]] = field(default_factory=list)
     borrowed: int = 0
+    hellos: Mapping[str, HelloAnswer] = field(default_factory=dict)
+    """Peer -> its answer to hello, for entries with conditions."""
 
     def find(self, instance: Instance, kind: Kind, reason: str = "") -> Entry | None:
         """The first entry of ``kind`` for ``instance``, and for ``reason`` where something is to be explained."""
@@ -98,7 +163,7 @@ class Expectations:
             (
                 entry
                 for of, entry in self.entries
-                if of == kind and entry.matches(instance) and (not reason or entry.explains(reason))
+                if of == kind and entry.matches(instance, self.hellos) and (not reason or entry.explains(reason))
             ),
             None,
         )
@@ -109,7 +174,8 @@ class Expectations:
         return [
             f"[[{kind}]] {entry.case} {entry.client} {entry.worker}"
             for kind, entry in self.entries[self.borrowed :]
-            if entry.concerns(clients, workers) and not any(entry.matches(instance) for instance in possible)
+            if entry.concerns(clients, workers, self.hellos)
+            and not any(entry.matches(instance, self.hellos) for instance in possible)
         ]
 
 

@@ -18,18 +18,19 @@ from jobwire_conformance.cases.templates import PatternError
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
 from jobwire_conformance.peers.servers import Environment, Server
+from jobwire_conformance.record.readable import shorten
 from jobwire_conformance.record.redis_link import RedisReplyError
 from jobwire_conformance.record.transcripts import Event, Header, Transcript, write_transcript
 from jobwire_conformance.report.claims import in_words, lacking, spoken_codec
-from jobwire_conformance.report.evidence import shorten, wire_log
+from jobwire_conformance.report.evidence import wire_log
 from jobwire_conformance.report.report import VerdictLine
 from jobwire_conformance.report.verdicts import Verdict
 from jobwire_conformance.run.axes import Instance, PeerSpec
 from jobwire_conformance.run.checks import check_left, check_wire, readable, snapshot
 from jobwire_conformance.run.expected import Expectations
-from jobwire_conformance.run.grammar import check_grammar
 from jobwire_conformance.run.scenario import CaseFailed, Scenario
 from jobwire_conformance.run.steps import run_jobs, run_steps
+from jobwire_conformance.run.traffic import check_traffic
 
 __all__ = ["Planned", "RunOptions", "probe", "run_all", "run_instance"]
 
@@ -158,7 +159,7 @@ async def _carry_out(scenario: Scenario) -> None:
         await _stop_all(scenario)
         check_wire(scenario)
         if case.grammar:
-            check_grammar(scenario)
+            check_traffic(scenario)
         await check_left(scenario)
     except CaseFailed:
         with contextlib.suppress(OSError, RedisReplyError):

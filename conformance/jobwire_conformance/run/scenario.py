@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from jobwire_conformance.cases.case import Job, StartPeer
-from jobwire_conformance.cases.templates import Names, make_value
+from jobwire_conformance.cases.templates import Names, make_value, timed
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess, PeerUnsupported
 from jobwire_conformance.driver.values import decode_value, encode_value
@@ -175,7 +175,7 @@ class Scenario:
     def submit(self, job: Job, peer: str = "client") -> JobRun:
         """Send one submission; the answers come by :meth:`_answered`."""
         seq = len(self.runs) + 1
-        value = make_value(job.data)
+        value = timed(make_value(job.data), self.factor)
         run = JobRun(job=job, seq=seq, name=job.name or str(seq), value=value, peer=peer)
         self.runs.append(run)
         queue = self.names.expand(job.queue).decode() if job.queue is not None else None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jobwire_conformance.report.report import ReportError, read_report
-from jobwire_conformance.report.verdicts import GOOD
 from jobwire_conformance.run.axes import Instance
 
 __all__ = ["Shard", "failed_names", "selected"]
@@ -64,4 +63,4 @@ def failed_names(path: Path) -> set[str] | None:
         report = read_report(path)
     except (OSError, ReportError):
         return None
-    return {line.name for line in report.verdicts if line.verdict not in GOOD}
+    return {line.name for line in report.verdicts if not line.verdict.good}

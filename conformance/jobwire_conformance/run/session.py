@@ -156,6 +156,7 @@ async def run_session(
     (:func:`continue_report`); only the rest is run.
     """
     writer = ReportWriter(out)
+    expectations.hellos = {name: spec.hello for name, spec in peers.specs.items()}
     header = begun.header if begun is not None else await _header(request, peers, plan, environment)
     earlier = begun.verdicts if begun is not None else {}
     clock = time.monotonic() - max((line.at for line in earlier.values()), default=0.0)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from jobwire_conformance.cases.case import Case, load_cases
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.registry import resolve
 from jobwire_conformance.peers.servers import Environment
 from jobwire_conformance.record.transcripts import Event
@@ -94,7 +95,7 @@ def render_table(rows: list[Row]) -> str:
     width = max((len(row.mutant.name) for row in rows), default=0)
     lines = [
         f"{'✓' if row.caught else '✗'} {row.mutant.name.ljust(width)}  {row.mutant.does} ({row.mutant.side}): "
-        f"{'caught by' if row.caught else 'NOT CAUGHT by'} {row.case}: {row.how.splitlines()[0] if row.how else ''}"
+        f"{'caught by' if row.caught else 'NOT CAUGHT by'} {row.case}: {one_line(row.how.partition(chr(10))[0])}"
         for row in rows
     ]
     caught = sum(row.caught for row in rows)

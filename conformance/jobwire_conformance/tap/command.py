@@ -23,6 +23,7 @@ import msgspec
 from jobwire import __version__
 from jobwire.errors import ConfigError
 from jobwire.transport.address import parse_url
+from jobwire_conformance.driver.text import block, one_line
 from jobwire_conformance.peers.registry import UsageFault
 from jobwire_conformance.peers.servers import EnvironmentFault
 from jobwire_conformance.record.relay import Upstream
@@ -143,7 +144,7 @@ def _replay(options: argparse.Namespace, files: list[Path]) -> int:
             if options.json:
                 printer.line(_begin(options, follower, str(path), "", None))
             elif len(files) > 1:
-                printer.output.write(f"{path}\n".encode())
+                printer.output.write(f"{one_line(str(path))}\n".encode())
             seconds = _follow(follower, transcript.events, printer.step)
             printer.line(follower.summary(seconds))
             status = max(status, _flagged(follower))
@@ -317,5 +318,5 @@ def _reason(error: OSError) -> str:
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(f"jobwire tap: {text.rstrip()}\n")
+    sys.stderr.write(block("jobwire tap: ", text) + "\n")
     sys.stderr.flush()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from jobwire_conformance.record.readable import shown
 from jobwire_conformance.record.resp import Decoder, Frame, RespError
 from jobwire_conformance.record.transcripts import Event
 from jobwire_conformance.rules import forms as rules
 from jobwire_conformance.rules.client import pairs_of
 from jobwire_conformance.rules.links import Answer, Pushed, Sent, Tapped
 from jobwire_conformance.rules.linter import Linter, error_text
+from jobwire_conformance.rules.scripts import script_name, script_words
 from jobwire_conformance.rules.steps import Field, Flag, Step, Summary
-from jobwire_conformance.rules.watch import JOB, Watch, script_name, shown
-from jobwire_conformance.rules.worker import popped_keys, script_words
+from jobwire_conformance.rules.watch import JOB, Watch
+from jobwire_conformance.rules.worker import MOVING, popped_keys
 from jobwire_conformance.tap.fields import field_of, fields_read, members_read, result_read
 
 __all__ = ["Follower", "is_secret"]
@@ -22,7 +24,6 @@ _SECRET = frozenset({"AUTH", "HELLO", "ACL", "MIGRATE"})
 _ALWAYS_PLAIN = rules.SETUP | {"MULTI", "EXEC", "DISCARD", "SCRIPT", "READONLY", "RESET", "ASKING", ""}
 #: Their replies say all that they do. Of the pops of a connection the first is told, and then what they bring.
 _ANSWERED = frozenset({"HGETALL", "HMGET", "HGET", "EXISTS"})
-_MOVING = frozenset({"BRPOPLPUSH", "RPOPLPUSH", "BLMOVE", "LMOVE"})
 _TAKING = rules.POPS | {"RPOPLPUSH", "LMOVE", "RPOP", "LPOP"}
 
 
@@ -202,7 +203,7 @@ class Follower:
             return told | {"about": "(not shown)"}
         key = words[1] if len(words) > 1 else b""
         if name in _TAKING:
-            told["keys"] = [shown(item) for item in (*popped_keys(name, words), *words[2:3] * (name in _MOVING))]
+            told["keys"] = [shown(item) for item in (*popped_keys(name, words), *words[2:3] * (name in MOVING))]
         elif name in {"EVAL", "EVALSHA"}:
             told |= self._script_told(words)
         elif key.startswith(JOB) and name not in {"DEL", "UNLINK"}:
@@ -294,7 +295,7 @@ class Follower:
         if not (isinstance(queue, bytes) and isinstance(entry, bytes)):
             return {}
         # Where it went, of pops that move.
-        moved = words[2:3] if name in _MOVING else ()
+        moved = words[2:3] if name in MOVING else ()
         return {"keys": [shown(key) for key in (queue, *moved)], **self._entry_told(entry)}
 
     def _looked(self, names: tuple[bytes, ...], values: list[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.driver.values import decode_value
 from jobwire_conformance.rules.steps import Begin, Field, Flag, Gap, Line, Step, Summary
 from jobwire_conformance.tap.fields import shown_value
@@ -63,13 +64,13 @@ class Teller:
 
     def _head(self, step: Step) -> Iterator[str]:
         lead, columns = self._lead(step)
-        command = step.command if step.kind in ("command", "reply", "push") else step.kind
+        command = one_line(step.command) if step.kind in ("command", "reply", "push") else step.kind
         job = short(step.job)
         start = f"{lead} {ARROWS[step.direction]} {command:<{_COMMAND}} "
         columns += max(len(command), _COMMAND) + 4
         room = self._width - columns
-        rest = "  ".join(part for part in (f"{job:<9}" if job else "", *self._facts(step)) if part)
-        fields = [field_text(field) for field in _told(step.fields)]
+        rest = one_line("  ".join(part for part in (f"{job:<9}" if job else "", *self._facts(step)) if part))
+        fields = [one_line(field_text(field)) for field in _told(step.fields)]
         inline = " ".join(fields)
         if not fields or len(rest) + 2 + len(inline) <= room:
             yield start + fitting("  ".join(filter(None, (rest, inline))), room).rstrip()
@@ -97,13 +98,13 @@ class Teller:
 
     def _flag(self, flag: Flag, *, alone: bool, step: Step) -> Iterator[str]:
         lead, columns = self._lead(step) if alone else (" " * 25, 25)
-        head = f"{flag.requirement}  {flag.what}"
+        head = one_line(f"{flag.requirement}  {flag.what}")
         yield f"{lead} {self._styled('flag', '✗ ' + fitting(head, self._width - columns - 3))}"
         where = [f"key {short(flag.key)}" if flag.key else "", f"field {flag.field}" if flag.field else ""]
         job = f"job {short(flag.job)}" if flag.job and flag.job not in flag.key else ""
         saw = f"expected {flag.expected}; seen {flag.seen}" if flag.expected or flag.seen else ""
         detail = ", ".join(filter(None, [*where, job]))
-        for text in wrapped(": ".join(filter(None, [detail, saw])), self._width - 27):
+        for text in wrapped(one_line(": ".join(filter(None, [detail, saw]))), self._width - 27):
             yield " " * 27 + text
 
     # --- the end ------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ def begin_text(line: Begin) -> str:
     """What is said on stderr when it begins."""
     values = "values of jobs are shown" if line.values else "values of jobs are hidden (--values shows them)"
     return (
-        f"listening on {line.listen}, forwarding to {line.source}; {values}.\n"
+        f"listening on {line.listen}, forwarding to {one_line(line.source)}; {values}.\n"
         f"Give clients and workers redis://{line.listen} as their Redis. Ctrl-C ends with a summary.\n"
     )
 

@@ -1,10 +1,5 @@
 "use strict";
 (() => {
-const SIGN = {pass: "✓", lenient: "≈", fail: "✗", error: "!", unsupported: "–", "known-failing": "×", "unexpected-pass": "?", flaky: "~"};
-const CLASS = {pass: "good", lenient: "good", fail: "bad", error: "bad", "unexpected-pass": "bad", unsupported: "warn", flaky: "warn", "known-failing": "known"};
-const BAD = ["fail", "error", "unexpected-pass"];
-// What failed comes first, what passed last.
-const ORDER = [...BAD, "flaky", "lenient", "unsupported", "known-failing", "pass"];
 const LIMIT = 400;
 const AXES = ["mode", "client", "worker"];
 const KEYS = `<kbd>/</kbd> filter · <kbd>j</kbd> <kbd>k</kbd> next and previous verdict · <kbd>Esc</kbd> back to the list`;
@@ -17,6 +12,10 @@ const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "
 const pill = (verdict, words) => `<span class="pill ${CLASS[verdict]}">${SIGN[verdict]} ${esc(words || verdict)}</span>`;
 
 const data = JSON.parse($("data").textContent);
+// The kinds of verdicts, in the order in which lists show them.
+const of = what => Object.fromEntries(data.kinds.map(kind => [kind.name, kind[what]]));
+const SIGN = of("sign"), CLASS = of("look");
+const ORDER = data.kinds.map(kind => kind.name), BAD = data.kinds.filter(kind => kind.wrong).map(kind => kind.name);
 const {header, footer} = data;
 const verdicts = data.verdicts.map((row, n) => {
   const v = {n};

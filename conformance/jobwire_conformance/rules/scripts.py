@@ -1,0 +1,56 @@
+"""The Lua of jobwire's workers and clients, known by its SHA-1: a suite that judges a program does not import it.
+
+``python -m ci.script_names --write`` adds the scripts of ``jobwire.wire`` as it is. An entry stays where a text
+changes: fleets are upgraded worker by worker, and recordings are read for years.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+
+__all__ = ["SCRIPTS", "script_name", "script_words"]
+
+#: SHA-1 in lower case -> name.
+SCRIPTS: dict[bytes, str] = {
+    b"526416a988e74f8a2a8ac9b454d49907f80f813b": "ADOPT",
+    b"f3ac5d4175cf37719e5e0186e8402c3c35961300": "BURY",
+    b"14f38cff212d48ea0a43313a7c3e1a14d4d504a4": "BURY_MARKED",
+    b"5d342b0276f42d3f83fff6b4c0c29996d7fb49c2": "CLAIM",
+    b"36d44ca54a9d3116531ac813f57c0e890fdc9e45": "COMPLETE",
+    b"a5533f16e99f6b6bcf191e8d6b37f06f4693cda8": "DELETE_GHOST",
+    b"505b1501ee2da76d8c72480b7878b884edcd31cb": "EXPIRE_UNHEARD",
+    b"4403d09e2d2773808888d2c52034f9e4f2a6f987": "FORGET_DUPLICATE",
+    b"f65ce6ceabb2959472760e2552daf4ba16e3ddfe": "GIVE_BACK",
+    b"d7b8d616ff171dc891ae23eb3c54174175a67ccf": "GIVE_BACK_MARKED",
+    b"6b4a8ab923e8bf582ef414b87127ca7456ca5d6d": "LOSE",
+    b"2eccba58343027215b0e2394335c9044696a0ca6": "LOSE_MARKED",
+    b"5742757f42115fa9cd2873033e53dab4fd1fbe0e": "LOSE_TO_LIST",
+    b"b404af8956ab94dafcc7f4ceab39a47219ce392d": "NOTE",
+    b"db1bf578d748f8c303e65a78c62ba46262e43c70": "NOTE_FAILURE",
+    b"2290ae263be171eb8ce64eee664e4a9e970b1428": "RELEASE",
+    b"df7ab79249b83f170857eae6413d2ef21800584a": "REQUEUE",
+    b"9700cae6798b73d22dd14912db8176d077c24a30": "REQUEUE_DEAD",
+    b"ceb3936a348c0ef2a7e70a06f8b9656a9e19862a": "REQUEUE_MARKED",
+    b"714b017aab99589c9a5bbbd1601b123522430856": "REQUEUE_REJECTED",
+    b"794bd6c9139e1123f2c8e163a5045960ad54e549": "RETURN_MARKED",
+    b"2167f48932646c6e16e0accd38753a3805500c0b": "RETURN_NEWEST",
+    b"8e8f3f9033eba0a13c1d800fdf38e822adcd0113": "RETURN_TO_LIST",
+    b"43dfdcd03f345abfe57bd0afc05018b0fa06a4dc": "SETTLE",
+    b"27d103dffcee70b459a5056a2db60ebf98104366": "STRIP",
+    b"9f58f2a77c7f43702064da31639e0cf5e61a9db8": "WITHDRAW",
+    b"a809f6ead825c070364c8212b07ca3c851f09c67": "WRITE_RESULT",
+}
+
+
+def script_name(words: tuple[bytes, ...]) -> str | None:
+    """The name of the script of jobwire's that EVAL or EVALSHA calls; None for one of another program."""
+    if len(words) < 3:
+        return None
+    called = words[1] if words[0].upper() == b"EVALSHA" else sha1(words[1], usedforsecurity=False).hexdigest().encode()
+    return SCRIPTS.get(called.lower())
+
+
+def script_words(words: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The keys and the arguments of EVAL or EVALSHA."""
+    count = int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
+    return words[3 : 3 + count], words[3 + count :]
