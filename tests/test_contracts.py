@@ -28,7 +28,15 @@ class Plant(NamedTuple):
 
 #: At least one a contract. Each is planted at the end of the module, for types only, and in a function.
 PLANTS = [
-    Plant("layers: cli", "jobwire.wire.keys", "jobwire.transport"),
+    Plant("jobwire: commands over faces", "jobwire.wire.keys", "jobwire.transport"),
+    Plant("jobwire: commands over faces", "jobwire.client.client", "jobwire.worker.worker"),
+    Plant("jobwire: commands over faces", "jobwire.limits", "jobwire.errors"),
+    Plant("jobwire.wire: modes over", "jobwire.wire.codec.jobs", "jobwire.wire.scripts"),
+    Plant("jobwire.wire: modes over", "jobwire.wire.states", "jobwire.wire.workers"),
+    Plant("jobwire.client: client over", "jobwire.client.handle", "jobwire.client.outstanding"),
+    Plant("jobwire.worker: worker over", "jobwire.worker.executor", "jobwire.worker.registration"),
+    Plant("jobwire.worker: worker over", "jobwire.worker.delivery", "jobwire.worker.handlers"),
+    Plant("nothing outside jobwire.wire names", "jobwire.worker.executor", "jobwire.wire.modes.simple"),
     Plant("the wire is sans-IO", "jobwire.wire.keys", "socket"),
     Plant("the Sereal codec stands alone", "jobwire.sereal.decoder", "msgspec"),
     Plant("redis-py and hiredis live", "jobwire.cli.top", "redis"),

@@ -27,6 +27,8 @@ SCRIPTS: dict[bytes, str] = {
     b"5742757f42115fa9cd2873033e53dab4fd1fbe0e": "LOSE_TO_LIST",
     b"b404af8956ab94dafcc7f4ceab39a47219ce392d": "NOTE",
     b"db1bf578d748f8c303e65a78c62ba46262e43c70": "NOTE_FAILURE",
+    b"8fd554cecf816cf03121b920b747ca2fb0ddccab": "ONE_COMMAND",
+    b"a12c89b59d4193f432af1d964eaac6c472f5750e": "REJECT",
     b"2290ae263be171eb8ce64eee664e4a9e970b1428": "RELEASE",
     b"df7ab79249b83f170857eae6413d2ef21800584a": "REQUEUE",
     b"9700cae6798b73d22dd14912db8176d077c24a30": "REQUEUE_DEAD",
@@ -37,6 +39,8 @@ SCRIPTS: dict[bytes, str] = {
     b"8e8f3f9033eba0a13c1d800fdf38e822adcd0113": "RETURN_TO_LIST",
     b"43dfdcd03f345abfe57bd0afc05018b0fa06a4dc": "SETTLE",
     b"27d103dffcee70b459a5056a2db60ebf98104366": "STRIP",
+    b"6495d43e9203e034bbac2eac8b32ee1a6c0f8e92": "TAKE_WORD_BACK",
+    b"9a8b61d918e3f9a0b67209d253f13f1f97f4da18": "TELL_REJECTED",
     b"9f58f2a77c7f43702064da31639e0cf5e61a9db8": "WITHDRAW",
     b"a809f6ead825c070364c8212b07ca3c851f09c67": "WRITE_RESULT",
 }
