@@ -1,8 +1,9 @@
 """The traffic of a case, judged by the rules that ``jobwire tap`` lints with (:mod:`rules.linter`).
 
 A case states its own expectations; the rules state those of every job. They know more here than tap does: the options
-that ``start`` gave to each peer, and the jobs that its client says it has submitted. Only commands are judged, and steps
-that did not follow them. Replies are not: in many cases the runner plays the other side, and breaks rules on purpose.
+that ``start`` gave to each peer, and the jobs that its client says it has submitted. Only commands are judged, and
+steps that did not follow them. Replies are not: in many cases the runner plays the other side, and breaks rules on
+purpose.
 """
 
 from __future__ import annotations
