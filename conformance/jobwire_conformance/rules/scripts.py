@@ -1,7 +1,7 @@
 """The Lua of jobwire's workers and clients, known by its SHA-1: a suite that judges a program does not import it.
 
-``python -m ci.script_names --write`` adds the scripts of ``jobwire.wire`` as it is. An entry stays where a text changes:
-fleets are upgraded worker by worker, and recordings are read for years.
+``python -m ci.script_names --write`` adds the scripts of ``jobwire.wire`` as it is. An entry stays where a text
+changes: fleets are upgraded worker by worker, and recordings are read for years.
 """
 
 from __future__ import annotations
