@@ -27,12 +27,15 @@ _EVERY = 60.0
 
 
 class Progress:
-    """One line that is written over, on a terminal; elsewhere a line a minute. Failures are told at once."""
+    """One line that is written over, on a terminal; elsewhere a line a minute. Failures are told at once.
+
+    ``stream``: standard error unless given.
+    """
 
     def __init__(
         self,
         total: int,
-        stream: TextIO = sys.stderr,
+        stream: TextIO | None = None,
         *,
         done: int = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -41,9 +44,9 @@ class Progress:
         self._clock = clock
         self._began = self._told = clock()
         self._earlier = done
-        self._stream = stream
-        self._live = stream.isatty()
-        self._colour = coloured(stream)
+        self._stream = out = sys.stderr if stream is None else stream
+        self._live = out.isatty()
+        self._colour = coloured(out)
         self._counts: Counter[Verdict] = Counter()
         self._done = done
 
