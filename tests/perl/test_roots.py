@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from jobwire_conformance.peer_operations import run_operation
+from jobwire_conformance.peers.operations import run_operation
 from perl_peer import PerlPeer
 from perl_roots import KEPT, SUITES, PerlRoot, lay, roots_folder
 

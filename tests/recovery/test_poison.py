@@ -178,7 +178,7 @@ async def test_a_document_that_would_grow_without_bound_fails_and_the_worker_goe
         value = [value, value]
     worker = await faces.worker(echo, mode=mode, limits=Limits(max_items=100_000), **FAST)
     client = await faces.client(mode=mode)
-    with pytest.raises(JobFailed, match=r"cannot be sent: more than 100000 items \(max_items\)") as caught:
+    with pytest.raises(JobFailed, match=r"cannot be sent: more than 4000000 items \(max_items\)") as caught:
         await within(client.submit({"value": value}))
     assert caught.value.type == "EncodeError"
     if mode != "simple":
