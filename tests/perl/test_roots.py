@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from jobwire_conformance.peers.operations import run_operation
 from perl_peer import PerlPeer
 from perl_roots import KEPT, SUITES, PerlRoot, lay, roots_folder
 
 import jobwire
+from jobwire_conformance.peers.operations import run_operation
 
 MAKE_ROOTS = Path(__file__).resolve().parents[2] / "ci" / "perl-roots"
 JOBS = 100
