@@ -15,7 +15,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, cast
 
-from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, WireError, printable
+from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.events import Events, loggable
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies
@@ -366,7 +366,7 @@ class Executor:
         ending = Ending(outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses, told)
         conclusion = self._conclusions.get((delivery.state, outcome))
         if conclusion is None:
-            raise WireError(f"a job that is {delivery.state} cannot end as {outcome.counter} in mode {self._mode.name}")
+            conclusion = life.conclude(delivery.state, outcome, mode=self._mode.name)  # raises
         delivery.steps = conclusion[0]
         delivery.commands = self._mode.commands_for(delivery.taken, delivery.job, ending)
         delivery.ending = ending
