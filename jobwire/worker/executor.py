@@ -533,8 +533,9 @@ class Executor:
             self._report(delivery)
 
     def disconnected(self) -> None:
-        """The connections are gone."""
+        """The connections are gone, and with them whoever took jobs."""
         self._commands = None
+        self.on_free = _nothing
         if self._mode.ownership == "list":
             # Not begun yet, and perhaps given away until we are back: what is still ours is found in the list.
             for delivery in list(self.deliveries.values()):

@@ -412,7 +412,6 @@ class Worker(Handling):
         self._fetcher.fill()
 
     async def _disconnect(self) -> None:
-        self._executor.on_free = _nothing
         self._executor.disconnected()
         if self._membership is not None:
             self._membership.disconnected()
@@ -461,10 +460,6 @@ class Worker(Handling):
     async def _return_leftovers(self, commands: Connection) -> None:
         returned = await return_leftovers(commands, self._mode, self._queues[0], self._executor.deliveries)
         self._events.count("returned", returned)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _is_cancelled() -> bool:
