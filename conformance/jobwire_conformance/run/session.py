@@ -205,7 +205,7 @@ async def _header(request: Request, peers: Peers, plan: list[Planned], environme
         timeout_factor=request.timeout_factor,
         command=request.command,
         shard=str(request.shard or ""),
-        whole=not (request.run or request.skip or request.only is not None) and request.profile != "smoke",
+        whole=not (request.run or request.skip or request.only is not None) and request.profile in {"ci", "full"},
     )
 
 
