@@ -159,7 +159,7 @@ def _need_backend(asked: _Asked, perl: tuple[str, ...]) -> None:
 
 def _in_root(asked: _Asked) -> PeerCommand:
     root = PerlRoot(asked.place, stacks_folder())
-    reason = _missing_in(root, asked.stack)
+    reason = _missing_in(root, asked.stack, root.folder)
     if reason:
         raise MissingPeer(reason)
     _need_backend(asked, tuple(root.command("perl")))
@@ -167,5 +167,5 @@ def _in_root(asked: _Asked) -> PeerCommand:
 
 
 @cache
-def _missing_in(root: PerlRoot, stack: str) -> str | None:
+def _missing_in(root: PerlRoot, stack: str, _folder: Path) -> str | None:
     return root.missing(stack)

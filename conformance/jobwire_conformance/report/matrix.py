@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from jobwire_conformance.report.markdown import cell
-from jobwire_conformance.report.report import PeerFacts, Report, VerdictLine
+from jobwire_conformance.report.report import Header, PeerFacts, Report, VerdictLine
 from jobwire_conformance.report.verdicts import Verdict
 
 __all__ = ["render"]
@@ -22,31 +22,37 @@ _HEAD = [
 ]
 
 
-def _distribution(name: str) -> str:
-    kind = name.partition(":")[0]
-    place = kind.partition("@")[2]
-    return _RELEASES.get(place, place) or "this machine"
+def _distribution(peer: PeerFacts, header: Header) -> str:
+    place = peer.name.partition(":")[0].partition("@")[2]
+    return _RELEASES.get(place, place) or header.machine.get("distribution") or "this machine"
 
 
 def _json(peer: PeerFacts) -> str:
     return ", ".join(f"{name} {peer.libraries[name]}" for name in _BACKENDS if name in peer.libraries)
 
 
+def _order(name: str) -> int:
+    """Oldest release first; those of one release in the order in which they were asked for."""
+    places = ["bullseye", "", "bookworm", "trixie", "sid"]
+    place = name.partition(":")[0].partition("@")[2]
+    return places.index(place) if place in places else len(places)
+
+
 def _verdict(lines: list[VerdictLine]) -> str:
     counts = Counter(line.verdict for line in lines)
     tried = [verdict for verdict in counts if verdict.tried]
     if any(verdict.wrong for verdict in counts):
-        word = "not conformant"
+        word = "fails"
     elif not tried:
         word = "not tried"
     else:
-        word = "known to fail" if tried == [Verdict.KNOWN_FAILING] else "conformant"
+        word = "known to fail" if tried == [Verdict.KNOWN_FAILING] else "passes"
     return f"{word}: {' '.join(f'{verdict.sign} {counts[verdict]}' for verdict in sorted(counts))}"
 
 
-def _row(peer: PeerFacts, roles: dict[str, list[VerdictLine]]) -> str:
+def _row(peer: PeerFacts, header: Header, roles: dict[str, list[VerdictLine]]) -> str:
     columns = [
-        _distribution(peer.name),
+        _distribution(peer, header),
         peer.runtime.removeprefix("perl "),
         peer.libraries.get("Sereal::Decoder", ""),
         _json(peer),
@@ -66,7 +72,9 @@ def render(report: Report) -> str:
             if name is not None:
                 roles[name][role].append(line)
     rows = [
-        _row(peer, roles[peer.name]) for peer in header.peers if peer.language.lower() == "perl" and peer.name in roles
+        _row(peer, header, roles[peer.name])
+        for peer in sorted(header.peers, key=lambda peer: _order(peer.name))
+        if peer.language.lower() == "perl" and peer.name in roles
     ]
     about = (
         f"Profile {header.profile}, {header.began}: {header.cases} cases, {len(report.verdicts)} of {header.instances} "
