@@ -39,9 +39,7 @@ async def reliable(redis_url: str, require_perl: Callable[[str], None]) -> Async
     async def start(stack: str = "0.004", *, redis: str = redis_url, ttl: float = 30, **options: Any) -> PerlPeer:
         require_perl(stack)
         own = {"heartbeat_ttl": ttl, "job_poll_interval": 1, **options.pop("options", {})}
-        peer = await PerlPeer.start(
-            "worker", redis=redis, dialect=stack, env=loaded(stack), options=own, **options
-        )
+        peer = await PerlPeer.start("worker", redis=redis, dialect=stack, env=loaded(stack), options=own, **options)
         started.append(peer)
         return peer
 
