@@ -146,7 +146,7 @@ def main() -> None:
 
 def _machine() -> str:
     others = ", ".join(f"{name} {version}" for name, version in versions().items())
-    code = "built" if fast.available("wire") else "NOT built (python -m jobwire.build)"
+    code = "built" if fast.available("wire") else "NOT built (install a C compiler, then ci/setup test)"
     cores = len(os.sched_getaffinity(0))
     return (
         f"Python {platform.python_version()}, {cores} cores, {platform.system()} {platform.machine()}. {others}. "

@@ -150,7 +150,7 @@ def main() -> None:
     if reason is not None:
         print(f"without Perl: {reason}", file=sys.stderr)
     if not fast.available("sereal"):
-        print("without compiled code: python -m jobwire.sereal.build", file=sys.stderr)
+        print("without compiled code: install a C compiler, then ci/setup test", file=sys.stderr)
     peer = sereal_peer.SerealPeer() if reason is None else None
     try:
         show(rows(peer))

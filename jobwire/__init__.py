@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jobwire import errors
 from jobwire.errors import *  # noqa: F403 - the whole tree, which errors.__all__ lists
+from jobwire.version import __version__ as __version__
 
 if TYPE_CHECKING:
     # Imported under the same name, so that type checkers take the names for exported.
@@ -43,7 +44,6 @@ _HOME = {
 _MODULES = frozenset({"rpc", "sereal", "sync", "wire"})
 """Modules with public names of their own: ``jobwire.rpc`` is there without an import, too."""
 
-__version__ = "0.1.0"
 __all__ = [
     "Client",
     "Job",

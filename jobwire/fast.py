@@ -4,8 +4,9 @@ Both keep the same contract. The compiled functions know the common case and ans
 ``NotImplemented``) for all else, errors included; the caller then does the whole thing in plain Python, which is the
 reference. The plain functions here know nothing, but for :func:`spell_id`.
 
-``python -m jobwire.build`` builds it. ``JOBWIRE_SEREAL_PURE=1`` and ``JOBWIRE_WIRE_PURE=1`` in the environment turn a
-part off for the process, :func:`turn_off` and :func:`turn_on` both at run time, for later calls and objects.
+It is built when jobwire is installed, where there is a C compiler (setup.py). ``JOBWIRE_SEREAL_PURE=1`` and
+``JOBWIRE_WIRE_PURE=1`` in the environment turn a part off for the process, :func:`turn_off` and :func:`turn_on` both at
+run time, for later calls and objects.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
+from jobwire.version import __version__
+
 __all__ = [
+    "PARTS",
     "Shape",
     "available",
     "completion",
@@ -26,6 +30,7 @@ __all__ = [
     "encode",
     "hash_fields",
     "job_fields",
+    "missing",
     "outbox",
     "scalar_result",
     "shape",
@@ -35,6 +40,7 @@ __all__ = [
 ]
 
 Part = Literal["sereal", "wire"]
+PARTS: tuple[Part, ...] = ("sereal", "wire")
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
@@ -54,22 +60,29 @@ def _spell_id(pool: bytes, at: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
-def _built(part: Part) -> ModuleType | None:
-    if os.environ.get(f"JOBWIRE_{part.upper()}_PURE"):
-        return None
+def _built(part: Part) -> tuple[ModuleType | None, str | None]:
+    """The compiled code of ``part``, or why it is not in use."""
+    variable = f"JOBWIRE_{part.upper()}_PURE"
+    if os.environ.get(variable):
+        return None, f"{variable} is set"
     # By its file: the package around it would bring all that it needs, and needs this module.
     spec = PathFinder.find_spec(f"jobwire.{part}._speedups", [str(Path(__file__).parent / part)])
-    if spec is None or spec.loader is None:  # not built
-        return None
+    if spec is None or spec.loader is None:
+        return None, "it was not built when jobwire was installed"
+    module = module_from_spec(spec)
     try:
-        module = sys.modules[spec.name] = module_from_spec(spec)
         spec.loader.exec_module(module)
-    except ImportError:  # built for something else
-        return None
-    return module
+    except ImportError as error:
+        return None, f"it cannot be loaded: {error}"
+    # An upgrade may leave a file behind that no installer knows of.
+    version = getattr(module, "version", "another version")
+    if version != __version__:
+        return None, f"{spec.origin} is of jobwire {version}, this is {__version__}: install jobwire again"
+    sys.modules[spec.name] = module
+    return module, None
 
 
-_sereal, _wire = _built("sereal"), _built("wire")
+(_sereal, _no_sereal), (_wire, _no_wire) = _built("sereal"), _built("wire")
 
 decode: Any = _not_implemented
 """``decode(data, start, base, policy, max_depth, max_items)`` → (value, index behind it): a Sereal body."""
@@ -116,6 +129,11 @@ def shape(
 def available(part: Part) -> bool:
     """Return whether the compiled code of ``part`` was built, found, and not turned off by the environment."""
     return (_sereal if part == "sereal" else _wire) is not None
+
+
+def missing(part: Part) -> str | None:
+    """Return why the compiled code of ``part`` is not there, for people; None where it is."""
+    return _no_sereal if part == "sereal" else _no_wire
 
 
 def turn_on() -> None:

@@ -41,7 +41,7 @@ def server_binary(request: pytest.FixtureRequest) -> Path:
 def either_code(request: pytest.FixtureRequest) -> Iterator[str]:
     """The wire's plain Python code and its compiled code in turn; what is not built is left out, loudly."""
     if request.param == "compiled" and not fast.available("wire"):
-        pytest.skip("LEFT OUT: the compiled code is not built: python -m jobwire.build")
+        pytest.skip("LEFT OUT: the compiled code is not built: install a C compiler, then ci/setup test")
     if request.param == "plain":
         fast.turn_off()
     yield request.param

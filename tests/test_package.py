@@ -54,8 +54,9 @@ def test_below_the_wire_there_is_only_the_standard_library(name: str) -> None:
     assert "asyncio" not in loaded
 
 
-def test_jobwire_alone_loads_only_the_errors() -> None:
-    assert {name for name in loaded_by("import jobwire") if name.startswith("jobwire")} == {"jobwire", "jobwire.errors"}
+def test_jobwire_alone_loads_only_the_errors_and_its_version() -> None:
+    loaded = {name for name in loaded_by("import jobwire") if name.startswith("jobwire")}
+    assert loaded == {"jobwire", "jobwire.errors", "jobwire.version"}
 
 
 def test_the_client_comes_with_its_first_use() -> None:

@@ -22,7 +22,7 @@ import msgspec
 import redis
 
 from endurance.chaos.accounts import Account, Happened, Leftovers, Submitted, render, settle, time_returns
-from endurance.chaos.fleet import PerlClient, PythonWorkers
+from endurance.chaos.fleet import PerlClient, PerlWorkers, PythonWorkers
 from endurance.chaos.plan import Fault, Kind, Plan, make_plan
 from endurance.chaos.recovery import Watch
 from endurance.chaos.worker import read_journal
@@ -41,7 +41,9 @@ _OUTSTANDING = 200
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. ``heartbeat`` and ``ttl`` in seconds; ``perl`` how many of the clients are Perl's."""
+    """One run. ``heartbeat`` and ``ttl`` in seconds; ``perl`` how many of the clients are Perl's, ``perl_workers``
+    how many of the workers.
+    """
 
     seed: int = 1
     jobs: int = 20_000
@@ -53,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 8
     python: int = 2
     perl: int = 2
+    perl_workers: int = 0
     heartbeat: float = 0.5
     ttl: float = 2.5
     patience: float = 120.0
@@ -98,7 +101,9 @@ class _Run:
             "reconnect_delay": 0.05,
         }
         urls = (self.server.url, f"redis://127.0.0.1:{self._proxy.port}")
-        self.workers = PythonWorkers(urls, self._folder, count=settings.workers + 1, steady=True, options=options)
+        self.workers = PythonWorkers(
+            urls, self._folder, count=settings.workers + 1, steady=True, options=options, perl=self._perl_workers()
+        )
         await self.workers.fill()
         self._background(self.watch.run())
         for number in range(settings.python):
@@ -113,6 +118,13 @@ class _Run:
             self._python.append(client)
         await self._fill_perl()
         await self.workers.some_up(2, within=30)
+
+    def _perl_workers(self) -> PerlWorkers | None:
+        if not self.settings.perl_workers or self._perl_command is None:
+            return None
+        perl, *_ = self._perl_command.argv
+        program = str(Path(__file__).with_name("worker.pl"))
+        return PerlWorkers(self.settings.perl_workers, (perl, program), dict(self._perl_command.env))
 
     async def _fill_perl(self) -> None:
         if self._perl_command is None:
@@ -295,7 +307,7 @@ class _Run:
 
 async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None = None) -> Account:
     """One run. Raises ``MissingPeer`` where Perl clients are wanted and cannot be had, ``PeerFault``."""
-    perl = resolve("perl")[0] if settings.perl else None
+    perl = resolve("perl")[0] if settings.perl or settings.perl_workers else None
     counts: dict[Kind, int] = {
         "kill": settings.kills,
         "stop": settings.stops,
@@ -321,7 +333,7 @@ async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None =
         time_returns(account, run.watch, run.faults, journal, heartbeat=settings.heartbeat, ttl=settings.ttl)
         account.settings = {
             "server": f"{server.binary.name} {server.version}",
-            "workers": f"{settings.workers} + 1 that no fault is for alone",
+            "workers": f"{settings.workers} ({settings.perl_workers} Perl) + 1 that no fault is for alone",
             "clients": f"{settings.python} Python + {settings.perl} Perl",
             "heartbeat": f"{settings.heartbeat:g} s",
             "ttl": f"{settings.ttl:g} s",
@@ -343,6 +355,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "slots": "jobs at a time for each",
         "python": "Python clients",
         "perl": "Perl clients",
+        "perl_workers": "of the workers, Perl's with Jobwire::Reliable",
         "heartbeat": "seconds between signs of life",
         "ttl": "seconds until a worker without them is dead",
         "patience": "seconds that a client waits for a result",
@@ -350,7 +363,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     defaults = Settings()
     for name, words in about.items():
         default = getattr(defaults, name)
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{words} ({default:g})")
+        parser.add_argument(
+            "--" + name.replace("_", "-"), type=type(default), default=default, help=f"{words} ({default:g})"
+        )
     parser.add_argument("--json", action="store_true", help="print the accounts as JSON")
     parser.add_argument("--verbose", action="store_true", help="say every fault on stderr")
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,15 @@ from endurance.chaos.worker import WorkerSettings
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
 
-__all__ = ["ChaosWorker", "PerlClient", "PythonWorkers"]
+__all__ = ["ChaosWorker", "PerlClient", "PerlWorkers", "PythonWorkers"]
+
+
+class PerlWorkers(NamedTuple):
+    """How many workers are Perl's, stock ones that load ``Jobwire::Reliable``, and how one is started."""
+
+    number: int
+    command: tuple[str, ...]
+    env: dict[str, str]
 
 
 class ChaosWorker:
@@ -64,8 +72,18 @@ class PythonWorkers:
     no fault for it alone, as in a fleet in which not everybody is young.
     """
 
-    def __init__(self, urls: Sequence[str], folder: Path, *, count: int, steady: bool, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        folder: Path,
+        *,
+        count: int,
+        steady: bool,
+        options: dict[str, Any],
+        perl: PerlWorkers | None = None,
+    ) -> None:
         self._urls = urls
+        self._perl = perl
         self._folder = folder
         self._count = count
         self._options = options
@@ -88,16 +106,19 @@ class PythonWorkers:
         self._made += 1
         settings = WorkerSettings(url=url, journal=str(self.journal), options={"id": name, **self._options})
         log = self._folder / f"{name}.log"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command: tuple[str, ...] = (sys.executable, "-m", "endurance.chaos.worker")
+        # The first one is steady; of those behind it as many as were asked for are Perl's, whoever is replaced.
+        if self._perl is not None and self._made > 1 and (self._made - 2) % (self._count - 1) < self._perl.number:
+            command, environment = self._perl.command, {**os.environ, **self._perl.env}
         with log.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "endurance.chaos.worker",
+                *command,
                 msgspec.json.encode(settings).decode(),
                 stdin=subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=out,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env=environment,
             )
         return ChaosWorker(name, process, log)
 

@@ -10,13 +10,16 @@ import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
+from importlib import metadata
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from jobwire import fast
 from jobwire.cli.common import FAILED, OK, add_json, add_keyspace, add_mode, connection_to, mode_of, print_json, styled
 from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
+from jobwire.version import __version__
 from jobwire.wire import Mode
 from jobwire.wire.commands import Command
 from jobwire.wire.probe import INFO, WHO_AM_I, config_get, config_value, dry_run, parse_info, sample_commands
@@ -48,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 async def run(options: argparse.Namespace) -> int:
     async with connection_to(options.url) as connection:
         findings = [finding async for finding in examine(connection, mode_of(options), options.queue)]
-    findings.append(await perl_stack(options.perl))
+    findings += [compiled_code(), event_loop(), await perl_stack(options.perl)]
     if options.json:
         print_json(findings)
     else:
@@ -147,6 +150,22 @@ async def permissions(connection: Connection, mode: Mode, queue: bytes) -> Findi
 
 async def _may(connection: Connection, user: bytes, command: Command) -> bool:
     return await connection.execute(dry_run(user, command)) in (b"OK", "OK")
+
+
+def compiled_code() -> Finding:
+    reasons = {reason for part in fast.PARTS if (reason := fast.missing(part))}
+    if not reasons:
+        return Finding("ok", "compiled", f"the compiled code of jobwire {__version__} is in use")
+    remedy = "install a wheel, or a C compiler and Python's headers first; it works without, more slowly"
+    return Finding("warn", "compiled", f"plain Python is in use ({'; '.join(sorted(reasons))}); {remedy}")
+
+
+def event_loop() -> Finding:
+    try:
+        found = metadata.version("uvloop")
+    except metadata.PackageNotFoundError:
+        return Finding("ok", "loop", "asyncio's own; pip install 'jobwire[uvloop]' is faster, not on Windows")
+    return Finding("ok", "loop", f"uvloop {found} is installed")
 
 
 async def perl_stack(program: str) -> Finding:

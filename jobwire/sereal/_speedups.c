@@ -1,4 +1,4 @@
-/* The common part of Sereal, in C: optional, built by `python -m jobwire.sereal.build`.
+/* The common part of Sereal, in C: optional, built by setup.py.
  *
  * The plain Python code is the reference. This code knows what most documents are made of; whatever
  * else it meets (objects other than booleans, scalar references, aliases, malformed bytes, a limit
@@ -9,7 +9,7 @@
  * Memory is safe by construction:
  *  - Nobody's code runs while a value is read or written. The garbage collector would run some when a list or dict is
  *    made (in Python 3.11), so it is off meanwhile: a list with empty places is seen by nobody. The GIL is kept; the module
- *    does not declare that it runs without, so that a free-threaded Python turns it on when this is imported.
+ *    does not declare that it runs without (setup.py builds none for a free-threaded Python).
  *  - An object is owned for as long as a later step may use it all the same: what references name, keys, containers.
  *  - A container that is written is counted again at its end: if it changed meanwhile, the Python code starts over.
  * tests/fuzz/sanitized.py holds this against AddressSanitizer.
@@ -18,6 +18,10 @@
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
+
+#define TEXT(name) #name
+#define EXPANDED(name) TEXT(name)
+#define VERSION EXPANDED(JOBWIRE_VERSION) /* of the package; jobwire.fast leaves alone what is of another */
 
 /* Deeper documents go to the Python code, which needs no C stack; a level takes about 200 bytes of it here. */
 #define DEEPEST 512
@@ -904,10 +908,24 @@ static PyMethodDef methods[] = {
     {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, "encode(value, head, base, share_keys, true, false, max_depth) -> document"},
     {NULL, NULL, 0, NULL},
 };
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_speedups", NULL, 0, methods, NULL, NULL, NULL, NULL};
+
+static int
+fill(PyObject *module)
+{
+    return PyModule_AddStringConstant(module, "version", VERSION);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_speedups",
+    .m_methods = methods,
+    .m_slots = slots,
+};
 
 PyMODINIT_FUNC
 PyInit__speedups(void)
 {
-    return PyModule_Create(&module);
+    return PyModuleDef_Init(&definition);
 }

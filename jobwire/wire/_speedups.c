@@ -1,4 +1,4 @@
-/* What every job passes, in C: optional, built by `python -m jobwire.build`.
+/* What every job passes, in C: optional, built by setup.py.
  *
  * The plain Python code is the reference. This code knows what most jobs are made of (parameters and results that are
  * text, bytes, whole numbers, and how to measure nested ones); whatever else it meets (other types, names never seen
@@ -8,13 +8,17 @@
  * Memory is safe by construction, not because nothing happens: an allocation may run the garbage collector, which runs
  * anybody's code, as do the functions that are called here. So an object is owned for as long as a later step may use it,
  * and a tuple is made when all that belongs into it is there: nobody sees one with empty places. tests/fuzz/sanitized.py holds this
- * against AddressSanitizer. The module does not declare that it runs without the GIL: a free-threaded Python turns the
- * GIL on when it is imported.
+ * against AddressSanitizer. The module does not declare that it runs without the GIL (setup.py builds none for a
+ * free-threaded Python).
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
 #include <string.h>
+
+#define TEXT(name) #name
+#define EXPANDED(name) TEXT(name)
+#define VERSION EXPANDED(JOBWIRE_VERSION) /* of the package; jobwire.fast leaves alone what is of another */
 
 #define LONGEST_NUMBER 32
 #define LONGEST_TEXT (1 << 20) /* what is longer is measured by the Python code, against the limits */
@@ -847,7 +851,7 @@ fill(PyObject *module)
         return -1;
     int failed = PyModule_AddType(module, (PyTypeObject *)type);
     Py_DECREF(type);
-    return failed;
+    return failed ? failed : PyModule_AddStringConstant(module, "version", VERSION);
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0, NULL}};

@@ -14,7 +14,7 @@ import pytest
 import redis as redis_py
 
 import jobwire
-from jobwire import cli, sereal, sync
+from jobwire import cli, fast, sereal, sync
 from jobwire.cli import common
 from jobwire.cli.doctor import cluster, eviction, perl_stack, version
 from jobwire.limits import DEFAULT_LIMITS
@@ -424,9 +424,18 @@ def test_doctor(run: Run) -> None:
     outcome = run("doctor")
     assert outcome.code == 0, outcome
     checks = {line.split()[1]: line.split()[0] for line in outcome.out.splitlines()}
-    assert checks.keys() == {"server", "persistence", "eviction", "cluster", "permissions", "perl"}
+    server = {"server", "persistence", "eviction", "cluster", "permissions"}
+    assert checks.keys() == server | {"compiled", "loop", "perl"}
+    assert checks["compiled"] == ("warn" if any(map(fast.missing, fast.PARTS)) else "ok")
     assert checks["server"] == checks["eviction"] == checks["cluster"] == "ok"
     assert checks["persistence"] == "warn"
+
+
+def test_doctor_says_why_there_is_no_compiled_code(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "_no_wire", "JOBWIRE_WIRE_PURE is set")
+    outcome = run("doctor")
+    assert outcome.code == 0
+    assert "plain Python is in use (JOBWIRE_WIRE_PURE is set); install a wheel" in outcome.out
 
 
 @pytest.mark.parametrize("mode", ["simple", "recoverable", "reliable"])

@@ -9,6 +9,7 @@ with Python's own allocator off and its lists of free objects full: both hide th
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jobwire.sereal import build as compiler
+import jobwire
 
 __all__ = ["build", "command", "environment", "missing"]
 
@@ -55,8 +56,27 @@ def build(scratch: Path, *, flags: tuple[str, ...] = FLAGS, change: Change = str
         source = package / part / "_speedups.c"
         if part == "sereal":
             source.write_text(change(source.read_text()))
-        compiler.build(package / part, flags, source=source)
+        _compile(source, flags)
     return scratch
+
+
+def _compile(source: Path, flags: tuple[str, ...]) -> None:
+    """What setup.py does, with other flags."""
+    asked = sysconfig.get_config_vars("LDSHARED", "CFLAGS", "CCSHARED", "EXT_SUFFIX")
+    linker, cflags, shared, suffix = (str(value or "") for value in asked)
+    target = source.with_name(f"_speedups{suffix}")
+    define, include = f"-DJOBWIRE_VERSION={jobwire.__version__}", f"-I{sysconfig.get_path('include')}"
+    words = [
+        *shlex.split(f"{linker} {cflags} {shared}"),
+        "-O3",
+        *flags,
+        define,
+        include,
+        str(source),
+        "-o",
+        str(target),
+    ]
+    subprocess.run(words, check=True)
 
 
 def environment(scratch: Path, *, sanitized: bool = True) -> dict[str, str]:

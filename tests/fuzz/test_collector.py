@@ -15,7 +15,7 @@ from jobwire import fast
 
 pytestmark = pytest.mark.skipif(
     not (fast.available("sereal") and fast.available("wire")),
-    reason="LEFT OUT: the compiled code is not built: python -m jobwire.build",
+    reason="LEFT OUT: the compiled code is not built: install a C compiler, then ci/setup test",
 )
 
 MEDDLE = """

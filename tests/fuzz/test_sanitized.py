@@ -138,7 +138,8 @@ def test_sharing_and_types_are_compared() -> None:
 
 
 @pytest.mark.skipif(
-    not fast.available("sereal"), reason="LEFT OUT: the compiled code is not built: python -m jobwire.build"
+    not fast.available("sereal"),
+    reason="LEFT OUT: the compiled code is not built: install a C compiler, then ci/setup test",
 )
 def test_most_documents_are_right_enough_for_the_compiled_code() -> None:
     done = subprocess.run(

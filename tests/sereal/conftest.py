@@ -14,7 +14,7 @@ from jobwire import fast
 def code(request: pytest.FixtureRequest) -> Iterator[str]:
     """Which code reads and writes; ``compiled`` is left out, loudly, where it was not built."""
     if request.param == "compiled" and not fast.available("sereal"):
-        pytest.skip("the compiled code is not built: python -m jobwire.sereal.build")
+        pytest.skip("the compiled code is not built: install a C compiler, then ci/setup test")
     if request.param == "python":
         fast.turn_off()
     yield request.param

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +12,6 @@ from hypothesis import given, settings
 from sereal_nodes import bare, build, describe, nodes
 
 from jobwire import fast
-from jobwire.sereal import build as building
 from jobwire.sereal import dumps, loads
 
 PROBE = """
@@ -54,7 +50,7 @@ def test_turning_on_and_off() -> None:
 
 
 @pytest.mark.skipif(
-    not fast.available("sereal"), reason="the compiled code is not built: python -m jobwire.sereal.build"
+    not fast.available("sereal"), reason="the compiled code is not built: install a C compiler, then ci/setup test"
 )
 @given(node=nodes())
 @settings(max_examples=200, deadline=None)
@@ -68,25 +64,3 @@ def test_both_codes_write_the_same_bytes_and_read_the_same_values(node: Any) -> 
             fast.turn_on()
             assert dumps(value, version=version, share_keys=share_keys) == by_python
             assert describe(loads(by_python, strings="exact")) == bare(node)
-
-
-def test_building_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = (sysconfig.get_config_var("LDSHARED") or "cc").split()[0]
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no C compiler ({compiler}) on PATH: install one to build the compiled code")
-    monkeypatch.setattr(building, "target", lambda directory=tmp_path: tmp_path / building_name())
-    assert building.main([]) == 0
-    assert str(tmp_path / building_name()) in capsys.readouterr().out
-    assert (tmp_path / building_name()).stat().st_size > 10_000
-    assert building.main(["--remove"]) == 0
-    assert not (tmp_path / building_name()).exists()
-
-
-def building_name() -> str:
-    return f"_speedups{sysconfig.get_config_var('EXT_SUFFIX')}"
-
-
-def test_building_it_without_a_compiler(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: "no-such-compiler-here" if name == "LDSHARED" else "")
-    assert building.main([]) == 1
-    assert "works without" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from jobwire.wire.codec.plain import to_plain
 from jobwire.wire.commands import Command
 
 pytestmark = pytest.mark.skipif(
-    not fast.available("wire"), reason="the compiled code is not built: python -m jobwire.build"
+    not fast.available("wire"), reason="the compiled code is not built: install a C compiler, then ci/setup test"
 )
 
 TAKEN = Taken(b"jobs::pending", b"j\xff")

@@ -232,7 +232,7 @@ def _check(path: Path, case: Case) -> None:
     need(_ID.fullmatch(case.id) is not None, "the ID is not of the form group/name")
     need(bool(case.proves), "proves nothing")
     strange = {*case.needs.client_stack, *case.needs.worker_stack} - known_facts()
-    need(not strange, f"needs {', '.join(sorted(strange))}, no fact of stacks.toml")
+    need(not strange, f"needs {', '.join(sorted(strange))}, no fact of stacks/perl.toml")
     need(all(_REQUIREMENT.fullmatch(item) for item in case.proves), "cites something that is no requirement ID")
     need(all(_REQUIREMENT.fullmatch(item) for item in case.breaks), "breaks something that is no requirement ID")
     need(bool(case.source.strip()) and bool(case.title.strip()), "needs a title and a source")

@@ -13,4 +13,4 @@ _DATA = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else SUITE
 CASES = _DATA / "cases"
 EXPECTED = _DATA / "expected"
 GOLDEN = _DATA / "golden"
-STACKS = _DATA / "stacks.toml"
+STACKS = _DATA / "stacks" / "perl.toml"

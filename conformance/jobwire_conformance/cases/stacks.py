@@ -1,4 +1,4 @@
-"""Facts of the library stacks under Perl peers: data (``conformance/stacks.toml``), decided by a peer's hello.
+"""Facts of the library stacks under Perl peers: data (``conformance/stacks/perl.toml``), decided by a peer's hello.
 
 A condition compares a version in that answer: ``Cpanel::JSON::XS >= 4.38`` one of ``libraries``, ``runtime < 5.40`` the
 first number in ``runtime``.

@@ -68,7 +68,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
             if not is_condition(condition):
                 raise ValueError(f"{condition!r} is not of the form NAME >= VERSION")
         for fact in {*self.client_stack, *self.worker_stack} - known_facts():
-            raise ValueError(f"{fact!r} is no fact of stacks.toml")
+            raise ValueError(f"{fact!r} is no fact of stacks/perl.toml")
 
     def explains(self, reason: str) -> bool:
         """Whether this entry speaks of what was seen."""

@@ -45,7 +45,7 @@ my %RESULT = (
     block   => sub { Time::HiRes::sleep($_[0]{seconds}); 'blocked' },
     object  => sub { bless { answer => 42 }, 'Jobwire::Peer::Thing' },
 
-    # Of Perl peers alone, for the facts of conformance/stacks.toml.
+    # Of Perl peers alone, for the facts of conformance/stacks/perl.toml.
     compared  => sub { [ 1 == 1, 1 == 2 ] },
     character => sub { [ chr $_[0]{code} ] },
     boolean   => sub { JSON::MaybeXS::true() },

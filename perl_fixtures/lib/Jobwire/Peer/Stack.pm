@@ -111,6 +111,7 @@ sub reliable_arguments {
     my $dialect = dialect();
     my $known = $role eq 'client' ? \%CLIENT : \%WORKER;
     my %takes = map { $_ => 1 } qw(id timeout), @{ $known->{$dialect} // $known->{'0.004'} };
+    if($INC{'Jobwire/Reliable.pm'} and $role eq 'worker') { @takes{qw(job_poll_interval heartbeat_ttl max_losses)} = (1) x 3 }
     my %default = (prefix => 'jobs', use_multi => 0);
     # Every release dies on this option (it calls a method `mode` that is not there).
     delete $want{pending_queues} if "@{ $want{pending_queues} // ['pending'] }" eq 'pending';

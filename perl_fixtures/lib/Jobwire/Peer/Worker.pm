@@ -32,10 +32,11 @@ sub start {
         $self->{say}->(job => id => to_tagged($job->id), data => to_tagged($job->data));
         Jobwire::Peer::Operations->run($job, $self->{loop});
     });
-    # Not awaited: 0.003 answers with the pop itself, which ends when the first job comes.
-    $worker->start;
+    # Not awaited in the stock class: 0.003 answers with the pop itself, which ends when the first job comes.
+    my $started = $worker->start;
+    my $connected = $worker->isa('Jobwire::Redis::Worker') ? $started : $worker->queue_redis->connect;
     # The pop was asked for before this, so it is written when the connection stands and the loop has turned once.
-    return $worker->queue_redis->connect->then(sub { $self->{loop}->delay_future(after => 0) })->then(sub {
+    return $connected->then(sub { $self->{loop}->delay_future(after => 0) })->then(sub {
         $self->{say}->(ready => worker_id => to_tagged($worker->id));
         Future->done;
     });

@@ -140,17 +140,28 @@ sub trigger {
     my ($self) = @_;
     return $self->check_stopped if $self->{stopping_future};
     return if $self->{popping} or keys %{ $self->{running} //= {} } >= $self->max_concurrent_jobs;
-    my @queues = map { $self->prefixed_queue($_) } $self->pending_queues;
     $self->{popping} = 1;
-    my $pop = $self->queue_redis->brpop(@queues, $self->job_poll_interval);
-    $pop->on_done($self->curry::weak::popped)->on_fail($self->curry::weak::not_popped)->retain;
+    # Connected first: Net::Async::Redis 2 keeps a command that it could not send, and takes the next reply for its answer.
+    Future->wrap($self->queue_redis->connect)->then($self->curry::weak::pop)
+        ->on_done($self->curry::weak::popped)->on_fail($self->curry::weak::not_popped)->retain;
     return;
 }
 
+# A future of queue and entry, or of nothing where there was none.
+sub pop : method {
+    my ($self) = @_;
+    my @queues = map { $self->prefixed_queue($_) } $self->pending_queues;
+    return $self->queue_redis->brpop(@queues, $self->job_poll_interval)->then(sub {
+        my ($reply) = @_;
+        return Future->done($reply && @$reply == 2 ? @$reply : ());
+    });
+}
+
 sub popped {
-    my ($self, $reply) = @_;
+    my ($self, @taken) = @_;
     delete $self->{popping};
-    $self->take(@$reply) if $reply and @$reply == 2;
+    delete $self->{cannot_pop};
+    $self->take(@taken) if @taken;
     # Later, because a reply that is there already would otherwise make this recursive.
     $self->loop->later($self->curry::weak::trigger);
     return;
@@ -158,9 +169,20 @@ sub popped {
 
 sub not_popped {
     my ($self, $why) = @_;
-    $log->errorf('Worker %s cannot pop, trying again in %s s: %s', $self->id, $self->reconnect_delay, $why);
-    my $again = $self->curry::weak::popped;
-    $self->loop->watch_time(after => $self->reconnect_delay, code => sub { $again->() });
+    $log->errorf('Worker %s cannot pop, trying again every %s s: %s', $self->id, $self->reconnect_delay, $why)
+        unless $self->{cannot_pop}++;
+    $self->forget_connection('queue_redis');
+    my $again = $self->curry::weak::trigger;
+    my $popping = \$self->{popping};
+    $self->loop->watch_time(after => $self->reconnect_delay, code => sub { undef $$popping; $again->() });
+    return;
+}
+
+# A connection that failed is not used again: what it still waits for would be answered by the replies of the next one.
+sub forget_connection {
+    my ($self, $which) = @_;
+    my $old = delete $self->{$which} or return;
+    eval { $self->remove_child($old) };
     return;
 }
 

@@ -1,0 +1,5 @@
+"""The version of this release, apart from the package so that what lies below it may know it."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
