@@ -14,7 +14,7 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 SUITE = "jobwire_conformance"
-DATA = ("cases", "expected", "golden")
+DATA = ("cases", "expected", "golden", "stacks")
 VERSION = re.findall(r'^__version__ = "(.+)"$', Path("jobwire/version.py").read_text(), re.MULTILINE)[0]
 
 

@@ -17,8 +17,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -316,6 +316,8 @@ def str_parameter(parameter: inspect.Parameter) -> str:
 
 
 def annotation(value: object) -> str:
+    if get_origin(value) in {Union, UnionType}:  # before Python 3.14 two kinds, printed in two ways
+        return " | ".join("None" if part is NoneType else annotation(part) for part in get_args(value))
     text = value if isinstance(value, str) else inspect.formatannotation(value)
     return re.sub(r"\b(?:jobwire|typing|collections\.abc|hypothesis)(?:\.\w+)*\.(?=[A-Z])", "", text)
 

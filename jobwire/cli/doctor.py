@@ -28,6 +28,7 @@ HELP = "check a server and this machine"
 
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 _OLDEST = (6, 2)
+_FORKS = ("Valkey", "redict")
 _PERL = ("Job::Async::Redis", "Job::Async", "Net::Async::Redis", "JSON::MaybeUTF8", "Sereal")
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -76,12 +77,14 @@ async def examine(connection: Connection, mode: Mode, queue: str) -> AsyncIterat
 
 
 def version(info: dict[str, str]) -> Finding:
-    name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
-    # Valkey says which Redis it is compatible with; what it can do follows from that.
-    text = info.get("valkey_version" if name == "Valkey" else "redis_version", "unknown")
+    name = next((name for name in _FORKS if f"{name.lower()}_version" in info), "Redis")
+    # A fork says which Redis it is compatible with; what it can do follows from that.
+    text = info.get(f"{name.lower()}_version", "unknown")
     numbers = [int(part) if part.isdigit() else 0 for part in info.get("redis_version", "0").split(".")]
     if tuple(numbers[:2]) < _OLDEST:
-        return Finding("fail", "server", f"{name} {text} is too old: recovery needs Redis 6.2 (LMOVE) or any Valkey")
+        return Finding(
+            "fail", "server", f"{name} {text} is too old: recovery needs Redis 6.2 (LMOVE), Valkey or redict"
+        )
     return Finding("ok", "server", f"{name} {text}")
 
 

@@ -18,6 +18,8 @@ Reply: TypeAlias = "bytes | int | list[Reply] | ServerError | None"
 
 MULTI: Command = (b"MULTI",)
 EXEC: Command = (b"EXEC",)
+#: The only command that needs Redis 6.2: recovery gives jobs back by it.
+MOVE = b"LMOVE"
 
 _BYTES = frozenset({bytes})
 
@@ -94,7 +96,7 @@ def list_remove(key: bytes, item: bytes) -> Command:
 
 def list_move_back(source: bytes, destination: bytes) -> Command:
     """LMOVE LEFT RIGHT: the newest taken entry becomes the next one to be taken; repeated until nil, order is kept."""
-    return (b"LMOVE", source, destination, b"LEFT", b"RIGHT")
+    return (MOVE, source, destination, b"LEFT", b"RIGHT")
 
 
 def hash_get(key: bytes, *fields: bytes) -> Command:

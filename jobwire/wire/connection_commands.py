@@ -54,6 +54,16 @@ def acknowledgements(command: Command) -> int:
     return len(command) - 1
 
 
+def command_info(name: bytes) -> Command:
+    """COMMAND INFO: whether the server has a command; sometimes forbidden."""
+    return (b"COMMAND", b"INFO", name)
+
+
+def is_unknown_command(reply: Reply) -> bool:
+    """Return whether COMMAND INFO of one name says that there is no such command."""
+    return isinstance(reply, list) and reply == [None]
+
+
 def client_list(client_id: int) -> Command:
     """CLIENT LIST ID (Redis 6.2): the connection with this ID, if it is still there."""
     return (b"CLIENT", b"LIST", b"ID", b"%d" % client_id)

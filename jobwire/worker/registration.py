@@ -9,9 +9,11 @@ import random
 import time
 from collections.abc import Callable, Container
 
-from jobwire.errors import TransportError
+from jobwire.errors import ConfigError, ServerError, TransportError
 from jobwire.transport import Connection, Transport
 from jobwire.wire import Mode
+from jobwire.wire.commands import MOVE
+from jobwire.wire.connection_commands import command_info, is_unknown_command
 from jobwire.wire.text import Text, wire_bytes
 from jobwire.wire.workers import Home
 from jobwire.worker.heartbeat import BEAT, TTL, Heartbeat
@@ -59,6 +61,7 @@ class Membership:
         self._connection: Connection | None = None
         self._recovery: Recovery | None = None
         self._since = 0.0
+        self._asked = False
         self._stuck: frozenset[bytes] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,7 +80,8 @@ class Membership:
         await self._heartbeat.stop(left=left)
 
     async def connected(self, connection: Connection) -> None:
-        """Prepare a new connection, before the first pop on it. Raises ``TransportError``."""
+        """Prepare a new connection, before the first pop on it. Raises ``TransportError``, ``ConfigError``."""
+        await self._need_moves(connection)
         recovery = Recovery(connection, self._mode, max_losses=self._max_losses, queue=self._home.queues[0])
         if self._heartbeat.has_predecessor:
             # It died, so this counts as a loss; otherwise a job that kills its worker would do so again and again.
@@ -86,6 +90,26 @@ class Membership:
         self._connection, self._recovery = connection, recovery
         self._stuck = frozenset()
         self._since = time.monotonic()
+
+    async def _need_moves(self, connection: Connection) -> None:
+        """Raise ``ConfigError`` where the server could not give back the list of a worker that dies: Redis before 6.2.
+
+        Once; where the user may not ask, nothing is known.
+        """
+        if self._home.marks or self._asked:
+            return
+        self._asked = True
+        try:
+            missing = is_unknown_command(await connection.execute(command_info(MOVE)))
+        except ServerError as error:
+            _log.info("cannot see whether the server has %s: %s", MOVE.decode(), error)
+            return
+        if missing:
+            raise ConfigError(
+                f"this server has no {MOVE.decode()}: it is older than Redis 6.2, and the jobs of a worker that dies "
+                "would stay in its list for ever; upgrade the server, or take into Perl's shared list "
+                '(processing_queue="processing"), from which nothing is recovered by itself'
+            )
 
     def disconnected(self) -> None:
         self._connection = self._recovery = None

@@ -7,12 +7,13 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
+use Jobwire::Peer::Backend;    # before any module that lets JSON::MaybeXS choose
+
 use IO::Async::Loop;
 use IO::Async::Stream;
 use IO::Handle;
 use POSIX ();
 use Job::Async;
-use JSON::MaybeXS ();
 use Log::Any::Adapter;
 use Jobwire::Peer::Client;
 use Jobwire::Peer::Stack;
@@ -26,7 +27,7 @@ open STDOUT, '>&', \*STDERR or die "cannot turn stdout away: $!";
 $protocol->autoflush(1);
 Log::Any::Adapter->set('Stderr', log_level => $ENV{JOBWIRE_PEER_LOG} // 'error');
 
-my $json = JSON::MaybeXS->new(utf8 => 1, canonical => 1, max_depth => 10_000);
+my $json = Jobwire::Peer::Backend::of_the_protocol();
 my $loop = IO::Async::Loop->new;
 $loop->add(my $manager = Job::Async->new);
 my ($role, $started, $ended, %under_way);

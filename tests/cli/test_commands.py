@@ -492,6 +492,7 @@ def test_doctor_as_json(run: Run) -> None:
         ({"redis_version": "6.0.16"}, "fail", "too old"),
         ({"redis_version": "8.0.1"}, "ok", "Redis 8.0.1"),
         ({"server_name": "valkey", "redis_version": "7.2.4", "valkey_version": "9.0.0"}, "ok", "Valkey 9.0.0"),
+        ({"redis_version": "7.2.4", "redict_version": "7.3.6", "redict_mode": "standalone"}, "ok", "redict 7.3.6"),
         ({}, "fail", "unknown"),
     ],
 )

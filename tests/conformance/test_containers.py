@@ -16,7 +16,8 @@ from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
 from jobwire_conformance.peers.container_peers import ContainerProcess, launcher, perl_container
 from jobwire_conformance.peers.containers import ContainerFault, RedisContainer, engine, redis_images, remove
-from jobwire_conformance.peers.registry import MissingPeer, perl_root, resolve
+from jobwire_conformance.peers.perl import stacks_folder
+from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.peers.servers import EnvironmentFault, Server, make_factory
 from jobwire_conformance.record.redis_link import RedisLink
 from jobwire_conformance.report.report import VerdictLine
@@ -306,7 +307,7 @@ async def test_a_paused_container_can_be_closed(perl: PeerCommand) -> None:
 
 
 async def test_a_container_that_ended_is_started_again(perl: PeerCommand, one_redis: Server) -> None:
-    container = perl_container("0.004", perl_root() if os.environ.get("JOBWIRE_DOCKER_CPAN") == "0" else None)
+    container = perl_container("0.004", stacks_folder() if os.environ.get("JOBWIRE_DOCKER_CPAN") == "0" else None)
     again = replace(perl, launch=lambda _: ContainerProcess.open(container, keep=True))
     try:
         async with linked(one_redis) as link:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from perl_peer import PerlPeer
-from perl_roots import KEPT, SUITES, PerlRoot, lay, roots_folder
+from perl_peer import PEER, PerlPeer
 
 import jobwire
 from jobwire_conformance.peers.operations import run_operation
+from jobwire_conformance.peers.perl import stacks_folder
+from jobwire_conformance.peers.perl_roots import KEPT, SUITES, PerlRoot, lay, roots_folder
 
 MAKE_ROOTS = Path(__file__).resolve().parents[2] / "ci" / "perl-roots"
 JOBS = 100
@@ -50,7 +51,7 @@ def release(root: PerlRoot) -> str:
 
 @pytest.fixture(params=SUITES)
 def root(request: pytest.FixtureRequest) -> PerlRoot:
-    return PerlRoot(request.param)
+    return PerlRoot(request.param, stacks_folder())
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def in_root(redis_url: str, root: PerlRoot) -> AsyncIterator[StartInRoot]:
 
     async def start(role: Any, stack: str, **options: Any) -> PerlPeer:
         require(root, stack)
-        command = root.peer_command(stack)
+        command = root.peer_command(stack, PEER)
         peer = await PerlPeer.start(role, redis=redis_url, dialect=stack, command=command, **options)
         started.append(peer)
         return peer
@@ -122,7 +123,7 @@ async def test_perl_client(in_root: StartInRoot, redis: redis_py.Redis, redis_ur
 def test_a_root_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JOBWIRE_ROOTS", str(tmp_path))
     assert roots_folder() == tmp_path
-    assert PerlRoot("potato").missing() == (
+    assert PerlRoot("potato", tmp_path).missing() == (
         "there is no root file system of Debian potato: ci/perl-roots potato makes it, as root"
     )
 

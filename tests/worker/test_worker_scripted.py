@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faces import until, within
 
-from jobwire import Job, ServerError, Worker
+from jobwire import ConfigError, Job, ServerError, Worker
 from jobwire.testing.scripted import LOST, SILENT, Outcome, ScriptedTransport
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE
@@ -308,3 +308,52 @@ async def test_handlers_of_every_shape(started: Any) -> None:
         worker = await started(server, handler, processing_queue="processing")
         await until(lambda worker=worker: worker.counts == Counter(done=1))
         assert fields(server.sent(b"HMSET")[-1])[b"result"] == expected
+
+
+# -- a server that is too old to recover
+
+
+def asked(server: Played) -> list[Command]:
+    return server.sent(b"COMMAND")
+
+
+async def test_a_server_without_lmove_is_refused_at_start(started: Any) -> None:
+    server = Played(b"j1")
+    server.answers[b"COMMAND"] = lambda _command: [None]
+    with pytest.raises(ConfigError, match=r"no LMOVE: it is older than Redis 6\.2.*processing_queue"):
+        await started(server)
+    assert asked(server) == [(b"COMMAND", b"INFO", b"LMOVE")]
+    assert server.sent(b"BRPOPLPUSH", b"RPOPLPUSH") == [], "nothing was taken"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"processing_queue": "processing"}, {"mode": "recoverable"}, {"mode": "simple"}],
+    ids=lambda options: next(iter(options.values())),
+)
+async def test_a_worker_that_needs_no_lmove_does_not_ask(started: Any, options: dict[str, Any]) -> None:
+    server = Played()
+    server.answers[b"COMMAND"] = lambda _command: [None]
+    await started(server, **options)
+    assert asked(server) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [[[b"lmove", 5, [b"write"], 1, 2, 1]], ServerError("NOPERM this user has no permissions"), b"OK"]
+)
+async def test_a_server_that_knows_or_does_not_say_is_taken(started: Any, answer: Any) -> None:
+    server = Played()
+    server.answers[b"COMMAND"] = lambda _command: answer
+    await started(server)
+    assert len(asked(server)) == 1
+
+
+async def test_the_server_is_asked_once(started: Any) -> None:
+    server = Played()
+    await started(server)
+    for link in list(server.transport.links):
+        if link.name.startswith("jobwire-worker"):
+            link.lose()
+    await until(lambda: len([link for link in server.transport.links if link.name.startswith("jobwire-worker")]) > 1)
+    await until(lambda: server.sent(b"BRPOPLPUSH") != [])
+    assert len(asked(server)) == 1

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import msgspec
 
 from jobwire_conformance.cases.places import CASES
+from jobwire_conformance.cases.stacks import known_facts
 from jobwire_conformance.cases.steps import (
     Alone,
     AtMost,
@@ -116,7 +117,8 @@ class WireRule(_Base, kw_only=True, frozen=True):
 class Needs(_Base, kw_only=True, frozen=True):
     """What a pair must have for the case to be tried: behaviours of the peers, facts of both dialects, and
     ``server`` where the server itself is broken. ``documents``: a parameter travels as a document, a reference
-    or a scalar that text cannot say, so both real sides must know the codec of the instance."""
+    or a scalar that text cannot say, so both real sides must know the codec of the instance. ``client_stack`` and
+    ``worker_stack``: a real side is Perl, and these facts hold of it (:mod:`jobwire_conformance.cases.stacks`)."""
 
     client: list[str] = []
     worker: list[str] = []
@@ -125,6 +127,8 @@ class Needs(_Base, kw_only=True, frozen=True):
     documents: bool = False
     client_language: list[str] = []
     worker_language: list[str] = []
+    client_stack: list[str] = []
+    worker_stack: list[str] = []
 
 
 class Axes(_Base, kw_only=True, frozen=True):
@@ -227,6 +231,8 @@ def _check(path: Path, case: Case) -> None:
 
     need(_ID.fullmatch(case.id) is not None, "the ID is not of the form group/name")
     need(bool(case.proves), "proves nothing")
+    strange = {*case.needs.client_stack, *case.needs.worker_stack} - known_facts()
+    need(not strange, f"needs {', '.join(sorted(strange))}, no fact of stacks/perl.toml")
     need(all(_REQUIREMENT.fullmatch(item) for item in case.proves), "cites something that is no requirement ID")
     need(all(_REQUIREMENT.fullmatch(item) for item in case.breaks), "breaks something that is no requirement ID")
     need(bool(case.source.strip()) and bool(case.title.strip()), "needs a title and a source")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CASES", "EXPECTED", "GOLDEN", "SUITE"]
+__all__ = ["CASES", "EXPECTED", "GOLDEN", "STACKS", "SUITE"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: The folder that the package itself is in: ``conformance/`` in a checkout.
@@ -13,3 +13,4 @@ _DATA = _PACKAGE / "data" if (_PACKAGE / "data").is_dir() else SUITE
 CASES = _DATA / "cases"
 EXPECTED = _DATA / "expected"
 GOLDEN = _DATA / "golden"
+STACKS = _DATA / "stacks" / "perl.toml"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from jobwire_conformance.cases.case import load_cases
+from jobwire_conformance.peers.perl import BACKENDS
 from jobwire_conformance.peers.registry import UsageFault
 from jobwire_conformance.report import terminal
 from jobwire_conformance.report.rendering import FORMATS, write_rendering
@@ -31,6 +32,7 @@ _DEFAULT_PEERS: dict[str, list[str]] = {
     "smoke": ["python"],
     "ci": ["python:*", "perl:*"],
     "full": ["python:*", "perl:*"],
+    "matrix": ["python:*", "perl@*:*", *(f"perl@*:0.004+{backend}" for backend in BACKENDS)],
 }
 #: Instances wait most of the time: for processes that start, for time-outs, for what must not happen.
 _SLOTS = max(2, min(8, 2 * (os.cpu_count() or 1)))
@@ -57,8 +59,11 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
                         "golden, [NAME=]cmd:PROGRAM; repeat for several")  # fmt: skip
     parser.add_argument("--client", action="append", metavar="PEER", help="client only")
     parser.add_argument("--worker", action="append", metavar="PEER", help="worker only")
-    profiles = "smoke: a dozen cases; ci: every case; full: every value of every axis with each (ci)"
-    parser.add_argument("--profile", choices=["smoke", "ci", "full"], default="ci", help=profiles)
+    profiles = (
+        "smoke: a dozen cases; ci: every case; full: every value of every axis with each; matrix: each Perl that is "
+        "here, on each library stack, as client and as worker with jobwire (ci)"
+    )
+    parser.add_argument("--profile", choices=["smoke", "ci", "full", "matrix"], default="ci", help=profiles)
     parser.add_argument("--cases", type=Path, metavar="FOLDER", help="cases instead of the suite's own")
     parser.add_argument(
         "--run", action="append", default=[], metavar="GLOB", help="only these: case ID, requirement, tag"

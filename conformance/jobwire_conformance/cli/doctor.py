@@ -9,17 +9,25 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 
+from jobwire_conformance.cases.stacks import facts_of_stack
 from jobwire_conformance.driver.process import PeerFault
 from jobwire_conformance.driver.protocol import HelloAnswer
 from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.containers import ContainerFault, engine, redis_images
+from jobwire_conformance.peers.perl import BACKENDS, STACKS
+from jobwire_conformance.peers.perl_roots import SUITES
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 from jobwire_conformance.peers.servers import EnvironmentFault, make_factory
 from jobwire_conformance.report.verdicts import Exit
-from jobwire_conformance.rules.facts import DIALECTS, MAIN_DIALECT
+from jobwire_conformance.rules.facts import MAIN_DIALECT
 from jobwire_conformance.run.runner import probe
 
 HELP = "say what is here, what is missing and how to get it"
+_WARNINGS = {
+    "no-works": "WORKERS NEVER TAKE A JOB on Net::Async::Redis 6: use 2.001, 4.000 or 5.001",
+    "no-large-strings": "strings over 8 MiB are never read: Net::Async::Redis 5.001 reads 15 MB",
+}
+"""Fact of a stack -> the words for those who run on it."""
 
 
 def _say(good: bool, what: str, about: str) -> None:
@@ -61,7 +69,20 @@ async def _peer(name: str) -> tuple[bool, str]:
 
 def _about(hello: HelloAnswer) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(hello.libraries.items()))
-    return f"{hello.name} {hello.version} on {hello.runtime}; modes {', '.join(hello.modes)}; {libraries}"
+    warning = "".join(f"; {words}" for fact, words in _WARNINGS.items() if fact in facts_of_stack(hello))
+    return f"{hello.name} {hello.version} on {hello.runtime}; modes {', '.join(hello.modes)}; {libraries}{warning}"
+
+
+async def _perl(place: str) -> None:
+    """Each stack of a place, and the JSON backends under the main one; one line where nothing runs there."""
+    perl = f"perl@{place}" if place else "perl"
+    found = await _peer(f"{perl}:{MAIN_DIALECT}")
+    _say(*_flat(f"{perl}:{MAIN_DIALECT}", found))
+    if not found[0] and place:
+        return
+    for stack in [*STACKS, *(f"{MAIN_DIALECT}+{backend}" for backend in BACKENDS)]:
+        if stack != MAIN_DIALECT:
+            _say(*_flat(f"{perl}:{stack}", await _peer(f"{perl}:{stack}")))
 
 
 async def _examine(redis: str | None) -> int:
@@ -70,8 +91,8 @@ async def _examine(redis: str | None) -> int:
     _say(*_flat(f"python:{MAIN_DIALECT}", await _peer(f"python:{MAIN_DIALECT}")))
     perl = shutil.which("perl")
     _say(perl is not None, "perl", perl or "apt-get install perl, or see perl_fixtures/README.md for a container")
-    for dialect in DIALECTS:
-        _say(*_flat(f"perl:{dialect}", await _peer(f"perl:{dialect}")))
+    for place in ("", *SUITES):
+        await _perl(place)
     checks: dict[str, Callable[[], tuple[bool, str]]] = {
         "Docker": _docker,
         "testcontainers": lambda: _package("testcontainers", "pip install 'jobwire[conformance]'"),

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ FIXTURES = Path(__file__).resolve().parents[3] / "perl_fixtures"
 LIBRARIES = "/opt/jobwire/perl"
 _READ = 256 * 1024
 _STDERR = 2
+_GRACE = {"JOBWIRE_PEER_GRACE": "5"}
 
 
 def _with_cpan() -> bool:
@@ -43,10 +44,11 @@ def _with_cpan() -> bool:
 
 
 @functools.cache
-def perl_image(stack: str) -> str:
+def perl_image(stack: str, release: str = "") -> str:
     """Build the image of a library stack from ``perl_fixtures/Dockerfile``, as far as it is not built yet; its tag.
 
-    The first build takes minutes. Raises :class:`ContainerFault`.
+    ``release`` is a Debian release other than the file's own. The first build takes minutes. Raises
+    :class:`ContainerFault`.
     """
     if not (FIXTURES / "Dockerfile").exists():
         raise ContainerFault("perl_fixtures/Dockerfile is not here: run the suite from a checkout")
@@ -57,7 +59,10 @@ def perl_image(stack: str) -> str:
             raise ContainerFault("master was never released to CPAN: mount its folder (JOBWIRE_DOCKER_CPAN=0)")
         arguments = {"WITH_CPAN": "1", "STACKS": stack, "CPAN_MIRROR": os.environ.get("JOBWIRE_CPAN_MIRROR", "")}
         tag = f"jobwire-perl:{stack.replace('+', '-')}"
-    if base := os.environ.get("JOBWIRE_DOCKER_BASE"):
+    if release:
+        arguments["BASE"] = f"debian:{release}-slim"
+        tag += f"-{release}"
+    elif base := os.environ.get("JOBWIRE_DOCKER_BASE"):
         arguments["BASE"] = base
     engine()
     with translated(f"the image {tag} cannot be built"):
@@ -74,28 +79,31 @@ def perl_image(stack: str) -> str:
     return tag
 
 
-def perl_container(stack: str, libraries: Path | None) -> DockerContainer:
+def perl_container(
+    stack: str, libraries: Path | None, *, release: str = "", env: Mapping[str, str] = _GRACE
+) -> DockerContainer:
     """A container of a Perl peer, not started: stdin open, in the host's network, where the suite's proxies listen."""
     from testcontainers.core.container import DockerContainer
 
-    container = DockerContainer(perl_image(stack)).with_envs(PERL_STACK=stack, JOBWIRE_PEER_GRACE="5")
+    container = DockerContainer(perl_image(stack, release)).with_envs(PERL_STACK=stack, **env)
     if libraries is not None:
         container.with_volume_mapping(libraries, LIBRARIES, "ro")
     return labelled(container, stdin_open=True, network_mode="host")
 
 
-def perl_command(stack: str, root: Path) -> PeerCommand:
-    """The peer ``perl@docker:<stack>``; ``root`` is the host's Perl library folder. Raises :class:`ContainerFault`."""
+def perl_command(name: str, stack: str, root: Path, *, release: str = "", env: Mapping[str, str]) -> PeerCommand:
+    """The peer ``name`` on ``stack``; ``root`` is the host's Perl library folder, ``release`` a Debian release other
+    than that of the Dockerfile, ``env`` is added to the container's environment. Raises :class:`ContainerFault`."""
     libraries = None if _with_cpan() else root
     if libraries is not None and not (libraries / stack / "lib" / "perl5").is_dir():
         raise ContainerFault(f"JOBWIRE_DOCKER_CPAN=0, but JOBWIRE_PERL_ROOT/{stack}/lib/perl5 is not on this host")
-    image = perl_image(stack)
+    image = perl_image(stack, release)
     return PeerCommand(
-        name=f"perl@docker:{stack}",
+        name=name,
         dialect=stack.partition("+")[0],
         argv=("docker", "run", "-i", image),
         kind="perl",
-        launch=launcher(lambda: perl_container(stack, libraries)),
+        launch=launcher(lambda: perl_container(stack, libraries, release=release, env=env)),
     )
 
 

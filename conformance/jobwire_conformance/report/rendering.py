@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from jobwire_conformance.report import badge, junit, markdown, terminal
+from jobwire_conformance.report import badge, junit, markdown, matrix, terminal
 from jobwire_conformance.report import html as html_report
 from jobwire_conformance.report.report import Line, Report, encode_line
 
@@ -22,6 +22,7 @@ def _jsonl(report: Report) -> str:
 FORMATS: dict[str, Callable[[Report], str]] = {
     "terminal": terminal.render,
     "markdown": markdown.render,
+    "matrix": matrix.render,
     "junit": junit.render,
     "jsonl": _jsonl,
     "html": html_report.render,

@@ -5,7 +5,9 @@ case between the peers of dialect 0.004 with each value of each of its own axes 
 defaults of the others), and spreads the cases over the pairs of the other dialects so that every
 (client, worker), (client, case) and (worker, case) meets at least once (an orthogonal array of
 strength two), in mode ``reliable``, but for the long cases tagged ``main-dialect``. ``smoke`` takes
-the cases tagged so, with the default of every axis.
+the cases tagged so, with the default of every axis. ``matrix`` holds each peer that is not jobwire's to
+jobwire's own of the same dialect, as client and as worker: the cases tagged ``smoke``, ``probe`` and ``stack``, in mode
+``reliable``.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jobwire_conformance.cases.case import Case
+from jobwire_conformance.cases.stacks import facts_of_stack
 from jobwire_conformance.driver.protocol import HelloAnswer, Mode
 from jobwire_conformance.rules.facts import FACTS, MAIN_DIALECT, misunderstanding
 
 __all__ = ["Instance", "PeerSpec", "Profile", "expand"]
 
-Profile = Literal["smoke", "ci", "full"]
+Profile = Literal["smoke", "ci", "full", "matrix"]
+_TAGS: dict[Profile, set[str]] = {"smoke": {"smoke"}, "matrix": {"smoke", "probe", "stack"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,12 @@ def _applies(case: Case, client: PeerSpec | None, worker: PeerSpec | None, mode:
         facts &= FACTS[spec.dialect]
     if not set(case.needs.facts) <= facts:
         return False
-    return _language_fits(client, case.needs.client_language) and _language_fits(worker, case.needs.worker_language)
+    return (
+        _language_fits(client, case.needs.client_language)
+        and _language_fits(worker, case.needs.worker_language)
+        and _stack_fits(client, case.needs.client_stack)
+        and _stack_fits(worker, case.needs.worker_stack)
+    )
 
 
 def _recorded(case: Case, spec: PeerSpec) -> bool:
@@ -103,16 +112,20 @@ def _language_fits(spec: PeerSpec | None, wanted: list[str]) -> bool:
     return spec is None or not wanted or spec.language in wanted
 
 
+def _stack_fits(spec: PeerSpec | None, wanted: list[str]) -> bool:
+    return spec is None or facts_of_stack(spec.hello).issuperset(wanted)
+
+
 def expand(
     cases: list[Case], clients: list[PeerSpec], workers: list[PeerSpec], profile: Profile = "ci"
 ) -> list[tuple[Instance, PeerSpec | None, PeerSpec | None]]:
     """All instances of a run, in a stable order."""
     found: list[tuple[Instance, PeerSpec | None, PeerSpec | None]] = []
     for number, case in enumerate(cases):
-        if profile == "smoke" and "smoke" not in case.tags:
+        if profile in _TAGS and _TAGS[profile].isdisjoint(case.tags):
             continue
         for client, worker in _pairs(case, number, clients, workers, profile):
-            main = _is_main(client) and _is_main(worker)
+            main = _is_main(client) and _is_main(worker) and profile != "matrix"
             if profile != "full" and not main and "main-dialect" in case.tags:
                 continue
             for mode in case.modes:
@@ -151,18 +164,19 @@ def _pairs(
     case: Case, number: int, clients: list[PeerSpec], workers: list[PeerSpec], profile: Profile
 ) -> Iterator[tuple[PeerSpec | None, PeerSpec | None]]:
     if case.peers == "client":
-        yield from ((client, None) for client in clients)
+        yield from ((client, None) for client in clients if profile != "matrix" or not _is_ours(client))
         return
     if case.peers == "worker":
-        yield from ((None, worker) for worker in workers)
+        able = [worker for worker in workers if _takes_jobs(worker)]
+        yield from ((None, worker) for worker in able if profile != "matrix" or not _is_ours(worker))
         return
     yield from _chosen_pairs(number, clients, workers, profile)
     if "probe" in case.tags:
-        # Where two dialects cannot understand each other, the probes show that; nothing else is asked of them.
+        # Where two peers cannot understand each other, the probes show that; nothing else is asked of them.
         yield from (
             (client, worker)
             for client, worker in itertools.product(clients, workers)
-            if misunderstanding(client.dialect, worker.dialect) is not None
+            if not _understand(client, worker) and (profile != "matrix" or _is_held_to(client, worker))
         )
 
 
@@ -170,13 +184,15 @@ def _chosen_pairs(
     number: int, clients: list[PeerSpec], workers: list[PeerSpec], profile: Profile
 ) -> list[tuple[PeerSpec, PeerSpec]]:
     pairs = [pair for pair in itertools.product(clients, workers) if _understand(*pair)]
+    if profile == "matrix":
+        return [pair for pair in pairs if _is_held_to(*pair)]
     if profile == "full":
         return pairs
     main = [pair for pair in pairs if _is_main(pair[0]) and _is_main(pair[1])]
     chosen = list(main)
     for family in _families(clients + workers):
         ours = [spec for spec in clients if spec.dialect in family]
-        theirs = [spec for spec in workers if spec.dialect in family]
+        theirs = [spec for spec in workers if spec.dialect in family and _takes_jobs(spec)]
         if ours and theirs:
             size = max(len(ours), len(theirs))
             chosen += [(ours[i % len(ours)], theirs[(i + number) % len(theirs)]) for i in range(size)]
@@ -185,7 +201,20 @@ def _chosen_pairs(
 
 
 def _understand(client: PeerSpec, worker: PeerSpec) -> bool:
-    return misunderstanding(client.dialect, worker.dialect) is None
+    return misunderstanding(client.dialect, worker.dialect) is None and _takes_jobs(worker)
+
+
+def _takes_jobs(worker: PeerSpec) -> bool:
+    return "no-works" not in facts_of_stack(worker.hello)
+
+
+def _is_ours(spec: PeerSpec) -> bool:
+    return spec.name.startswith("python:")
+
+
+def _is_held_to(client: PeerSpec, worker: PeerSpec) -> bool:
+    """Whether one of them is jobwire's, of the dialect of the other, which is not."""
+    return client.dialect == worker.dialect and _is_ours(client) != _is_ours(worker)
 
 
 def _families(specs: list[PeerSpec]) -> list[frozenset[str]]:

@@ -11,17 +11,17 @@ A list is TOML (``conformance/expected/*.toml``): ``[[known-failing]]``, ``[[fla
 * ``unsupported`` entries say which required cases a peer does not claim, and why that is right;
 * ``lenient`` entries say which accepted deviation a passing instance shows.
 
-``client_has`` and ``worker_has`` narrow an entry to peers that say so in ``hello``: ``Cpanel::JSON::XS >= 4.38`` of
-``libraries``, ``runtime < 5.40`` of the first number in ``runtime``.
+``client_has`` and ``worker_has`` narrow an entry to peers that say so in ``hello`` (``Cpanel::JSON::XS >= 4.38``,
+``runtime < 5.40``), ``client_stack`` and ``worker_stack`` to Perl peers of whose stack these facts hold
+(:mod:`jobwire_conformance.cases.stacks`).
 """
 
 from __future__ import annotations
 
 import fnmatch
-import operator
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ from typing import Literal
 import msgspec
 
 from jobwire_conformance.cases.places import EXPECTED
+from jobwire_conformance.cases.stacks import facts_of_stack, is_condition, known_facts, meets
 from jobwire_conformance.driver.protocol import HelloAnswer
 from jobwire_conformance.run.axes import Instance
 
@@ -59,11 +60,15 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     shown_by: str | list[str] = "*"
     client_has: str | list[str] = []
     worker_has: str | list[str] = []
+    client_stack: list[str] = []
+    worker_stack: list[str] = []
 
     def __post_init__(self) -> None:
         for condition in [*_listed_conditions(self.client_has), *_listed_conditions(self.worker_has)]:
-            if _CONDITION.fullmatch(condition) is None:
+            if not is_condition(condition):
                 raise ValueError(f"{condition!r} is not of the form NAME >= VERSION")
+        for fact in {*self.client_stack, *self.worker_stack} - known_facts():
+            raise ValueError(f"{fact!r} is no fact of stacks/perl.toml")
 
     def explains(self, reason: str) -> bool:
         """Whether this entry speaks of what was seen."""
@@ -77,68 +82,48 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
             and _any(self.worker, _listed(instance.worker))
             and _any(self.mode, instance.mode)
             and _any(self.use_multi, instance.use_multi)
-            and _has(self.client_has, instance.client, hellos or {})
-            and _has(self.worker_has, instance.worker, hellos or {})
+            and _fits(self.client_has, self.client_stack, instance.client, hellos or {})
+            and _fits(self.worker_has, self.worker_stack, instance.worker, hellos or {})
         )
 
     def concerns(self, clients: list[str], workers: list[str], hellos: Mapping[str, HelloAnswer] | None = None) -> bool:
         """Whether this entry speaks of any of these peers."""
         said = hellos or {}
         return any(
-            _any(self.client, _listed(name)) and _has(self.client_has, name, said) for name in [*clients, None]
-        ) and any(_any(self.worker, _listed(name)) and _has(self.worker_has, name, said) for name in [*workers, None])
-
-
-# --- conditions on what a peer says of itself -------------------------------------------------
-
-_CONDITION = re.compile(r"(?P<name>\S.*?) *(?P<sign>>=|<=|==|<|>) *v?(?P<version>\d+(\.\d+)*)")
-_COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "<": operator.lt,
-    ">": operator.gt,
-}
+            _any(self.client, _listed(name)) and _fits(self.client_has, self.client_stack, name, said)
+            for name in [*clients, None]
+        ) and any(
+            _any(self.worker, _listed(name)) and _fits(self.worker_has, self.worker_stack, name, said)
+            for name in [*workers, None]
+        )
 
 
 def _listed_conditions(conditions: str | list[str]) -> list[str]:
     return [conditions] if isinstance(conditions, str) else conditions
 
 
-def _has(conditions: str | list[str], peer: str | None, hellos: Mapping[str, HelloAnswer]) -> bool:
+def _fits(conditions: str | list[str], facts: list[str], peer: str | None, hellos: Mapping[str, HelloAnswer]) -> bool:
     wanted = _listed_conditions(conditions)
+    if not wanted and not facts:
+        return True
     hello = hellos.get(peer or "")
-    return not wanted or (hello is not None and all(_meets(condition, hello) for condition in wanted))
-
-
-def _meets(condition: str, hello: HelloAnswer) -> bool:
-    """Whether the condition holds; not where the peer does not name that library."""
-    parts = _CONDITION.fullmatch(condition)
-    if parts is None:
-        return False
-    said = hello.runtime if parts["name"] == "runtime" else hello.libraries.get(parts["name"], "")
-    found = re.search(r"\d+(\.\d+)*", said)
-    perl = hello.language.lower() == "perl"
-    return found is not None and _COMPARE[parts["sign"]](
-        _version(found.group(), perl=perl), _version(parts["version"], perl=perl)
+    return (
+        hello is not None
+        and all(meets(condition, hello) for condition in wanted)
+        and facts_of_stack(hello).issuperset(facts)
     )
 
 
-def _version(text: str, *, perl: bool) -> tuple[int, ...]:
-    """Numbers to compare. In Perl, what has one point is a decimal number: 4.4 is 4.400, and later than 4.38."""
-    head, *rest = text.split(".")
-    if perl and len(rest) == 1:
-        digits = rest[0] + "0" * (-len(rest[0]) % 3)
-        rest = [digits[at : at + 3] for at in range(0, len(digits), 3)]
-    numbers = [int(head), *map(int, rest)]
-    while numbers[-1:] == [0]:
-        numbers.pop()
-    return tuple(numbers)
+_PLACE = re.compile(r"(?<=^perl)@\w+(?=:)")
+_BACKEND = re.compile(r"\+json-\w+$")
 
 
 def _listed(peer: str | None) -> str:
-    """The name that lists use: what is true of a peer is true of the same peer in a container."""
-    return (peer or "-").replace("@docker:", ":")
+    """The name that lists use: a Perl peer has it wherever it runs and whichever JSON module it is given.
+
+    Entries about those ask for versions or facts.
+    """
+    return _BACKEND.sub("", _PLACE.sub("", peer or "-"))
 
 
 def _any(patterns: str | list[str], text: str) -> bool:

@@ -205,7 +205,7 @@ async def _header(request: Request, peers: Peers, plan: list[Planned], environme
         timeout_factor=request.timeout_factor,
         command=request.command,
         shard=str(request.shard or ""),
-        whole=not (request.run or request.skip or request.only is not None) and request.profile != "smoke",
+        whole=not (request.run or request.skip or request.only is not None) and request.profile in {"ci", "full"},
     )
 
 
@@ -253,6 +253,15 @@ def _machine() -> dict[str, str]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
+        "distribution": _distribution(),
         "processors": str(os.cpu_count() or 0),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
+
+
+def _distribution() -> str:
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return platform.system()
+    return f"{release.get('NAME', '').partition(' ')[0]} {release.get('VERSION_ID', '')}".strip()

@@ -6,6 +6,7 @@ use warnings;
 use Digest::SHA qw(sha256_hex);
 use Jobwire::Text qw(octets);
 use JSON::MaybeUTF8 qw(:v1);
+use JSON::MaybeXS ();
 use POSIX ();
 use Time::HiRes ();
 
@@ -43,6 +44,12 @@ my %RESULT = (
     latin1  => sub { "\xE9" },
     block   => sub { Time::HiRes::sleep($_[0]{seconds}); 'blocked' },
     object  => sub { bless { answer => 42 }, 'Jobwire::Peer::Thing' },
+
+    # Of Perl peers alone, for the facts of conformance/stacks/perl.toml.
+    compared  => sub { [ 1 == 1, 1 == 2 ] },
+    character => sub { [ chr $_[0]{code} ] },
+    boolean   => sub { JSON::MaybeXS::true() },
+    used      => sub { my $n = 0 + $_[0]{value}; my $text = "$n"; [$n] },
 
     # What the recordings of conformance/golden used besides.
     aref => sub { [ 1, 'two', undef, 3.5, "\x{263A}", "\xE9", { k => 'v' } ] },

@@ -55,7 +55,7 @@ sub about {
 sub libraries {
     my %found;
     for my $module (qw(Job::Async Job::Async::Redis Net::Async::Redis Ryu Ryu::Async IO::Async Future Sereal::Encoder
-                       Sereal::Decoder JSON::MaybeUTF8 JSON::MaybeXS), ref JSON::MaybeXS->new) {
+                       Sereal::Decoder Unicode::UTF8 JSON::MaybeUTF8 JSON::MaybeXS), ref JSON::MaybeXS->new) {
         my $version = eval { $module->VERSION } // eval "require $module; $module->VERSION";
         $found{$module} = "$version" if defined $version;
     }

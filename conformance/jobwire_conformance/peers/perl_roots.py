@@ -1,8 +1,8 @@
 """Perl of other Debian releases: runs peers in the root file systems that ``ci/perl-roots`` makes.
 
-    root = PerlRoot("trixie")
+    root = PerlRoot("trixie", stacks)               # the folder of the library stacks on the host
     reason = root.missing("0.004")                  # None: it runs here
-    command = root.peer_command("0.004")            # argv of a peer of the driver protocol
+    command = root.peer_command("0.004", peer)      # argv of a peer of the driver protocol
 
 Nothing is mounted. The library stack and the peer are copied into the root, to a folder named by their content, so
 that work trees and processes may share a root. A program runs there by ``chroot``, as root, in the network of the host;
@@ -19,12 +19,9 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from perl_peer import PEER, library_path
-
-__all__ = ["SUITES", "PerlRoot", "lay"]
+__all__ = ["KEPT", "SUITES", "PerlRoot", "lay", "roots_folder"]
 
 #: The Debian releases that ``ci/perl-roots`` knows; the Perl stacks were written for bookworm's.
 SUITES = ("bullseye", "trixie", "sid")
@@ -85,9 +82,11 @@ def _prune(place: Path) -> None:
 
 @dataclass(frozen=True)
 class PerlRoot:
-    """The root file system of one Debian release; ``suite`` is one of :data:`SUITES`."""
+    """The root file system of one Debian release; ``suite`` is one of :data:`SUITES`, ``stacks`` the folder of the
+    library stacks on the host."""
 
     suite: str
+    stacks: Path
 
     @property
     def folder(self) -> Path:
@@ -105,32 +104,27 @@ class PerlRoot:
 
     def perl_command(self, stack: str, *arguments: str) -> list[str]:
         """The argv of ``perl arguments`` with the library stack ``stack``, which must be installed on the host."""
-        libraries = library_path(stack)
-        if libraries is None:
-            raise FileNotFoundError(f"Perl stack {stack} is not installed: see perl_fixtures/README.md")
-        return self.command("perl", *arguments, env={"PERL5LIB": str(self.lay(libraries))})
+        return self.command("perl", *arguments, env={"PERL5LIB": str(self.lay(self._libraries(stack)))})
 
-    def peer_command(self, stack: str) -> list[str]:
-        """The argv of a peer that speaks the driver protocol, on the library stack ``stack``."""
-        peer = self.lay(PEER.parents[1]) / PEER.relative_to(PEER.parents[1])
-        return self.perl_command(stack, str(peer))
+    def peer_command(self, stack: str, peer: Path) -> list[str]:
+        """The argv of the program ``peer`` (``<folder>/bin/<program>``), on the library stack ``stack``."""
+        inside = self.lay(peer.parents[1]) / peer.relative_to(peer.parents[1])
+        return self.perl_command(stack, str(inside))
 
     def missing(self, stack: str = "0.004") -> str | None:
         """Why ``stack`` cannot run in this root and what to do about it; None if it can."""
-        return _missing(self, stack)
+        if not (self.folder / ".jobwire-root").is_file():
+            return f"there is no root file system of Debian {self.suite}: ci/perl-roots {self.suite} makes it, as root"
+        if os.geteuid() != 0:
+            return f"only root may run programs in the root file system of Debian {self.suite}"
+        if not self._libraries(stack).is_dir():
+            return f"Perl stack {stack} is not installed: perl_fixtures/README.md has the command"
+        load = self.perl_command(stack, "-MJob::Async", "-MJob::Async::Redis", "-e", "1")
+        probe = subprocess.run(load, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
+        if probe.returncode == 0:
+            return None
+        reason = " ".join(probe.stderr.strip().splitlines()[:1])[:200]
+        return f"Perl stack {stack} does not load on Debian {self.suite}: {reason}"
 
-
-@cache
-def _missing(root: PerlRoot, stack: str) -> str | None:
-    if not (root.folder / ".jobwire-root").is_file():
-        return f"there is no root file system of Debian {root.suite}: ci/perl-roots {root.suite} makes it, as root"
-    if os.geteuid() != 0:
-        return f"only root may run programs in the root file system of Debian {root.suite}"
-    if library_path(stack) is None:
-        return f"Perl stack {stack} is not installed: perl_fixtures/README.md has the command"
-    load = root.perl_command(stack, "-MJob::Async", "-MJob::Async::Redis", "-e", "1")
-    probe = subprocess.run(load, capture_output=True, text=True, timeout=60, check=False)
-    if probe.returncode == 0:
-        return None
-    reason = " ".join(probe.stderr.strip().splitlines()[:1])[:200]
-    return f"Perl stack {stack} does not load on Debian {root.suite}: {reason}"
+    def _libraries(self, stack: str) -> Path:
+        return self.stacks / stack / "lib" / "perl5"
