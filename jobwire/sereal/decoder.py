@@ -419,10 +419,18 @@ class HookFrame:
         answer = body.hook(self.found)
         if answer is not self.found:
             body.replaced[id(self.found)] = (self.found, answer)
-            for frame in reversed(body.stack):
-                if not isinstance(frame, CopyFrame):
-                    frame.replace(answer)
+            self.put(body, answer)
+
+    def put(self, body: Body, answer: object) -> None:
+        """Put the answer in the place of the object, if it has one."""
+        for frame in reversed(body.stack):
+            if isinstance(frame, HookFrame):
+                if frame.found is not self.found:  # blessed anew: under its first class it stands nowhere
                     return
+                frame.found = None  # blessed again with the same class: one object, and one call
+            elif not isinstance(frame, CopyFrame):
+                frame.replace(answer)
+                return
 
     def replace(self, _value: object) -> None:
         raise AssertionError("an object holds no child")

@@ -293,6 +293,22 @@ def test_a_hook_is_asked_once_for_a_shared_object() -> None:
     assert found[0] == ["Foo"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "asked"), [("B", "A", ["B", "B", "A"]), ("A", "A", ["A", "A"])], ids=["anew", "again"]
+)
+def test_hook_for_a_copy_of_an_object_that_is_blessed(first: str, second: str, asked: list[str]) -> None:
+    # Two objects in an array; the second one blesses a COPY of the first.
+    body = b"\x42" + b"\x2c\x61" + first.encode() + b"\x50" + b"\x2c\x61" + second.encode() + b"\x2f\x02"
+    seen: list[object] = []
+
+    def hook(found: PerlObject) -> str:
+        seen.append(found.class_name)
+        return f"hooked {found.class_name}"
+
+    assert loads(b"=\xf3rl\x05\x00" + body, object_hook=hook) == [f"hooked {first}", f"hooked {second}"]
+    assert seen == asked
+
+
 def test_a_hook_sees_whole_objects_and_its_errors_pass() -> None:
     seen = []
 
