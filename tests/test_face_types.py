@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -122,10 +125,23 @@ async def main(client: jobwire.Client, worker: jobwire.Worker) -> Card | Cash | 
 """
 
 
-@pytest.mark.parametrize("tool", [["mypy", "--strict"], ["pyright", "--pythonpath", sys.executable]])
-def test_an_installed_package_shows_its_faces(tool: list[str], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the package as a wheel brings it: this one's may have a link in its place."""
+    place = tmp_path_factory.mktemp("installed")
+    venv.create(place, symlinks=True)
+    (site,) = place.glob("lib/python*/site-packages")
+    shutil.copytree(
+        Path(__file__).parents[1] / "jobwire", site / "jobwire", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return place / "bin" / "python"
+
+
+@pytest.mark.parametrize("tool", [["mypy", "--strict", "--python-executable"], ["pyright", "--pythonpath"]])
+def test_an_installed_package_shows_its_faces(tool: list[str], installed: Path, tmp_path: Path) -> None:
     """Away from this project's own settings, where what a package does not export is hidden."""
     (tmp_path / "app.py").write_text(AS_USERS_DO)
-    command = [sys.executable, "-m", *tool, str(tmp_path / "app.py")]
+    command = [sys.executable, "-m", *tool, str(installed), str(tmp_path / "app.py")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

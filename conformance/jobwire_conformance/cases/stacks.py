@@ -56,8 +56,11 @@ def known_facts() -> frozenset[str]:
 
 
 def facts_of_stack(hello: HelloAnswer) -> frozenset[str]:
-    """Each fact, or ``no-<fact>``, of the peer that said ``hello``; none of a peer that is not Perl."""
-    if hello.language.lower() != "perl":
+    """Each fact, or ``no-<fact>``, of the peer that said ``hello``.
+
+    None of a peer that is not Perl, or names no library: nothing is known of its stack, and nothing is left out for it.
+    """
+    if hello.language.lower() != "perl" or not hello.libraries:
         return frozenset()
     return frozenset(fact.name if _holds(fact, hello) else f"no-{fact.name}" for fact in load_facts())
 
