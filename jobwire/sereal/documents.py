@@ -14,6 +14,7 @@ from jobwire.sereal.compression import Compression, compression_type, deflate, i
 from jobwire.sereal.decoder import Body, ObjectHook
 from jobwire.sereal.encoder import Style, write_body
 from jobwire.sereal.header import Header, read_header, write_header
+from jobwire.sereal.readers import READERS
 from jobwire.sereal.values import StringPolicy, string_reader
 
 __all__ = ["dumps", "iter_loads", "loads"]
@@ -142,7 +143,7 @@ def _read_body(data: bytes, start: int, base: int, options: _Options) -> tuple[A
     if done is not NotImplemented:
         value, stop = done
         return value, stop
-    body = Body(data, start=start, base=base, strings=options.strings, limits=limits, hook=options.hook)
+    body = Body(data, READERS, start=start, base=base, strings=options.strings, limits=limits, hook=options.hook)
     return body.read(), body.pos
 
 
