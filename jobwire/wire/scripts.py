@@ -79,11 +79,11 @@ if given[4] then
 else
   call('HSET', job, 'result', given[3])
 end
-call('PUBLISH', given[2], given[1])
-return 1
+return 1 + call('PUBLISH', given[2], given[1])
 """)
 """KEYS own list, job hash; ARGV job ID, channel, result, and in dialects that write them when it was started and
-processed → 1 written and published, 0 given away meanwhile. From the tail, where the oldest entry of an own list is."""
+processed → 0 given away meanwhile, else written and published: 1 and how many heard it. From the tail, where the oldest
+entry of an own list is."""
 
 GIVE_BACK = Script.of("""\
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end

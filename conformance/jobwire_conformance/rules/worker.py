@@ -295,7 +295,7 @@ def script_answered(watch: Watch, link: Tapped, name: str, words: tuple[bytes, .
     keys, given = script_words(words)
     if name in {"COMPLETE", "WRITE_RESULT"} and given:
         job = watch.jobs.get(given[0])
-        if job is not None and value == 1:
+        if job is not None and value:
             _done(watch, link, job)
             job.noticed = True
             job.removed = job.removed or name == "COMPLETE"

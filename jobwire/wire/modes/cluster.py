@@ -27,11 +27,11 @@ _WRITE_RESULT = Script.of("""\
 local job = KEYS[1]
 if redis.call('HEXISTS', job, ARGV[3]) == 0 or redis.call('HEXISTS', job, ARGV[4]) == 1 then return 0 end
 redis.call('HSET', job, unpack(ARGV, 5))
-redis.call('PUBLISH', ARGV[2], ARGV[1])
-return 1
+return 1 + redis.call('PUBLISH', ARGV[2], ARGV[1])
 """)
-"""KEYS job hash; ARGV job ID, channel, ``_reply_to``, ``result``, field, value … → 1 written and published, 0 there is
-a result already, or the job was collected or taken back. So the first of two runs counts, and none makes a ghost.
+"""KEYS job hash; ARGV job ID, channel, ``_reply_to``, ``result``, field, value … → 0 there is a result already, or
+the job was collected or taken back; else written and published: 1 and how many heard it, of those at this node. So the
+first of two runs counts, and none makes a ghost.
 """
 
 
@@ -82,7 +82,7 @@ class ClusterOwnList(OwnList):
         error = c.first_error(replies)
         if error is not None:
             raise error
-        return any(reply == 1 for reply in replies)
+        return any(replies)
 
 
 class SpreadReliable(_SpreadHashes, Reliable):

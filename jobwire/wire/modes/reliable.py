@@ -54,7 +54,7 @@ class OwnList:
         reply = replies[0]
         if isinstance(reply, ServerError):
             raise reply
-        return reply == 1
+        return reply != 0
 
     def prepare(self) -> tuple[Command, ...]:
         return (COMPLETE.load(),)

@@ -37,8 +37,7 @@ if given[4] then
 else
   call('HSET', job, 'result', given[3])
 end
-call('PUBLISH', given[2], given[1])
-return 1
+return 1 + call('PUBLISH', given[2], given[1])
 LUA
     bury => <<'LUA',
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
