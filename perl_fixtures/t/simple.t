@@ -48,6 +48,7 @@ subtest 'failures' => sub {
         nothing  => sub { },
         object   => sub { $_[0]->done(bless {}, 'Some::Class') },
         bytes    => sub { $_[0]->fail("\xff\n") },
+        large    => sub { $_[0]->done('x' x (9 * 1024 * 1024)) },
         done     => sub { $_[0]->done({ text => "\x{263a}" }) },
     );
     $worker->jobs->each(sub { $handler{ $_[0]->data('op') }->($_[0]) });
@@ -64,6 +65,7 @@ subtest 'failures' => sub {
         is_deeply [ ($client->submit(op => $op)->await->failure)[ 0 .. 2 ] ], $expected{$op}, $op;
     }
     like +($client->submit(op => 'die')->await->failure)[0], qr/^HASH/, 'die with a reference';
+    like +($client->submit(op => 'large')->await->failure)[0], qr/^the reply has 9437\d+ bytes/, 'a reply of more than 8 MiB';
     is_deeply $client->submit(op => 'done')->get, { text => "\x{263a}" }, 'and the worker goes on';
     is_deeply [ ($client->submit(op => "\xff")->await->failure)[1] ], ['submission'], 'what JSON cannot hold is not submitted';
     $worker->stop->get;

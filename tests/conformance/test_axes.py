@@ -99,3 +99,15 @@ def test_modes_and_roles_that_a_peer_does_not_claim() -> None:
     assert expand([case(modes=("simple",))], [one], [one], "full") == []
     mute = PeerSpec("m", "0.004", msgspec.structs.replace(one.hello, roles=["client"]))
     assert expand([case()], [one], [mute], "full") == []
+
+
+def test_a_replay_is_asked_for_what_was_recorded_alone() -> None:
+    axes = Axes(use_multi=("none", "both"))
+    once = peer("golden", "0.004", behaviours=["recorded:a/b:0"])
+    both = peer("golden-too", "0.004", behaviours=["recorded:a/b:0", "recorded:a/b:1"])
+    plan = expand([case(axes=axes), case("c/d")], [peer("one", "0.004")], [once, both], "ci")
+    assert {(i.case.id, i.worker, i.use_multi) for i, _, _ in plan} == {
+        ("a/b", "golden:0.004", "none"),
+        ("a/b", "golden-too:0.004", "none"),
+        ("a/b", "golden-too:0.004", "both"),
+    }

@@ -89,8 +89,6 @@ def _applies(case: Case, client: PeerSpec | None, worker: PeerSpec | None, mode:
             continue
         if role not in spec.hello.roles or mode not in spec.hello.modes:
             return False
-        if not _recorded(case, spec):
-            return False
         facts &= FACTS[spec.dialect]
     if not set(case.needs.facts) <= facts:
         return False
@@ -102,10 +100,10 @@ def _applies(case: Case, client: PeerSpec | None, worker: PeerSpec | None, mode:
     )
 
 
-def _recorded(case: Case, spec: PeerSpec) -> bool:
+def _recorded(case: Case, spec: PeerSpec, *, multi: str) -> bool:
     """A replay can play what was recorded, and nothing else."""
     recorded = [item for item in spec.hello.behaviours if item.startswith("recorded:")]
-    return not recorded or any(item.startswith(f"recorded:{case.id}:") for item in recorded)
+    return not recorded or f"recorded:{case.id}:{int(multi != 'none')}" in recorded
 
 
 def _language_fits(spec: PeerSpec | None, wanted: list[str]) -> bool:
@@ -133,7 +131,11 @@ def expand(
                 if (profile != "full" and not main and mode != "reliable") or not _applies(case, client, worker, mode):
                     continue
                 base = _base(case, mode, client, worker)
-                found += [(item, client, worker) for item in _spread(base, profile, main=main)]
+                found += [
+                    (item, client, worker)
+                    for item in _spread(base, profile, main=main)
+                    if all(spec is None or _recorded(case, spec, multi=item.use_multi) for spec in (client, worker))
+                ]
     return found
 
 

@@ -33,13 +33,18 @@ the jobs came to. A job that fails, dies, is cancelled or times out is answered 
 category of the failure (C<< $job->fail($message, $category) >>), or C<fail>.
 
 The handler sees decoded text, and the parameters only. What is popped is gone from Redis: a worker that is killed
-loses the jobs that it was running. An entry that is no envelope is set aside in C<< <prefix>::rejected >>.
+loses the jobs that it was running. A reply of more than 8 MiB is a failure instead: it would end the client's
+subscription. An entry that is no envelope is set aside in C<< <prefix>::rejected >>.
 
 For options and methods see L<Jobwire::Redis::Worker>.
 
 =cut
 
 sub mode { 'simple' }
+
+# Bytes of a reply. Redis ends a subscription that 32 MiB wait for, or 8 MiB for a minute, and with it go the
+# replies to all other jobs of that client (SIM-18).
+use constant MOST => 8 * 1024 * 1024;
 
 sub load {
     my ($self, undef, $entry) = @_;
@@ -72,6 +77,10 @@ sub reply {
         _processed => Time::HiRes::time(),
         %outcome,
     });
+    return $self->reply($job, $about, error => {
+        type    => 'result',
+        message => 'the reply has ' . length($envelope) . ' bytes; in mode simple ' . MOST . ' can be sent',
+    }) if length $envelope > MOST;
     return $self->together(sub { $_[0]->publish("client::$about->{reply_to}", $envelope) });
 }
 
