@@ -33,6 +33,9 @@ MODULES = (
     "jobwire.sereal",
     "jobwire.recovery",
     "jobwire.worker.retry",
+    "jobwire.worker.hooks",
+    "jobwire.metrics",
+    "jobwire.tracing",
     "jobwire.testing.server",
     "jobwire.testing.scripted",
     "jobwire.testing.strategies",
@@ -43,6 +46,15 @@ _CLIENT, _WORKER, _JOB = "Job::Async::Client::Redis", "Job::Async::Worker::Redis
 NOTHING = "none: an extension of jobwire"
 
 COUNTERPARTS: Mapping[str, str] = {
+    "jobwire.Call": NOTHING,
+    "jobwire.Client.middleware": NOTHING,
+    "jobwire.Submitting": NOTHING,
+    "jobwire.Worker.health": NOTHING,
+    "jobwire.Worker.middleware": NOTHING,
+    "jobwire.Worker.on_error": "none: the Future that the handler returns fails",
+    "jobwire.Worker.on_shutdown": NOTHING,
+    "jobwire.Worker.on_startup": NOTHING,
+    "jobwire.WorkerHealth": NOTHING,
     "jobwire.Client": f"`{_CLIENT}`",
     "jobwire.Client.attach": NOTHING,
     "jobwire.Client.id": "`id`",
@@ -114,6 +126,10 @@ MEANINGS: Mapping[str, str] = {
     "jobwire.rpc.BusinessErrors": (
         "`both`: an `RpcError` of a method stands at the top of the reply and in `result`; `result`: in `result` alone."
     ),
+    "jobwire.worker.hooks.ErrorHook": "`Callable[[Call, BaseException], object]`: what `Worker.on_error` takes.",
+    "jobwire.worker.hooks.LifeHook": "`Callable[[], object]`: what `on_startup` and `on_shutdown` take.",
+    "jobwire.worker.hooks.Middleware": "`Callable[[Call, Proceed], Awaitable]`: what `Worker.middleware` takes.",
+    "jobwire.worker.hooks.Proceed": "`Callable[[], Awaitable]`: calls the next middleware, the last one the handler.",
     "jobwire.worker.retry.Decide": "`Callable[[Job, Failure], Decision]`: a function that `on_failure` takes.",
     "jobwire.worker.retry.Decision": "`Complete | Requeue | Bury`: the answer to a failed job.",
     "jobwire.worker.retry.OnFailure": '`"leave" | "retry" | "reply" | Decide`: the option `on_failure`.',

@@ -20,24 +20,29 @@ if TYPE_CHECKING:
     from jobwire import sync as sync
     from jobwire import wire as wire
     from jobwire.client import Client
-    from jobwire.client.handle import JobHandle
+    from jobwire.client.handle import JobHandle, Submitting
     from jobwire.events import Trace, TraceEvent
     from jobwire.limits import Limits
     from jobwire.wire import Job, Keyspace
     from jobwire.wire.states import JobState
     from jobwire.worker import Worker
     from jobwire.worker.handlers import current_job
+    from jobwire.worker.hooks import Call
+    from jobwire.worker.worker import WorkerHealth
 
 _HOME = {
+    "Call": "jobwire.worker.hooks",
     "Client": "jobwire.client",
     "Job": "jobwire.wire",
     "JobHandle": "jobwire.client.handle",
     "JobState": "jobwire.wire.states",
     "Keyspace": "jobwire.wire",
     "Limits": "jobwire.limits",
+    "Submitting": "jobwire.client.handle",
     "Trace": "jobwire.events",
     "TraceEvent": "jobwire.events",
     "Worker": "jobwire.worker",
+    "WorkerHealth": "jobwire.worker.worker",
     "current_job": "jobwire.worker.handlers",
 }
 
@@ -45,15 +50,18 @@ _MODULES = frozenset({"rpc", "sereal", "sync", "wire"})
 """Modules with public names of their own: ``jobwire.rpc`` is there without an import, too."""
 
 __all__ = [
+    "Call",
     "Client",
     "Job",
     "JobHandle",
     "JobState",
     "Keyspace",
     "Limits",
+    "Submitting",
     "Trace",
     "TraceEvent",
     "Worker",
+    "WorkerHealth",
     "__version__",
     "current_job",
 ]

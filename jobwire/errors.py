@@ -253,13 +253,16 @@ class JobError(JobwireError):
 
 class JobFailed(JobError):
     """The job's handler failed. ``type``, ``message`` and ``traceback`` (None unless the worker
-    sends it) are the other side's words."""
+    sends it, ``Worker(send_tracebacks=True)``) are the other side's words."""
 
     def __init__(self, message: str, *, job_id: Text, type: str, traceback: str | None = None) -> None:
         super().__init__(f"{type}: {message}", job_id=job_id)
         self.type = type
         self.message = message
         self.traceback = traceback
+        if traceback:
+            lines = (line if line.isprintable() else ascii(line)[1:-1] for line in traceback[-20_000:].splitlines())
+            self.add_note("The worker's traceback:\n" + "\n".join(f"  {line}" for line in lines))
 
 
 class JobTimeout(JobError, TimeoutError):

@@ -35,7 +35,7 @@ from jobwire.wire.codec.json import decode_json, encode_json
 from jobwire.wire.codec.plain import parameters_of
 from jobwire.wire.codec.typed import Converter
 from jobwire.wire.text import Text, wire_bytes
-from jobwire.worker.executor import failure_of
+from jobwire.worker.failures import failure_of
 from jobwire.worker.handlers import AnyHandler, Handler, make_handler
 
 if TYPE_CHECKING:

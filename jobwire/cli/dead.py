@@ -26,7 +26,7 @@ from jobwire.cli.common import (
 from jobwire.errors import printable
 from jobwire.transport import Connection
 from jobwire.wire import Keyspace, job_key
-from jobwire.wire.codec.extensions import ERROR, QUEUE
+from jobwire.wire.codec.extensions import ERROR, QUEUE, without_traceback
 from jobwire.wire.codec.ids import check_id
 from jobwire.wire.commands import exists, hash_get, list_items
 from jobwire.wire.dead_letters import drop_dead, requeue_dead
@@ -73,7 +73,8 @@ async def _list(connection: Connection, keyspace: Keyspace, options: argparse.Na
         print_json([{"id": readable(job_id), "error": error, "queue": queue} for job_id, error, queue in jobs])
         return
     for job_id, error, _ in jobs:
-        print(f"{bare(job_id)}  {printable(error, at_most=300) if error is not None else '(no reason given)'}")
+        reason = None if error is None else without_traceback(error)[0]
+        print(f"{bare(job_id)}  {printable(reason, at_most=300) if reason is not None else '(no reason given)'}")
 
 
 def _two(reply: object) -> tuple[str | bytes | None, str | bytes | None]:

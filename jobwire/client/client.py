@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from jobwire.client.handle import JobHandle, Pending
+from jobwire.client.handle import JobHandle, Pending, SubmitMiddleware, Submitting
 from jobwire.client.outstanding import Collector
 from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
 from jobwire.events import Events, Trace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=SubmitMiddleware)
 _log = logging.getLogger("jobwire.client")
 
 
@@ -127,6 +129,7 @@ class Client:
         self._state: LinkState | None = None
         self._stopping = False
         self._give_up = self._cancel  # bound once
+        self._middleware: tuple[SubmitMiddleware, ...] = ()
 
     # -- life
 
@@ -242,6 +245,11 @@ class Client:
         ``EncodeError`` for what the wire cannot say or workers would refuse (``Limits``), ``ClosedError``,
         ``TooManyJobs``, ``ConfigError`` (also outside of the event loop that the client was started in).
         """
+        if self._middleware:
+            chosen = self._queue_for(parameters_of({} if data is None else data)) if queue is None else queue
+            submitting = Submitting(id=new_id() if id is None else id, queue=chosen, data=data, traceparent=traceparent)
+            options = {"result_type": result_type, "strict": strict, "timeout": timeout, "expires_in": expires_in}
+            return self._submit_through(submitting, {**options, "meta": meta})
         collector = self._collector
         if self._state != "up":
             self._needs_start()
@@ -276,6 +284,36 @@ class Client:
         )
         collector.submit(pending)
         return JobHandle(pending)
+
+    def middleware(self, function: M) -> M:
+        """``function(submitting, proceed)``, around each submission; the first registered is the outermost.
+
+        ``proceed()`` submits and gives the handle, which the function returns; before that it may set
+        ``submitting.traceparent``. It is a plain function in the event loop, as ``submit`` is.
+        """
+        self._middleware += (function,)
+        return function
+
+    def _submit_through(self, submitting: Submitting, options: dict[str, Any]) -> JobHandle[Any]:
+        middleware = self._middleware
+
+        def submit() -> JobHandle[Any]:
+            self._middleware = ()  # this one has been through it
+            try:
+                return self.submit(
+                    submitting.data,
+                    id=submitting.id,
+                    queue=submitting.queue,
+                    traceparent=submitting.traceparent,
+                    **options,
+                )
+            finally:
+                self._middleware = middleware
+
+        proceed = submit
+        for function in reversed(middleware):
+            proceed = partial(function, submitting, proceed)
+        return proceed()
 
     async def submit_many(
         self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET

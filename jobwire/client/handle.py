@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from copy import copy
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -16,7 +16,7 @@ from jobwire.wire.text import Text, readable
 
 T = TypeVar("T")
 
-__all__ = ["JobHandle", "Pending"]
+__all__ = ["JobHandle", "Pending", "SubmitMiddleware", "Submitting"]
 
 _MANY_WAITERS = 16
 
@@ -187,6 +187,22 @@ class JobHandle(msgspec.Struct, Generic[T], eq=False):
             return False
         self._pending.take_back(self._pending)
         return True
+
+
+class Submitting(msgspec.Struct, kw_only=True, eq=False):
+    """A job that is about to be submitted.
+
+    ``queue``        name of the queue, without the prefix
+    ``traceparent``  W3C trace context; may be set before ``proceed`` is called
+    """
+
+    id: Text
+    queue: Text
+    data: object
+    traceparent: str | None = None
+
+
+SubmitMiddleware: TypeAlias = Callable[[Submitting, Callable[[], JobHandle[Any]]], JobHandle[Any]]
 
 
 class _Callback(msgspec.Struct, frozen=True):

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from jobwire.client.client import Client as AsyncClient
 from jobwire.client.handle import JobHandle as AsyncJobHandle
+from jobwire.client.handle import SubmitMiddleware
 from jobwire.errors import ClosedError, JobError, JobwireError
 from jobwire.options import UNSET, Unset
 from jobwire.sync.loop_thread import LoopThread, done_at_once, wait
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text
 from jobwire.worker.handlers import AnyHandler
+from jobwire.worker.hooks import ErrorHook, LifeHook, Middleware
 from jobwire.worker.threads import run_here
 from jobwire.worker.worker import Worker as AsyncWorker
 
@@ -29,6 +31,10 @@ __all__ = ["Client", "JobHandle", "Worker"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=AnyHandler)
+S = TypeVar("S", bound=SubmitMiddleware)
+M = TypeVar("M", bound=Middleware)
+E = TypeVar("E", bound=ErrorHook)
+L = TypeVar("L", bound=LifeHook)
 P = ParamSpec("P")
 
 
@@ -207,6 +213,12 @@ class Client:
         """
         return self._handle(self._thread.call(partial(self._client.submit, data, **options)))
 
+    def middleware(self, function: S) -> S:
+        """Code around each submission; see ``jobwire.Client.middleware``. It runs in the loop's thread, in the context
+        (``contextvars``) of the thread that submits; its handles are those of ``jobwire.Client``.
+        """
+        return self._client.middleware(function)
+
     def submit_many(
         self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
     ) -> list[JobHandle[Any]]:
@@ -322,6 +334,22 @@ class Worker:
     def route(self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; see ``jobwire.Worker.route``."""
         return self.asynchronous.route(value, field=field, type=type, strict=strict)
+
+    def middleware(self, function: M) -> M:
+        """Code around each call of a handler; see ``jobwire.Worker.middleware``: it is ``async`` here as well."""
+        return self.asynchronous.middleware(function)
+
+    def on_error(self, function: E) -> E:
+        """Told each failure of a handler; see ``jobwire.Worker.on_error``."""
+        return self.asynchronous.on_error(function)
+
+    def on_startup(self, function: L) -> L:
+        """Called before the first job is taken, in the worker's event loop; see ``jobwire.Worker.on_startup``."""
+        return self.asynchronous.on_startup(function)
+
+    def on_shutdown(self, function: L) -> L:
+        """Called when no handler runs any more; see ``jobwire.Worker.on_shutdown``."""
+        return self.asynchronous.on_shutdown(function)
 
     def run(self, *, grace: float = 30.0) -> None:
         """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.

@@ -43,6 +43,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     ``started``      epoch seconds, None where not begun
     ``worker``       who has it, where the worker says so
     ``error``        why it last failed, where somebody wrote it down
+    ``traceback``    the end of the traceback of a job that is dead, where its worker wrote it down
     """
 
     place: Place
@@ -51,6 +52,7 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     started: float | None = None
     worker: Text | None = None
     error: Text | None = None
+    traceback: Text | None = None
 
 
 _FIELDS = (m.RESULT, m.STARTED, m.WORKER, m.ERROR)
@@ -77,6 +79,7 @@ def read_state(replies: Sequence[Reply]) -> JobState:
     known = isinstance(values, list) and len(values) == len(_FIELDS)
     result, started, worker, why = values if isinstance(values, list) and known else (None,) * len(_FIELDS)
     total = length if isinstance(length, int) else 0
+    reason, traceback = m.without_traceback(readable(why)) if isinstance(why, bytes) else (None, None)
     return JobState(
         place=_place(
             (present == 0, "gone"),
@@ -90,7 +93,8 @@ def read_state(replies: Sequence[Reply]) -> JobState:
         queue_length=total,
         started=parse_epoch(started) if isinstance(started, bytes) else None,
         worker=readable(worker) if isinstance(worker, bytes) else None,
-        error=readable(why) if isinstance(why, bytes) else None,
+        error=reason,
+        traceback=traceback,
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from jobwire.wire import Command, Job, Taken
 from jobwire.wire.lifecycle import Event, State
 from jobwire.wire.modes.base import Ending
+from jobwire.worker.hooks import Call
 
 __all__ = ["Delivery"]
 
@@ -21,6 +22,7 @@ class Delivery(msgspec.Struct, eq=False):
     ``state``       that of the life-cycle table
     ``start_said``  Redis was told that the handler has begun
     ``call``        the call of a plain handler in its thread; ``begun`` is done once it has one
+    ``described``   the call of the handler as middleware sees it; None where there is none
     ``ending``      set once it is known how the worker lets go of it
     ``steps``, ``commands``  the events and the commands of ``ending``
     ``sent``        ``commands`` were written to a connection
@@ -37,6 +39,7 @@ class Delivery(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     call: Future[Any] | None = None
     begun: asyncio.Future[None] | None = None
+    described: Call | None = None
     ending: Ending | None = None
     steps: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()

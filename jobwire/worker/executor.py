@@ -15,8 +15,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, cast
 
-from jobwire.errors import DecodeError, EncodeError, JobDecodeError, ServerError, TransportError, printable
-from jobwire.events import Events, loggable
+from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
+from jobwire.events import Events
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
@@ -28,20 +28,20 @@ from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable
 from jobwire.worker.delivery import Delivery
+from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Answers, Handler, current
+from jobwire.worker.hooks import Call, Hooks
 from jobwire.worker.maintenance import Maintenance
 from jobwire.worker.refusals import Refusals
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
 from jobwire.worker.threads import HandlerThreads
 
-__all__ = ["Executor", "failure_of"]
+__all__ = ["Executor"]
 
 _LASTING = frozenset({"NOPERM", "WRONGTYPE"})
 """Errors that do not pass by themselves: the entry stays where it is, until an operator has mended their cause."""
 _LOST_DELAY = 1.0
 """Seconds until a job is given back whose handler somebody else has cancelled."""
-_LONGEST_MESSAGE = 10_000
-"""Characters of a handler's error message that are logged, written and sent."""
 
 
 class Executor:
@@ -61,6 +61,8 @@ class Executor:
         log: logging.Logger,
         events: Events,
         maintenance: Maintenance,
+        hooks: Hooks,
+        send_tracebacks: bool = False,
     ) -> None:
         self.deliveries: dict[object, Delivery] = {}
         self.busy = 0
@@ -82,6 +84,8 @@ class Executor:
         self._log = log
         self._events = events
         self._maintenance = maintenance
+        self._hooks = hooks
+        self._send_tracebacks = send_tracebacks
         self._refusals = Refusals(log)
         self._clock = ServerClock()
         self._later = AfterFirstSteps(self._say_start)
@@ -182,7 +186,7 @@ class Executor:
         if self._mode.reads_failures(job):
             self.finish(delivery, life.EXPIRED_TOLD, failure)
         else:
-            self.finish(delivery, life.EXPIRED, reason=_sentence(failure))
+            self.finish(delivery, life.EXPIRED, reason=sentence(failure))
 
     def _perform(self, delivery: Delivery, job: Job) -> None:
         delivery.state = self._started
@@ -210,7 +214,7 @@ class Executor:
     async def _execute(self, delivery: Delivery, job: Job) -> None:
         current.set(job)
         try:
-            value = await self._call(delivery, self._find_handler(job), job)
+            value = await (self._surrounded if self._hooks.middleware else self._call)(delivery, job)
             if delivery.ending is None and delivery.state == self._started:
                 self.finish(delivery, life.DONE, Success(value))
         except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
@@ -223,8 +227,17 @@ class Executor:
             if cancelled:
                 raise
 
-    async def _call(self, delivery: Delivery, handler: Handler, job: Job) -> Any:
+    def _surrounded(self, delivery: Delivery, job: Job) -> Awaitable[Any]:
+        delivery.described = call = self._describe(delivery, job)
+        return self._hooks.run(call, partial(self._call, delivery, job))
+
+    def _describe(self, delivery: Delivery, job: Job) -> Call:
+        queue = delivery.taken.queue[len(self._mode.keyspace.queue(b"")) :]
+        return Call(job=job, queue=readable(queue), worker=self._worker_id, started=delivery.started)
+
+    async def _call(self, delivery: Delivery, job: Job) -> Any:
         """The handler's result. Raises whatever it raises, ``TimeoutError`` where it takes too long."""
+        handler = self._find_handler(job)
         limit = self._timeout if isinstance(handler.timeout, Unset) else handler.timeout
         if handler.answers is not None:
             return await self._answer(delivery, handler, handler.answers, job, limit)
@@ -261,13 +274,15 @@ class Executor:
             if _cancelled_from_outside():
                 task.cancel()
                 raise
-            return answers.raised(error, job)
-        if raised is not None:
-            return answers.raised(raised, job)
-        try:
-            return answers.returned(value)
-        except Exception as error:
-            return answers.raised(error, job)
+            value, raised = None, error
+        if raised is None:
+            try:
+                return answers.returned(value)
+            except Exception as error:
+                raised = error
+        if delivery.described is not None:
+            delivery.described.outcome, delivery.described.exception = "failed", raised
+        return answers.raised(raised, job)
 
     def _begin(self, delivery: Delivery, handler: Handler, argument: Any) -> Awaitable[Any]:
         if not handler.in_thread:
@@ -290,17 +305,19 @@ class Executor:
 
     def _fail(self, delivery: Delivery, job: Job, error: BaseException) -> None:
         self._say_start(delivery)  # its hash stays
-        failure = failure_of(error)
-        self._log_failure(delivery, failure, error)
-        self._events.emit("fail", job.id, _sentence(failure))
+        failure = failure_of(error, with_traceback=self._send_tracebacks)
+        log_failure(self._log, self._name_of(delivery), failure, error)
+        self._events.emit("fail", job.id, sentence(failure))
+        if self._hooks.on_error:
+            self._hooks.failed(delivery.described or self._describe(delivery, job), error)
         try:
-            self._follow(delivery, job, failure, self._decide(job, failure))
+            self._follow(delivery, job, failure, error, self._decide(job, failure))
         except Exception as worse:  # nothing may end without an outcome
             self._log.exception("cannot say that job %s failed", self._name_of(delivery))
             address = (job.id, job.reply_to) if job.reply_to and self._mode.reads_failures(job) else None
             self._reject(delivery, JobDecodeError(f"its failure could not be told: {worse}"), address)
 
-    def _follow(self, delivery: Delivery, job: Job, failure: Failure, decision: Decision) -> None:
+    def _follow(self, delivery: Delivery, job: Job, failure: Failure, error: BaseException, decision: Decision) -> None:
         if not isinstance(decision, Complete) and not self._mode.redeliverable:
             decision = Complete(failure)
         match decision:
@@ -309,16 +326,9 @@ class Executor:
             case Requeue(delay):
                 attempts = job.attempts + 1
                 self._log.info("job %s: attempt %d failed; again in %g s", self._name_of(delivery), attempts, delay)
-                self.finish(delivery, life.RETRIED, reason=_sentence(failure), attempts=attempts, delay=delay)
+                self.finish(delivery, life.RETRIED, reason=sentence(failure), attempts=attempts, delay=delay)
             case Bury():
-                self.finish(delivery, life.DEAD, reason=_sentence(failure))
-
-    def _log_failure(self, delivery: Delivery, failure: Failure, error: BaseException) -> None:
-        story, traceback = loggable(error)
-        name = self._name_of(delivery)
-        self._log.error(
-            "job %s failed: %s: %s%s", name, failure.type, ascii(failure.message), story, exc_info=traceback
-        )
+                self.finish(delivery, life.DEAD, reason=sentence(failure), traceback=traceback_of(error))
 
     def _lose(self, delivery: Delivery) -> None:
         """The program has cancelled the handler's task: that is no failure of the job, and no orderly stop either."""
@@ -333,16 +343,14 @@ class Executor:
     def _reject(self, delivery: Delivery, error: DecodeError, address: tuple[Text, Text] | None = None) -> None:
         """Set aside, whole, an entry that cannot be read; whoever has the ``address`` is told."""
         place = printable(self._mode.keyspace.rejected)
-        self._log.error("set aside in %s: %s", place, error)
-        told = None
+        self._log.error("set aside in %s: %s", place, cut(str(error)))
+        reason, told = cut(str(error)), None
         if address is not None:
-            words = _cut(f"the job was set aside in {place}, for a worker cannot read it: {error}")
+            words = cut(f"the job was set aside in {place}, for a worker cannot read it: {reason}")
             told = Told(*address, Failure(type(error).__name__, words, rejected=True))
         taken = delivery.taken
-        record = encode_rejected(
-            taken.entry, queue=taken.queue, worker=self._worker_id, reason=str(error), at=time.time()
-        )
-        self.finish(delivery, life.REJECTED, reason=str(error), record=record, told=told)
+        record = encode_rejected(taken.entry, queue=taken.queue, worker=self._worker_id, reason=reason, at=time.time())
+        self.finish(delivery, life.REJECTED, reason=reason, record=record, told=told)
 
     def finish(
         self,
@@ -356,6 +364,7 @@ class Executor:
         max_losses: int = 0,
         told: Told | None = None,
         delay: float = 0.0,
+        traceback: str = "",
     ) -> None:
         """Let go of an entry: the one way out.
 
@@ -363,7 +372,9 @@ class Executor:
         ``EncodeError`` for a result that the wire cannot say, and ``WireError`` for an outcome that the life cycle does
         not know here; then nothing has changed.
         """
-        ending = Ending(outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses, told)
+        ending = Ending(
+            outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses, told, traceback
+        )
         conclusion = self._conclusions.get((delivery.state, outcome))
         if conclusion is None:
             conclusion = life.conclude(delivery.state, outcome, mode=self._mode.name)  # raises
@@ -647,21 +658,6 @@ class AfterFirstSteps:
             self._function(delivery)
 
 
-def failure_of(error: BaseException) -> Failure:
-    """``error`` as it is told to the submitter."""
-    try:
-        words = str(error)
-    except Exception as worse:  # an error that cannot say what it is
-        words = f"(its message cannot be had: {type(worse).__name__})"
-    if isinstance(error, EncodeError):
-        words = f"the handler's result cannot be sent: {words}"
-    return Failure(type(error).__name__, _cut(words))
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]}… ({len(words)} characters)"
-
-
 def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
     """``then``, unless the connection was lost instead."""
     if not isinstance(outcome, TransportError):
@@ -709,10 +705,6 @@ async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
 
 def _nothing() -> None:
     pass
-
-
-def _sentence(failure: Failure) -> str:
-    return f"{failure.type}: {failure.message}"
 
 
 def _cancelled_from_outside() -> bool:

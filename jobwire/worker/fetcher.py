@@ -56,6 +56,11 @@ class Fetcher(ABC):
         self._insisting = False
 
     @property
+    def troubled(self) -> bool:
+        """True while Redis refuses pops."""
+        return self._refusals.troubled
+
+    @property
     @abstractmethod
     def owed(self) -> bool:
         """True while the connection must not be closed, because a popped entry would be lost."""

@@ -58,6 +58,8 @@ class Heartbeat:
         self._ttl = ttl
         self._beat = beat
         self.nonce = secrets.token_hex(16).encode()
+        #: By ``time.monotonic``: when Redis acknowledged the last beat.
+        self.beaten = float("-inf")
         #: By ``time.monotonic``: when a beat failed, or found that the last one had run out.
         self.interrupted = 0.0
         #: A worker of this ID has gone without giving it up, and may have left something.
@@ -230,7 +232,12 @@ class Heartbeat:
 
     async def _claim(self, connection: Connection) -> Reply:
         worker_id = wire_bytes(self._worker_id)
-        return await self._ask(connection, claim(self._keyspace, worker_id, self.nonce, ttl=self._ttl, home=self._home))
+        asked = time.monotonic()
+        command = claim(self._keyspace, worker_id, self.nonce, ttl=self._ttl, home=self._home)
+        reply = await self._ask(connection, command)
+        if reply != _TAKEN:
+            self.beaten = asked
+        return reply
 
     def _taken(self) -> ConfigError:
         return ConfigError(

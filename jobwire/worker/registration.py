@@ -79,6 +79,11 @@ class Membership:
                 await task
         await self._heartbeat.stop(left=left)
 
+    @property
+    def beat_age(self) -> float:
+        """Seconds since the last sign of life that Redis has acknowledged."""
+        return time.monotonic() - self._heartbeat.beaten
+
     async def connected(self, connection: Connection) -> None:
         """Prepare a new connection, before the first pop on it. Raises ``TransportError``, ``ConfigError``."""
         await self._need_moves(connection)

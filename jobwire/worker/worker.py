@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from jobwire.errors import ClosedError, ConfigError, TransportError
 from jobwire.events import Events, Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
@@ -22,19 +24,20 @@ from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
 from jobwire.wire import Dialect, new_id
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.text import Text, wire_bytes
+from jobwire.wire.text import Text, readable, wire_bytes
 from jobwire.wire.workers import connection_tag
 from jobwire.worker.executor import Executor
 from jobwire.worker.fetcher import Fetcher, PipelinedFetcher, SingleFetcher, end_pops
 from jobwire.worker.handlers import Handling
 from jobwire.worker.heartbeat import BEAT, TTL
+from jobwire.worker.hooks import Hooking
 from jobwire.worker.maintenance import MAX_REJECTED, Maintenance
 from jobwire.worker.registration import Membership
 from jobwire.worker.rescuer import return_leftovers, until_gone
 from jobwire.worker.retry import OnFailure, decide_by
 from jobwire.worker.signals import told_of_signals
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "WorkerHealth"]
 
 _log = logging.getLogger("jobwire.worker")
 _FOREVER = 60.0
@@ -45,7 +48,36 @@ _ONE_KEYSTROKE = 0.2
 on."""
 
 
-class Worker(Handling):
+class WorkerHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker fares at this moment.
+
+    ``connected``  its connections to Redis are there
+    ``taking``     it takes jobs, or would if it had a free slot: it is connected, and told neither to stop nor to wait
+    ``beat``       seconds since its last sign of life; None where it gives none (Perl's shared list, mode ``simple``)
+    ``beat_ttl``   seconds that a sign of life lasts
+    ``running``, ``slots``  jobs in hand, and how many there may be
+    ``stopping``   it was told to stop
+    """
+
+    id: Text
+    prefix: Text
+    mode: str
+    queues: tuple[Text, ...]
+    connected: bool
+    taking: bool
+    beat: float | None
+    beat_ttl: float
+    running: int
+    slots: int
+    stopping: bool
+
+    @property
+    def ready(self) -> bool:
+        """It takes jobs, and nobody will think that it has died."""
+        return self.taking and (self.beat is None or self.beat < self.beat_ttl)
+
+
+class Worker(Handling, Hooking):
     """A worker of one keyspace, for one event loop.
 
     Options, with Perl's names where Perl has them (Job::Async::Redis 0.004, Worker/Redis.pm ``configure``):
@@ -76,6 +108,8 @@ class Worker(Handling):
     ``max_rejected``         entries in ``<prefix>::rejected`` from which on there is an alarm in the log
     ``health_check_interval``  seconds, about, until a connection that is only half there is noticed; 0 for never
     ``tls``                  redis-py's ``ssl_…`` options, for ``rediss://``
+    ``send_tracebacks``      send the end of the traceback of a failed job to clients that read failures (SEC-6): they
+                             see file names and lines of code
     ``trace``                told every step of every job
     ``transport``            a ``Transport`` instead of ``url`` (Sentinel, tests)
 
@@ -112,10 +146,12 @@ class Worker(Handling):
         max_rejected: int = MAX_REJECTED,
         health_check_interval: float = 30.0,
         tls: TLSOptions | None = None,
+        send_tracebacks: bool = False,
         trace: Trace | None = None,
         transport: Transport | None = None,
     ) -> None:
-        super().__init__(strings)
+        Handling.__init__(self, strings)
+        Hooking.__init__(self)
         at_least("max_concurrent_jobs", max_concurrent_jobs, 1, unit="job")
         at_least("job_poll_interval", job_poll_interval, 0)
         at_least("timeout", timeout, 0.001)
@@ -175,7 +211,10 @@ class Worker(Handling):
             log=_log,
             events=self._events,
             maintenance=self._maintenance(expire_results, max_rejected),
+            hooks=self._hooks,
+            send_tracebacks=send_tracebacks,
         )
+        self._beat_ttl = heartbeat_ttl
         self._membership = self._member(heartbeat, heartbeat_ttl, max_losses)
         self._supervisor = Supervisor(
             self._connect,
@@ -237,6 +276,7 @@ class Worker(Handling):
             self._executor.needs_threads()
         self._loop = asyncio.get_running_loop()
         try:
+            await self._hooks.start_up()
             if self._membership is not None:
                 self._claiming = asyncio.ensure_future(self._membership.start())
                 await self._claiming
@@ -302,6 +342,7 @@ class Worker(Handling):
         if self._membership is not None:
             await self._membership.stop(left=self._executor.refused or bool(self._executor.deliveries))
         self._executor.close()
+        await self._hooks.shut_down()
         await self._transport.close()
         self._ended.set()
         self._stopped.set()
@@ -375,6 +416,25 @@ class Worker(Handling):
     def running(self) -> int:
         """How many jobs are in hand now; a job that waits to be tried again is not counted."""
         return self._executor.running
+
+    @property
+    def health(self) -> WorkerHealth:
+        """How this worker fares now; may be asked from any thread."""
+        skip = len(self._mode.keyspace.queue(b""))
+        member, fetcher = self._membership, self._fetcher
+        return WorkerHealth(
+            id=self.id,
+            prefix=self._mode.keyspace.prefix,
+            mode=self._mode.name,
+            queues=tuple(readable(queue[skip:]) for queue in self._queues),
+            connected=self._commands is not None,
+            taking=fetcher is not None and not fetcher.troubled and not self._stopping,
+            beat=None if member is None else member.beat_age,
+            beat_ttl=self._beat_ttl,
+            running=self.running,
+            slots=self._executor.slots,
+            stopping=self._stopping,
+        )
 
     # -- connections
 

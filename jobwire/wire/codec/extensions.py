@@ -30,6 +30,8 @@ __all__ = [
     "check_parameter_name",
     "encode_meta",
     "parse_accept",
+    "with_traceback",
+    "without_traceback",
 ]
 
 REPLY_TO = b"_reply_to"
@@ -55,6 +57,8 @@ RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ER
 MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR, ATTEMPTS})
 """The fields that a worker writes beside a submission. A hash of these alone is a ghost: its job was gone by then."""
 
+_BEFORE_TRACEBACK = "\n-- traceback\n"
+"""In ``_error`` of a dead job: what stands behind it is for operators."""
 _KNOWN_TAGS = frozenset("EV")
 _LONGEST_KEPT = 256
 """Bytes of a field from the wire that a cache may hold."""
@@ -94,3 +98,17 @@ def parse_accept(value: Text | None) -> frozenset[str]:
 def _parse_accept(value: Text) -> frozenset[str]:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     return _KNOWN_TAGS & {tag.strip() for tag in text.split(",")}
+
+
+def with_traceback(reason: str, traceback: str) -> str:
+    """Return the text of ``_error``: the reason, then the traceback where there is one."""
+    return f"{reason}{_BEFORE_TRACEBACK}{traceback}" if traceback else reason
+
+
+def without_traceback(error: Text) -> tuple[Text, Text | None]:
+    """Return the reason that an ``_error`` gives, and the traceback behind it, None where there is none."""
+    if isinstance(error, bytes):
+        reason, found, traceback = error.partition(_BEFORE_TRACEBACK.encode())
+        return reason, traceback if found else None
+    text, separator, story = error.partition(_BEFORE_TRACEBACK)
+    return text, story if separator else None

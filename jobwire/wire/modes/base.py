@@ -89,6 +89,7 @@ class Ending(msgspec.Struct, frozen=True):
     ``attempts``    how often the handler has failed so far; 0 where it did not fail
     ``told``        the submitter of a rejected entry, where it reads failures
     ``max_losses``  count a lost worker, and bury the job that has lost so many; 0 to count none
+    ``traceback``   written behind the reason of a job that is buried
     """
 
     outcome: Outcome
@@ -100,6 +101,7 @@ class Ending(msgspec.Struct, frozen=True):
     attempts: int = 0
     max_losses: int = 0
     told: Told | None = None
+    traceback: str = ""
 
 
 Ownership: TypeAlias = Literal["none", "shared", "list", "mark"]
@@ -602,7 +604,9 @@ class HashMode(Mode):
             return self.vanished(taken)
         if event == "reject":
             return self.reject(taken, ending.record, ending.told)
-        return self.bury(taken, ending.reason) if event == "bury" else self._return(taken, ending)
+        if event == "bury":
+            return self.bury(taken, m.with_traceback(ending.reason, ending.traceback))
+        return self._return(taken, ending)
 
     def _return(self, taken: Taken, ending: Ending) -> tuple[Command, ...]:
         if ending.max_losses:
