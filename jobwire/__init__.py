@@ -49,22 +49,8 @@ _HOME = {
 _MODULES = frozenset({"rpc", "sereal", "sync", "wire"})
 """Modules with public names of their own: ``jobwire.rpc`` is there without an import, too."""
 
-__all__ = [
-    "Call",
-    "Client",
-    "Job",
-    "JobHandle",
-    "JobState",
-    "Keyspace",
-    "Limits",
-    "Submitting",
-    "Trace",
-    "TraceEvent",
-    "Worker",
-    "WorkerHealth",
-    "__version__",
-    "current_job",
-]
+__all__ = ["Call", "Client", "Job", "JobHandle", "JobState", "Keyspace", "Limits", "Submitting", "Trace", "TraceEvent"]
+__all__ += ["Worker", "WorkerHealth", "__version__", "current_job"]
 __all__ += errors.__all__
 
 

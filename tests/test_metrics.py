@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import redis as redis_py
+from faces import eventually
 from prometheus_client import CollectorRegistry, generate_latest
 
 import jobwire
@@ -36,9 +35,7 @@ async def test_jobs_are_counted_and_timed(redis_url: str) -> None:
         assert [await handle for handle in await client.submit_many([{}] * 5)] == ["fine"] * 5
         with pytest.raises(jobwire.JobFailed):
             await client.submit({"fail": "1"})
-        async with asyncio.timeout(8):
-            while value("jobwire_jobs_total", {**labels, "outcome": "failed"}) != 1:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: value("jobwire_jobs_total", {**labels, "outcome": "failed"}) == 1)
         assert value("jobwire_worker_running_jobs", labels) == 0
     assert value("jobwire_jobs_total", {**labels, "outcome": "done"}) == 5
     queue = {"prefix": "jobs", "queue": "pending"}
@@ -78,7 +75,5 @@ async def test_a_worker_whose_pops_are_refused_is_not_ready(redis_url: str) -> N
             assert worker.health.ready
             assert worker.health.beat is None
             raw.set("jobs::pending", "no list")
-            async with asyncio.timeout(8):
-                while worker.health.ready:
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: not worker.health.ready)
             assert worker.health.connected

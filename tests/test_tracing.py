@@ -55,11 +55,10 @@ async def test_a_job_is_one_trace(redis_url: str, spans: Spans, mode: str, threa
     trace_worker(worker, tracer_provider=spans.provider)
     client = jobwire.Client(redis_url, mode=mode, timeout=8)
     trace_client(client, tracer_provider=spans.provider)
-    async with client:
-        async with worker:
-            with spans.tracer.start_as_current_span("request"):
-                handle = client.submit({"a": 1})
-            assert await handle == "x"
+    async with client, worker:
+        with spans.tracer.start_as_current_span("request"):
+            handle = client.submit({"a": 1})
+        assert await handle == "x"
     found = spans.all()
     assert found.keys() == {"request", "publish pending", "process pending", "query"}
     request, publish, process = found["request"], found["publish pending"], found["process pending"]
@@ -87,10 +86,9 @@ async def test_failures_are_seen_on_both_sides(redis_url: str, spans: Spans) -> 
     trace_worker(worker, tracer_provider=spans.provider)
     client = jobwire.Client(redis_url, timeout=8)
     trace_client(client, tracer_provider=spans.provider)
-    async with client:
-        async with worker:
-            with pytest.raises(jobwire.JobFailed):
-                await client.submit()
+    async with client, worker:
+        with pytest.raises(jobwire.JobFailed):
+            await client.submit()
     found = spans.all()
     assert found["publish pending"].status.status_code == trace.StatusCode.ERROR
     assert attributes(found["publish pending"])["error.type"] == "JobFailed"

@@ -23,6 +23,7 @@ from jobwire.worker.handlers import AnyHandler
 from jobwire.worker.hooks import ErrorHook, LifeHook, Middleware
 from jobwire.worker.threads import run_here
 from jobwire.worker.worker import Worker as AsyncWorker
+from jobwire.worker.worker import WorkerHealth
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # part of every type checker; never imported
@@ -320,6 +321,11 @@ class Worker:
     def running(self) -> int:
         """How many jobs are in hand now."""
         return self.asynchronous.running
+
+    @property
+    def health(self) -> WorkerHealth:
+        """How this worker fares now; see ``jobwire.WorkerHealth``."""
+        return self.asynchronous.health
 
     @overload
     def handler(self, function: F) -> F: ...
