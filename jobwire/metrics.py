@@ -4,7 +4,7 @@
 
     jobwire.metrics.observe_worker(worker)
 
-Names, labels and meanings are in docs/METRICS.md.
+Names, labels and meanings are in docs/OBSERVING.md.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ _known: WeakKeyDictionary[CollectorRegistry, _Workers] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def observe_worker(worker: AnyWorker, *, registry: CollectorRegistry = REGISTRY) -> None:
-    """Show ``worker`` in ``registry``; several workers of one prefix and mode are added up."""
+def observe_worker(worker: AnyWorker, *, registry: CollectorRegistry | None = None) -> None:
+    """Show ``worker`` in ``registry`` (``prometheus_client.REGISTRY``); workers of one prefix and mode are added up."""
+    registry = REGISTRY if registry is None else registry
     observed = worker.asynchronous if isinstance(worker, sync.Worker) else worker
     with _lock:
         workers = _known.get(registry)
