@@ -149,7 +149,7 @@ async def test_a_handler_that_is_cancelled_by_its_program_counts_as_a_loss_and_w
     client.submit({}, id="a")
     await eventually(lambda: entries(raw, "jobs::dead") == [b"a"])
     assert runs == 3
-    assert worker.counts["lost"] == 3
+    await eventually(lambda: worker.counts["lost"] == 3)
     assert b"lost its worker" in (raw.hget("job::a", "_error") or b"")
 
 
