@@ -43,3 +43,4 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+"""The ``Limits`` that decoders use unless told otherwise."""

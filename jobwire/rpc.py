@@ -345,8 +345,9 @@ async def call(
 ) -> Any:
     """Call ``method`` and wait for its value, converted to ``result_type`` (``strict`` as in ``Client.submit``).
 
-    ``queue``, ``timeout`` (seconds) and ``expires_in`` (seconds) as in ``Client.submit``. Raises ``RpcError`` for the
-    method's error; the errors of ``Client.submit`` and its handle; ``ResultDecodeError`` for a result that is no reply.
+    The options ``queue``, ``timeout`` and ``expires_in`` (seconds) are those of ``Client.submit``. Raises ``RpcError``
+    for the method's error; the errors of ``Client.submit`` and its handle; ``ResultDecodeError`` for a result that is
+    no reply.
     Cancelling the wait takes the job back. With ``jobwire.sync``:
     ``decode_reply(client.submit(encode_call("ping", {…})).result())``.
     """

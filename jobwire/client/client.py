@@ -241,9 +241,9 @@ class Client:
         ``traceparent``  W3C trace context (extension ``_traceparent``)
         ``meta``         further fields whose names start with ``_``
 
-        What is submitted in one turn of the event loop leaves together. Nothing is sent where this raises:
-        ``EncodeError`` for what the wire cannot say or workers would refuse (``Limits``), ``ClosedError``,
-        ``TooManyJobs``, ``ConfigError`` (also outside of the event loop that the client was started in).
+        The submissions of one turn of the event loop leave together. Nothing is sent where this raises:
+        ``EncodeError`` for values that the wire cannot say or workers would refuse (``Limits``), ``TooManyJobs``,
+        ``ClosedError``, or ``ConfigError`` (also outside of the event loop that the client was started in).
         """
         if self._middleware:
             chosen = self._queue_for(parameters_of({} if data is None else data)) if queue is None else queue

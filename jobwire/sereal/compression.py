@@ -18,6 +18,7 @@ from jobwire.sereal.header import Header, read_length, write_varint
 __all__ = ["Compression", "compression_type", "deflate", "inflate"]
 
 Compression = Literal["snappy", "snappy-old", "zlib", "zstd"]
+"""The names of the compressions that ``dumps`` writes."""
 
 _TYPES: dict[str, tuple[int, range]] = {
     "snappy": (tags.SNAPPY, range(1, 6)),

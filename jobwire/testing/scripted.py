@@ -45,10 +45,14 @@ class Mark(enum.Enum):
 
 
 LOST: Final = Mark.LOST
+"""An ``Outcome``: the connection is lost instead of an answer."""
 SILENT: Final = Mark.SILENT
+"""An ``Outcome``: no answer, as of a blocking pop."""
 
 Outcome: TypeAlias = Reply | Literal[Mark.LOST, Mark.SILENT]
+"""A reply, an error, ``LOST`` or ``SILENT``."""
 Handler: TypeAlias = Callable[[Command], Outcome]
+"""A function from a command to its ``Outcome``."""
 Expected: TypeAlias = Command | Callable[[Command], bool]
 
 

@@ -28,6 +28,7 @@ from jobwire.errors import ConfigError, ConnectError
 
 #: Seconds that a server may take to answer.
 START_TIMEOUT = 20.0
+"""Seconds that a server may take to answer."""
 #: Seconds after which a server that answers, but logs nothing, is taken for ours.
 SETTLE_TIME = 0.3
 _READY = ("Ready to accept connections", "Sentinel ID is")

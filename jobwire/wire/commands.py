@@ -14,7 +14,9 @@ from jobwire.errors import DecodeError, EncodeError, ServerError
 from jobwire.wire.text import Text, wire_bytes
 
 Command: TypeAlias = tuple[bytes, ...]
+"""A Redis command as plain data, its name first."""
 Reply: TypeAlias = "bytes | int | list[Reply] | ServerError | None"
+"""A reply; errors are values."""
 
 MULTI: Command = (b"MULTI",)
 EXEC: Command = (b"EXEC",)

@@ -124,6 +124,7 @@ LIFECYCLE: tuple[Transition, ...] = (
     Transition("started", "forget", "collected", "worker", _KEPT, "its hash went while it ran: cancelled or collected"),
     Transition("started", "reject", "rejected", "worker", _ALL, "its failure cannot be told; it is set aside whole"),
 )
+"""The life of a job as a table of transitions (docs/PROTOCOL.md draws it)."""
 
 FINAL: frozenset[State] = frozenset({"collected", "dead", "rejected"})
 """States that nothing in the protocol leads out of."""

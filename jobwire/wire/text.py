@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 Text: TypeAlias = str | bytes
+"""``str`` goes out as UTF-8; what comes in is ``str`` where it is valid UTF-8."""
 
 _PERL_NAMES = {"inf": "Inf", "-inf": "-Inf", "nan": "NaN", "-0": "0"}
 

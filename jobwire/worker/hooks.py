@@ -47,8 +47,11 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
 Proceed: TypeAlias = Callable[[], Awaitable[Any]]
 """Calls the next middleware, the last one the handler: gives its result, and raises what it raises."""
 Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[Any]]
+"""The functions that ``Worker.middleware`` takes."""
 ErrorHook: TypeAlias = Callable[[Call, BaseException], object]
+"""The functions that ``Worker.on_error`` takes."""
 LifeHook: TypeAlias = Callable[[], object]
+"""The functions that ``on_startup`` and ``on_shutdown`` take."""
 
 M = TypeVar("M", bound=Middleware)
 E = TypeVar("E", bound=ErrorHook)

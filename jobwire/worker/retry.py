@@ -45,8 +45,11 @@ class Bury(msgspec.Struct, frozen=True):
 
 
 Decision: TypeAlias = Complete | Requeue | Bury
+"""The answer to a failed job."""
 Decide: TypeAlias = Callable[[Job, Failure], Decision]
+"""A function that ``on_failure`` takes."""
 OnFailure: TypeAlias = Literal["leave", "retry", "reply"] | Decide
+"""The option ``on_failure``."""
 
 
 def leave(job: Job, failure: Failure) -> Decision:

@@ -63,6 +63,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 """Every dialect by name, oldest first."""
 
 DEFAULT_DIALECT = DIALECTS["0.004"]
+"""The ``Dialect`` of 0.004, the last release on CPAN."""
 _TYPED = (b"text_", b"sereal_", b"json_")
 
 

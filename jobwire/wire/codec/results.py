@@ -50,6 +50,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Result: TypeAlias = Success | Failure
+"""How a job ended."""
 
 
 _encode_body = msgspec.json.Encoder().encode
