@@ -173,3 +173,76 @@ print([type(decide(job, Failure("E", "m"))).__name__ for job in jobs])
 """
     assert copy.run(program) == "['Requeue', 'Bury']"
     copy.check("Another retry")
+
+
+def test_a_case(copy: Copy, redis_url: str) -> None:
+    file = "conformance/cases/10-values-scalars.toml"
+    case = (
+        '[[case]]\nid = "values/text/twice"\ntitle = "Two texts come back"\n'
+        'proves = ["FLD-2"]\nsource = "defined by jobwire"\n'
+        'jobs = [{ data = { op = "reverse", value = "ab" }, result = "ba" }, { data = { op = "empty" }, result = "" }]\n'
+    )
+    first = '[[case]]\nid = "values/text/utf8"'
+    copy.change(file, first, f"{case}\n{first}")
+    program = """
+import sys
+from jobwire_conformance.cli import main
+peers = ["--client", "python", "--worker", "python"]
+sys.exit(main(["run", *peers, "--run", "values/text/twice", "--redis", sys.argv[1]]))
+"""
+    said = copy.run(program, redis_url)
+    assert "conformant as far as selected" in said
+    assert "1 cases" in said
+    copy.check("A case")
+
+
+def test_a_verdict(copy: Copy) -> None:
+    copy.change(
+        "conformance/jobwire_conformance/report/verdicts.py",
+        '    LENIENT = "lenient"',
+        '    LATE = "late", "…", "warn", "33", "", True\n    LENIENT = "lenient"',
+    )
+    program = """
+from jobwire_conformance.report.conclusion import conclude
+from jobwire_conformance.report.rendering import FORMATS
+from jobwire_conformance.report.report import Header, Report, VerdictLine
+from jobwire_conformance.report.verdicts import Verdict
+
+line = VerdictLine(
+    case="a/b", title="t", proves=["KEY-1"], source="s", level="must", mode="reliable", verdict=Verdict.LATE
+)
+header = Header(
+    suite="1", driver=1, began="2026-01-01", profile="ci", machine={}, redis={}, peers=[], cases=1, instances=1
+)
+report = Report(header=header, verdicts=[line], footer=conclude(header, [line], [], seconds=1))
+print(report.footer.conformant, *(name for name, render in FORMATS.items() if "late" in render(report)))
+"""
+    conformant, *shown = copy.run(program).split()
+    assert conformant == "True"
+    assert {"terminal", "markdown", "html", "jsonl"} <= set(shown)
+    copy.check("A verdict")
+
+
+def test_a_metric(copy: Copy) -> None:
+    pytest.importorskip("prometheus_client")
+    file = "jobwire/metrics.py"
+    copy.change(
+        file,
+        '            "workers": GaugeMetricFamily(',
+        '            "free": GaugeMetricFamily("jobwire_worker_free_slots", "Free slots now.", labels=_WORKER),\n'
+        '            "workers": GaugeMetricFamily(',
+    )
+    copy.change(
+        file,
+        '                ("workers", 1),\n',
+        '                ("free", health.slots - health.running),\n                ("workers", 1),\n',
+    )
+    program = """
+from prometheus_client import CollectorRegistry, generate_latest
+import jobwire, jobwire.metrics
+registry = CollectorRegistry()
+jobwire.metrics.observe_worker(jobwire.Worker(max_concurrent_jobs=7), registry=registry)
+print([line for line in generate_latest(registry).decode().splitlines() if "free_slots{" in line])
+"""
+    assert copy.run(program) == """['jobwire_worker_free_slots{mode="reliable",prefix="jobs"} 7.0']"""
+    copy.check("A metric")
