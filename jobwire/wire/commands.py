@@ -129,6 +129,11 @@ def publish(channel: bytes, payload: bytes) -> Command:
     return (b"PUBLISH", channel, payload)
 
 
+def is_unheard(command: Command, reply: Reply) -> bool:
+    """Return whether this is a message that reached nobody."""
+    return command[0] == b"PUBLISH" and reply == 0
+
+
 def expire(key: bytes, seconds: int) -> Command:
     return (b"EXPIRE", key, b"%d" % seconds)
 
@@ -197,6 +202,7 @@ __all__ = [
     "hash_increment",
     "hash_pairs",
     "hash_set",
+    "is_unheard",
     "list_items",
     "list_length",
     "list_move_back",

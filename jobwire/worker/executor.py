@@ -32,6 +32,7 @@ from jobwire.worker.failures import cut, failure_of, log_failure, sentence, trac
 from jobwire.worker.handlers import Answers, Handler, current
 from jobwire.worker.hooks import Call, Hooks
 from jobwire.worker.maintenance import Maintenance
+from jobwire.worker.notices import Notices
 from jobwire.worker.refusals import Refusals
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
 from jobwire.worker.threads import HandlerThreads
@@ -86,6 +87,7 @@ class Executor:
         self._maintenance = maintenance
         self._hooks = hooks
         self._send_tracebacks = send_tracebacks
+        self.notices = Notices()
         self._refusals = Refusals(log)
         self._clock = ServerClock()
         self._later = AfterFirstSteps(self._say_start)
@@ -420,6 +422,9 @@ class Executor:
         if self._refusals.troubled:
             self._refusals.accepted("complete jobs")
         if done:
+            unheard = self._mode.unheard(delivery.job, delivery.ending, delivery.commands, replies)
+            if unheard is not None:
+                self.notices.unheard(unheard)
             self._end(delivery, delivery.ending.outcome)
             return
         self._log.warning(
@@ -497,6 +502,7 @@ class Executor:
         """Take up again all that a lost connection interrupted."""
         self._commands = commands
         self._loop = asyncio.get_running_loop()
+        self.notices.connected(commands)
         for delivery in list(self.deliveries.values()):
             self._resume(delivery)
 
@@ -546,6 +552,7 @@ class Executor:
     def disconnected(self) -> None:
         """The connections are gone, and with them whoever took jobs."""
         self._commands = None
+        self.notices.disconnected()
         self.on_free = _nothing
         if self._mode.ownership == "list":
             # Not begun yet, and perhaps given away until we are back: what is still ours is found in the list.

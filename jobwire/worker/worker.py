@@ -43,6 +43,8 @@ _log = logging.getLogger("jobwire.worker")
 _FOREVER = 60.0
 """Seconds of one blocking pop where ``job_poll_interval`` is 0: short enough that a stop comes to an end."""
 _CLOSED_WITHIN = 5.0
+_SAID_WITHIN = 0.6
+"""Seconds that a stop gives to clients that are about to subscribe."""
 _ONE_KEYSTROKE = 0.2
 """Seconds within which a second SIGINT is the first one once more: a terminal tells all its processes, and some pass it
 on."""
@@ -323,6 +325,7 @@ class Worker(Handling, Hooking):
         await self._finish_jobs(grace)
         self._executor.give_back_unfinished()
         await self._executor.idle(within=_CLOSED_WITHIN if self._commands is not None else 0.0)
+        await self._executor.notices.said(within=0.0 if self._hurried else min(grace, _SAID_WITHIN))
         if self._commands is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._commands.answered(), _CLOSED_WITHIN)

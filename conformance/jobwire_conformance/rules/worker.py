@@ -200,8 +200,8 @@ def publishes(watch: Watch, link: Tapped, channel: bytes, payload: bytes) -> Non
     if job.hash and (job.reply_to or b"") != channel.removeprefix(CHANNEL):
         expected = shown(CHANNEL + (job.reply_to or b""))
         watch.flag(link, Breach("CMP-7", "the notice goes to another client", expected, shown(channel)), key=channel)
-    job.noticed = True
-    if job.result_on == link.number:
+    again, job.noticed = job.noticed, True
+    if job.result_on == link.number and not again:
         strict.in_multi(watch, link, job, "a completion", "CMP-4")
     if job.processing is not None and not job.removed:
         watch.jobs.expect(job, "removal", link.number, watch.now)

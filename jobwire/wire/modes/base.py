@@ -347,6 +347,20 @@ class Mode(ABC):
         moved = ending.outcome.events[-1] in _MOVES
         return not (moved and replies and replies[-1] == 0)
 
+    def unheard(
+        self, job: Job | None, ending: Ending, commands: Sequence[Command], replies: Sequence[Reply]
+    ) -> Command | None:
+        """Return the notice among ``commands``, done as ``ending`` says, where nobody heard it and the submitter does
+        not look for results by itself (NOT-12); None else.
+        """
+        del job, ending
+        if not replies:
+            return None
+        own = (command for command in commands if command not in (c.MULTI, c.EXEC))
+        return next(
+            (said for said, reply in zip(own, self._apart(replies), strict=False) if c.is_unheard(said, reply)), None
+        )
+
     def leftovers(self) -> Command | None:
         """Return the entries of the worker's own list, newest first; None without such a list."""
         return None
@@ -573,6 +587,15 @@ class HashMode(Mode):
         return self._together(
             (c.hash_set(job_key(taken.entry), outcome_fields(job, result, at, self.written)), *self.notify(job, taken))
         )
+
+    def unheard(
+        self, job: Job | None, ending: Ending, commands: Sequence[Command], replies: Sequence[Reply]
+    ) -> Command | None:
+        return None if self._looks_itself(job) else super().unheard(job, ending, commands, replies)
+
+    def _looks_itself(self, job: Job | None) -> bool:
+        # A client that sends ``_accept`` looks at its hashes (EXT-26); a job that cannot be read is told to no other.
+        return job is None or "_accept" in job.meta
 
     def notify(self, job: Job, taken: Taken) -> tuple[Command, ...]:
         """Publish that the result is there, and drop the entry."""

@@ -77,6 +77,10 @@ class ClusterOwnList(OwnList):
         removed = c.list_remove(self._key, taken.entry)
         return (_WRITE_RESULT.call((job_key(taken.entry),), *args, *pairs), removed)
 
+    def notice(self, commands: Sequence[Command]) -> Command:
+        job_id, client = commands[0][4:6]
+        return c.publish(client, job_id)
+
     def completed(self, replies: Sequence[Reply]) -> bool:
         """Return False where somebody else was first, and the entry was not ours any more either."""
         error = c.first_error(replies)

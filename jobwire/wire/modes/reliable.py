@@ -19,7 +19,7 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result, Success, encode_failure, encode_outcome
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, LONGEST_KEPT, Keyspace, channel_to, job_key, kept_channel
-from jobwire.wire.modes.base import HashMode, Ownership, Taken, Told, entry_of, error_text, seconds
+from jobwire.wire.modes.base import Ending, HashMode, Ownership, Taken, Told, entry_of, error_text, seconds
 from jobwire.wire.scripts import BURY, COMPLETE, FORGET_DUPLICATE, GIVE_BACK, LOSE, NOTE_FAILURE, REJECT, REQUEUE
 from jobwire.wire.text import epoch
 from jobwire.wire.workers import Home
@@ -55,6 +55,11 @@ class OwnList:
         if isinstance(reply, ServerError):
             raise reply
         return reply != 0
+
+    def notice(self, commands: Sequence[Command]) -> Command:
+        """Return the notice that the completion ``commands`` publishes."""
+        job_id, client = commands[0][5:7]
+        return c.publish(client, job_id)
 
     def prepare(self) -> tuple[Command, ...]:
         return (COMPLETE.load(),)
@@ -108,6 +113,13 @@ class Reliable(HashMode):
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         return super().completed(replies) if self._own is None else self._own.completed(replies)
+
+    def unheard(
+        self, job: Job | None, ending: Ending, commands: Sequence[Command], replies: Sequence[Reply]
+    ) -> Command | None:
+        if self._own is None or ending.result is None:
+            return super().unheard(job, ending, commands, replies)
+        return self._own.notice(commands) if replies[0] == 1 and not self._looks_itself(job) else None
 
     def prepare(self) -> tuple[Command, ...]:
         return () if self._own is None else self._own.prepare()
