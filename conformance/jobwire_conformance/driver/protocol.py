@@ -257,6 +257,7 @@ BEHAVIOURS: dict[str, str] = {
     "reconnect": "client and worker survive a lost connection",
     "recovers": "the jobs of a dead worker go back to pending",
     "rejects": "a worker sets what it cannot read aside, in the list `rejected`",
+    "says-again": "a worker publishes a notice again that nobody heard",
     "server-clock": "`_expires` is written and judged by the server's clock",
     "stop-drains": "a worker that is told to stop, or gets SIGTERM, finishes what it runs and takes nothing new",
     "submit-id": "a client takes the job ID from the runner (`submit` with `id`)",

@@ -39,6 +39,7 @@ BEHAVIOURS = [
     "reconnect",
     "recovers",
     "rejects",
+    "says-again",
     "server-clock",
     "stop-drains",
     "submit-id",
