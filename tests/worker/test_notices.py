@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
+from faces import until
 
 from jobwire.testing.scripted import LOST, Outcome, ScriptedTransport
 from jobwire.wire.commands import Command
@@ -58,12 +58,6 @@ async def opened(listeners: Listeners) -> Notices:
 
 def notice(payload: bytes, client: bytes = b"client::me") -> Command:
     return (b"PUBLISH", client, payload)
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(5):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 async def test_nobody_ever_comes(quick: None, listeners: Listeners) -> None:
