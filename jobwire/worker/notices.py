@@ -81,7 +81,6 @@ class Notices:
         line = self._lines[number]
         if line and self._timers[number] is None and self._connection is not None:
             loop = asyncio.get_running_loop()
-            # Never at once, so that those of many jobs go together.
             at = max(line[0][0], loop.time() + DELAYS[number] / 2)
             self._timers[number] = loop.call_at(at, self._say, number)
 
@@ -93,7 +92,7 @@ class Notices:
     def _say(self, number: int) -> None:
         self._timers[number] = None
         line = self._lines[number]
-        now = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time() + DELAYS[number] / 4  # those of many jobs go together
         clients: dict[bytes, list[Command]] = {}
         while line and line[0][0] <= now:
             notice = self._pop(line)
