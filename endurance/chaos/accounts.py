@@ -1,4 +1,4 @@
-"""The accounts of a chaos run: what became of every job, and who ran it how often, and why more than once."""
+"""The accounts of a chaos run: the fate of every job, and who ran it how often, and why more than once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in Redis at the end: the hashes with whether they hold a result, and the lists."""
+    """The contents of Redis at the end: the hashes with whether they hold a result, and the lists."""
 
     hashes: Mapping[str, bool]
     lists: Mapping[str, Sequence[str]]
@@ -127,7 +127,7 @@ def _outcome(job: Submitted, left: Leftovers, listed: Mapping[str, str], *, ran:
 def _explain(
     account: Account, jobs: Sequence[Submitted], runs: Mapping[str, list[Entry]], faults: Sequence[Happened]
 ) -> None:
-    """Tie every run beyond the first to what took the job from the run before it."""
+    """Tie every run beyond the first to the fault that took the job from the run before it."""
     resent = {job.id for job in jobs if job.resent}
     twice: Counter[str] = Counter()
     for job, entries in runs.items():
@@ -154,7 +154,7 @@ def _cause(before: Entry, again: Entry, faults: Sequence[Happened]) -> str | Non
     for kind in ("kill", "stop"):
         if any(fault.kind == kind for fault in victims):
             return kind
-    # One that was stopped between taking a job and beginning it begins what was given to another meanwhile.
+    # One that was stopped between taking a job and beginning it begins a job that was given to another meanwhile.
     late = any(
         fault.kind == "stop" and fault.pid == again.pid and fault.at <= again.at <= fault.until for fault in faults
     )
@@ -170,7 +170,7 @@ def time_returns(
     heartbeat: float,
     ttl: float,
 ) -> None:
-    """How long what the killed had in hand stood in their lists, and what stood there for longer than it may."""
+    """How long the jobs of the killed stood in their lists, and those that stood there for too long."""
     victims = watch.victims
     others = [(fault.at, fault.until) for fault in faults if fault.kind in ("restart", "storm")] + watch.held_up
     account.held_up = len(watch.held_up)

@@ -2,7 +2,7 @@
 
 It starts a Redis of its own with an append-only file (every write on disk), Python workers in processes of their own
 (every other one through a proxy that cuts connections in mid-frame), Python clients and Perl clients, and accounts for
-every job: submitted = results + failures + what is still in Redis. A job that ran twice must be tied to the crash or
+every job: submitted = results + failures + jobs still in Redis. A job that ran twice must be tied to the crash or
 stop of the worker that had it, or to a submission that a client sent again because its connection was cut.
 """
 
@@ -153,7 +153,7 @@ class _Run:
     # -- the work
 
     async def work(self, plan: Plan) -> None:
-        """Submit everything, do every fault when it is due, and wait for what can still come."""
+        """Submit everything, do every fault when it is due, and wait for the answers that can still come."""
         due = list(reversed(plan.faults))
         for number, (operation, seconds) in enumerate(plan.jobs):
             while due and due[-1].at <= number:
@@ -251,7 +251,7 @@ class _Run:
         victim.process.send_signal(signal.SIGSTOP)
         victim.stopped = True
         pid, at = victim.process.pid, time.time()
-        # What it had when it was stopped may be run by others until it has been refused what it still holds.
+        # Its jobs may be run by others until its own completions have been refused.
         ended = Happened(kind="stop", at=at, until=at + fault.seconds + 5, pid=pid, under_way=self._in_hand(pid))
         self.faults.append(ended)
 

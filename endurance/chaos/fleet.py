@@ -197,7 +197,7 @@ class PerlClient:
             self.usable = False
 
     async def end(self) -> None:
-        """After its connections were lost: let it say what it still has to say, and end it."""
+        """After its connections were lost: let it finish its report, and end it."""
         self.usable = False
         await asyncio.sleep(0.2)
         self._process.signal(signal.SIGKILL)

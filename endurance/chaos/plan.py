@@ -1,7 +1,7 @@
-"""What a chaos run does, and when: settled by the seed before it begins.
+"""The plan of a chaos run, settled by the seed before it begins.
 
 Faults are tied to the number of jobs submitted, not to the clock, so that a run can be repeated on another machine.
-What the operating system makes of it (which instruction a kill −9 meets) cannot be.
+The part of the operating system (which instruction a kill −9 meets) cannot be.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. ``jobs`` are what each one makes its worker do: operation and seconds."""
+    """A whole run. ``jobs`` are operation and seconds of each."""
 
     seed: int
     jobs: tuple[tuple[str, float], ...]
@@ -60,7 +60,7 @@ def _work(dice: random.Random) -> tuple[str, float]:
 
 def _lasting(kind: Kind, number: int, ttl: float, dice: random.Random) -> float:
     if kind == "stop":
-        # Some stops are shorter than the heartbeat: their workers keep what they have.
+        # Some stops are shorter than the heartbeat: their workers keep their jobs.
         return round(ttl * dice.choice((0.3, 1.5, 1.5, 2.0)), 3)
     if kind == "restart":
         # Every other time Redis is away for longer than the heartbeat.

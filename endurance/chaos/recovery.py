@@ -1,8 +1,8 @@
-"""How long what a killed worker had in hand stays in its list, and how long it may.
+"""How long the jobs of a killed worker stay in its list, and how long they may.
 
 The promise of ``worker.rescuer``: back in its queue ``ttl + 1.6 × heartbeat`` after the death of its owner. Whoever
 takes a job next may be killed as well, before it has begun it, too; then it stands in that one's list, whose time
-counts from that one's death. So what is timed is the list of each victim, until it is empty. How long a job needs to be
+counts from that one's death. So the list of each victim is timed, until it is empty. How long a job needs to be
 run again is told beside it, with the number of workers that it lost.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["Returned", "Watch", "allowed", "late", "run_again"]
 _EVERY = 0.03
 _WATCHED = 60.0
 _SLACK = 0.75
-"""Seconds for what is not waiting: noticing, a round trip a job, and two cores for everybody."""
+"""Seconds beside the waiting: noticing, a round trip a job, and two cores for everybody."""
 _HELD_UP = 0.4
 """Seconds that a look may be late; beyond that the machine, rather than the workers, made everybody wait."""
 _RECONNECT = 1.0
@@ -33,7 +33,7 @@ _RECONNECT = 1.0
 
 
 class Returned(msgspec.Struct, kw_only=True):
-    """What one killed worker left: since when it was dead, until when its list held something, and which jobs."""
+    """The remains of one killed worker: since when it was dead, until when its list held something, and which jobs."""
 
     worker: str
     died: float
@@ -101,7 +101,7 @@ def allowed(victim: Returned, others: Sequence[tuple[float, float]], *, heartbea
 def late(
     victims: Iterable[Returned], others: Sequence[tuple[float, float]], *, heartbeat: float, ttl: float
 ) -> list[str]:
-    """What took longer than it may."""
+    """The recoveries that took too long."""
     return [
         f"{victim.worker}: {victim.seconds:.2f} s, allowed {limit:.2f} s"
         for victim in victims

@@ -1,7 +1,7 @@
 """A worker to be killed: ``python -m endurance.chaos.worker SETTINGS`` (JSON).
 
-It says ``ready`` on stdout, and writes a line into its journal before and after every run of a job: the journal is
-what the accounts are settled with, and survives kill −9. What a job makes it do is its ``op``: ``echo`` (the default),
+It says ``ready`` on stdout, and writes a line into its journal before and after every run of a job: the
+accounts are settled with it, and it survives kill −9. A job names its operation in ``op``: ``echo`` (the default),
 ``sleep`` (without holding the event loop), ``block`` (holding it), ``spin`` (holding it in pure Python), ``exit``.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["Entry", "Journal", "WorkerSettings", "main", "read_journal"]
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one such process is told. ``options`` are those of ``jobwire.Worker``."""
+    """The settings of one such process. ``options`` are those of ``jobwire.Worker``."""
 
     url: str
     journal: str

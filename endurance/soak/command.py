@@ -95,7 +95,7 @@ class _Run:
             due[does] = max(at + every[does], self.t)
             await does()
 
-    # -- what is done to the fleet
+    # -- faults
 
     async def _cut(self) -> None:
         """One connection of a client or worker of mode reliable; a cut costs the other modes jobs, as documented."""
@@ -116,7 +116,7 @@ class _Run:
         self.write(Event(t=self.t, what="client killed", whom="reliable"))
         await self.fleet.replace_client()
 
-    # -- what is seen of it
+    # -- observations
 
     async def sample(self) -> None:
         fleet = self.fleet

@@ -40,7 +40,7 @@ _WORKER: dict[str, Any] = {
 _READY_WITHIN = 60.0
 _CLIENT: dict[str, Any] = {"timeout": 60.0, "reconnect_delay": 0.1}
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "1"}
-"""For glibc: return what was freed. Otherwise it keeps more the larger the blocks are that it has seen, and its memory
+"""For glibc: return freed memory. Otherwise it keeps more the larger the blocks are that it has seen, and its memory
 would be taken for ours."""
 _SHARES = {"client reliable": 0.45, "client recoverable": 0.15, "client simple": 0.1, MORTAL: 0.05, "client perl": 0.25}
 
@@ -115,7 +115,7 @@ class Process:
 
 
 class PerlClient:
-    """A real Perl client that submits at a steady rate; only what is outstanding is remembered."""
+    """A real Perl client that submits at a steady rate; only outstanding jobs are remembered."""
 
     name = "client perl"
 
@@ -165,7 +165,7 @@ class PerlClient:
         self.report.latency = self._latencies.take()
 
     async def finish(self, within: float) -> None:
-        """Submit no more, and wait for what is outstanding."""
+        """Submit no more, and wait for outstanding jobs."""
         if self._submitting is not None:
             self._submitting.cancel()
         end = time.monotonic() + within
@@ -286,7 +286,7 @@ class Fleet:
         await worker.start()
 
     async def finish(self) -> None:
-        """Let the clients finish what they have; the one that dies does that once more."""
+        """Let the clients finish their jobs; the one that dies does that once more."""
         mortal = self.named(MORTAL)
         await mortal.end(signal.SIGKILL)
         self.died_with += mortal.report.outstanding

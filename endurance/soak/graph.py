@@ -140,7 +140,7 @@ def _scaled(lines: Mapping[str, Points]) -> dict[str, Points]:
 
 
 def _since(points: Points, begin: float) -> Points:
-    """What was added since ``begin``, in MiB, from the middle of the first tenth after it."""
+    """The growth since ``begin``, in MiB, from the middle of the first tenth after it."""
     after = [(t, value) for t, value in points if t >= begin]
     base = statistics.median([value for _, value in after[: max(1, len(after) // 10)]]) if after else 0.0
     return [(t, (value - base) / _MIB) for t, value in after]

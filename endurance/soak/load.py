@@ -1,4 +1,4 @@
-"""What a soak submits: kinds of job, each with the one outcome that it must have, from bytes to a megabyte."""
+"""The load of a soak: kinds of job, each with its one right outcome, from bytes to a megabyte."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EASY: tuple[Kind, ...] = (
     Kind(name="nested", weight=15, nested=True),
     Kind(name="sleep", weight=15, operation="sleep", seconds=0.03),
 )
-"""What every worker of any language can do."""
+"""Jobs that every worker of any language can do."""
 
 HARD: tuple[Kind, ...] = (
     Kind(name="fail", weight=50, operation="fail", outcome="JobFailed"),
@@ -57,7 +57,7 @@ HARD: tuple[Kind, ...] = (
         also="result",
     ),
 )
-"""What needs a worker that tells of failures: workers with ``timeout`` 5 and ``on_failure`` ``retry``."""
+"""Jobs that need a worker which reports failures: workers with ``timeout`` 5 and ``on_failure`` ``retry``."""
 
 _SIZES: tuple[tuple[float, int], ...] = ((60, 60), (30, 1_000), (9, 10_000), (0.9, 100_000), (0.1, 1_000_000))
 

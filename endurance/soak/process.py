@@ -1,7 +1,7 @@
 """A client or a worker of a soak: ``python -m endurance.soak.process SETTINGS`` (JSON).
 
-It keeps nothing of what is over, so that what grows is jobwire's. Once it is connected, and every ``report``
-seconds from then on, it writes one line of JSON to stdout; SIGTERM lets it finish what it has.
+It keeps nothing of jobs that are over, so that any growth is jobwire's. Once it is connected, and every ``report``
+seconds from then on, it writes one line of JSON to stdout; SIGTERM lets it finish its jobs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a soak writes down: JSON lines, a header, samples and events as they come, a footer; and how they are read."""
+"""The record of a soak: JSON lines, a header, samples and events as they come, a footer; and how they are read."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def encode(line: Line) -> bytes:
 
 
 def read_samples(path: Path) -> Iterator[Line]:
-    """All lines; raises ``msgspec.DecodeError`` for what is none, ``OSError``."""
+    """All lines; raises ``msgspec.DecodeError`` for a line that is none, ``OSError``."""
     with path.open("rb") as file:
         for line in file:
             yield _decoder.decode(line)
 
 
 def measure(pid: int, blocks: int = 0) -> Measured | None:
-    """What ``/proc`` says of a process; None where it has ended. Raises ``OSError`` where there is no ``/proc``."""
+    """The figures of ``/proc`` about a process; None where it has ended. Raises ``OSError`` where there is no ``/proc``."""
     folder = Path("/proc")
     if not (folder / "self/statm").exists():
         raise OSError("a soak reads memory from /proc, which is not here: run it on Linux")

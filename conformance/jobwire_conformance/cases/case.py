@@ -1,13 +1,13 @@
-"""Cases: what they are (a schema in Structs), and how the files under ``conformance/cases`` are read.
+"""Cases: their schema in Structs, and the reader of the files under ``conformance/cases``.
 
 A file is TOML: ``[defaults]`` for all its cases, then ``[[case]]`` tables. A case says one thing that
 must hold, which requirement of ``docs/PROTOCOL.md`` it proves, where the Perl source or a transcript
-shows it, the axes it spans, the steps, and three kinds of expectation: what the peers saw (on the
-steps), what crossed the wire (``wire``), and what is left in Redis (``left``).
+shows it, the axes it spans, the steps, and three kinds of expectation: the peers' answers (on the
+steps), the traffic on the wire (``wire``), and the keys left in Redis (``left``).
 
 Texts in commands, keys and patterns may hold ``{id}`` (the only or last job), ``{id:name}``,
 ``{client}``, ``{worker}``, ``{prefix}``, ``{q:pending}`` (a queue's whole key), ``{channel}`` (the
-client's notice channel) and what a ``save`` step kept. Values are tagged JSON (:mod:`driver.values`), with
+client's notice channel) and the name of a ``save`` step. Values are tagged JSON (:mod:`driver.values`), with
 generators besides (TOML has no null, and nobody writes 10 MiB by hand): ``{"$null" = true}``,
 ``{"$repeat" = [text, n]}``, ``{"$nest" = [depth, leaf]}``, ``{"$count" = n}``, ``{"$records" = n}``,
 ``{"$seconds" = s}`` (times the time-out factor), ``{"$allbytes" = true}``, ``{"$raw" = hex}``,
@@ -95,7 +95,7 @@ class _Base(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 
 
 class WireRule(_Base, kw_only=True, frozen=True):
-    """What must (``count`` null: at least once; 0: never) have been sent by one side.
+    """Commands that one side must have sent (``count`` null: at least once; 0: never).
 
     ``sends`` is a command word by word: a text with templates, ``*`` for any one word, ``**`` for the
     rest, ``~pattern`` for a regular expression. ``fields`` are fields of HMSET/HSET with the pattern
@@ -115,7 +115,7 @@ class WireRule(_Base, kw_only=True, frozen=True):
 
 
 class Needs(_Base, kw_only=True, frozen=True):
-    """What a pair must have for the case to be tried: behaviours of the peers, facts of both dialects, and
+    """The conditions on a pair for the case to be tried: behaviours of the peers, facts of both dialects, and
     ``server`` where the server itself is broken. ``documents``: a parameter travels as a document, a reference
     or a scalar that text cannot say, so both real sides must know the codec of the instance. ``client_stack`` and
     ``worker_stack``: a real side is Perl, and these facts hold of it (:mod:`jobwire_conformance.cases.stacks`)."""
@@ -145,7 +145,7 @@ class Case(_Base, kw_only=True, frozen=True):
 
     ``peers`` says which sides are real: ``pair``; ``client`` (the runner plays the worker by its own
     Redis commands); ``worker`` (the runner plays the client). ``jobs`` is short for: submit them all,
-    await them all. ``left`` maps keys to what they must hold; every other key must be gone
+    await them all. ``left`` maps keys to their contents; every other key must be gone
     (null: not looked at). ``grammar``: the traffic of each job must be that of its mode; ``breaks``: but for these
     requirements, which the case shows to be broken.
     ``golden``: real Perl traffic of this case is recorded and replayed.
@@ -183,7 +183,7 @@ class CaseFile(_Base, kw_only=True, frozen=True):
 
 
 def load_cases(directory: Path = CASES) -> list[Case]:
-    """All cases, in the order of the files; raises :class:`CaseError` for what breaks the schema."""
+    """All cases, in the order of the files; raises :class:`CaseError` for entries that break the schema."""
     found: dict[str, Case] = {}
     for path in sorted(directory.glob("*.toml")):
         for case in _load_file(path):
@@ -223,7 +223,7 @@ def _named(raw: dict[str, Any], message: str) -> str:
 
 
 def _check(path: Path, case: Case) -> None:
-    """What the schema cannot say."""
+    """The conditions that the schema cannot say."""
 
     def need(condition: bool, what: str) -> None:
         if not condition:

@@ -89,7 +89,7 @@ def meets(condition: str, hello: HelloAnswer) -> bool:
 
 
 def _version(text: str, *, perl: bool) -> tuple[int, ...]:
-    """Numbers to compare. In Perl, what has one point is a decimal number: 4.4 is 4.400, and later than 4.38."""
+    """Numbers to compare. In Perl, a version with one point is a decimal number: 4.4 is 4.400, and later than 4.38."""
     head, *rest = text.split(".")
     if perl and len(rest) == 1:
         digits = rest[0] + "0" * (-len(rest[0]) % 3)

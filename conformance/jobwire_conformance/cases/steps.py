@@ -1,4 +1,4 @@
-"""The steps of a case: what the runner makes the peers, Redis and the network do, and what must be seen of it."""
+"""The steps of a case: the actions of peers, Redis and network, and the expectations about them."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ UNSET = msgspec.UNSET
 
 
 class _Base(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What all tables of a case file are: unknown names are errors."""
+    """The base of all tables of a case file: unknown names are errors."""
 
 
 class Job(_Base, kw_only=True, frozen=True):
-    """One job (``times`` of them) and what its submitter must see of it.
+    """One job (``times`` of them) and its outcome for its submitter.
 
     Exactly one of ``result``, ``failed``, ``timeout``, ``silent``, ``refused``, ``any``:
     ``result`` is the value (``typed``: numbers, booleans and null must keep their type; null: typed
-    where the value is a container), ``failed`` and ``timeout`` are patterns for what the client says,
-    ``refused`` one for what it says instead of submitting, ``silent`` seconds in which it must say
-    nothing, ``any`` accepts every end. ``saw`` is what the worker's handler must have been given.
+    where the value is a container), ``failed`` and ``timeout`` are patterns for the client's words,
+    ``refused`` one for its words instead of a submission, ``silent`` seconds in which it must say
+    nothing, ``any`` accepts every end. ``saw`` is the data that the worker's handler must have been given.
     """
 
     data: Any = msgspec.field(default_factory=dict)
@@ -132,7 +132,7 @@ class Ended(_Base, tag="ended", tag_field="do", kw_only=True, frozen=True):
 
 
 class Alone(_Base, tag="alone", tag_field="do", kw_only=True, frozen=True):
-    """The connection that carries this command must carry no other kind (but what sets a connection up)."""
+    """The connection that carries this command must carry no other kind (but those that set a connection up)."""
 
     peer: str
     command: str

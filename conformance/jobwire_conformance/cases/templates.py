@@ -1,4 +1,4 @@
-"""What case files write short: names in braces, generated values, words of commands, patterns."""
+"""The short forms of case files: names in braces, generated values, words of commands, patterns."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def make_value(tagged: Any) -> Any:
 
 
 class Names:
-    """What braces stand for in one running case. Everything is bytes: IDs may be any bytes."""
+    """The meaning of braces in one running case. Everything is bytes: IDs may be any bytes."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -120,7 +120,7 @@ class Names:
         return b"".join([*parts, text[end:].encode()])
 
     def pattern(self, text: str) -> str:
-        """Like :meth:`expand`, for regular expressions: what is filled in is quoted."""
+        """Like :meth:`expand`, for regular expressions: inserted texts are quoted."""
         return _NAME.sub(lambda m: re.escape(self._lookup(m.group(1), m.group(2)).decode("latin-1")), text)
 
     def word(self, word: Any) -> bytes:
@@ -148,7 +148,7 @@ class Names:
 
 
 def word_matches(pattern: str, word: bytes, names: Names) -> bool:
-    """Whether a word of a command is what a rule says: ``*``, ``~regular expression``, or a template."""
+    """Whether a word of a command fits a rule: ``*``, ``~regular expression``, or a template."""
     if pattern == "*":
         return True
     if pattern.startswith("~"):
@@ -157,7 +157,7 @@ def word_matches(pattern: str, word: bytes, names: Names) -> bool:
 
 
 def field_matches(pattern: Any, value: bytes, names: Names) -> bool:
-    """Whether a field's value is what a rule says (see :class:`jobwire_conformance.cases.case.WireRule`)."""
+    """Whether a field's value fits a rule (see :class:`jobwire_conformance.cases.case.WireRule`)."""
     if isinstance(pattern, str):
         return word_matches(pattern, value, names)
     if isinstance(pattern, dict) and len(pattern) == 1:

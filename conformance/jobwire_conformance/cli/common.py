@@ -34,7 +34,7 @@ _DEFAULT_PEERS: dict[str, list[str]] = {
     "full": ["python:*", "perl:*"],
     "matrix": ["python:*", "perl@*:*", *(f"perl@*:0.004+{backend}" for backend in BACKENDS)],
 }
-#: Instances wait most of the time: for processes that start, for time-outs, for what must not happen.
+#: Instances wait most of the time: for processes that start, for time-outs, for events that must not happen.
 _SLOTS = max(2, min(8, 2 * (os.cpu_count() or 1)))
 
 

@@ -1,4 +1,4 @@
-"""Say what is here, what is missing and how to get it."""
+"""List the parts that are here, those missing, and how to get them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shake hands with a peer and say what it claims, what that means, and what no case knows.
+"""Shake hands with a peer; list its claims, their meaning, and those that no case knows.
 
 The first thing to try with a new peer: a nonsense command (the answer must be ``unsupported``), then ``hello``.
 """
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe(command: PeerCommand, hello: HelloAnswer) -> str:
-    """What it says of itself, line by line."""
+    """Its answer to ``hello``, line by line."""
     dark = sorted(set(BEHAVIOURS) - set(hello.behaviours))
     rows = [
         f"{command.name}: {hello.name} {hello.version}, {hello.language}, {hello.runtime}",

@@ -1,4 +1,4 @@
-"""One report of several: shards of a run, and repetitions of what failed."""
+"""One report of several: shards of a run, and repetitions of failures."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The evidence of single verdicts, as text. Without a pattern: of all that did not do well.
 
-What the peers saw, what crossed the wire (``>`` from the peer, ``<`` to it), what was left in Redis, what the peers
+The peers' answers, the traffic (``>`` from the peer, ``<`` to it), the keys left in Redis, the lines that the peers
 wrote to stderr. It is taken from the last run, or from ``--report FILE``.
 """
 
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was asked for; status 2 where there is no such report or verdict."""
+    """Print the evidence; status 2 where there is no such report or verdict."""
     try:
         report = read_report(options.report)
     except OSError as error:

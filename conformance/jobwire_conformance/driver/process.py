@@ -17,7 +17,7 @@ from jobwire_conformance.driver import protocol as driver
 
 __all__ = ["LINE_LIMIT", "NONSENSE", "PeerCommand", "PeerFault", "PeerProcess", "PeerUnsupported", "Running"]
 
-#: What no peer can know; the answer must be ``unsupported``.
+#: A request that no peer can know; the answer must be ``unsupported``.
 NONSENSE = b'{"type":"fhqwhgads","what":"no peer knows this"}\n'
 
 LINE_LIMIT = 256 * 1024 * 1024
@@ -35,7 +35,7 @@ class PeerUnsupported(Exception):
 
 
 class Running(Protocol):
-    """A peer that was started, in a process or in a container: what :class:`PeerProcess` needs of it."""
+    """A started peer, in a process or in a container, as :class:`PeerProcess` uses it."""
 
     @property
     def stdout(self) -> asyncio.StreamReader: ...
@@ -56,7 +56,7 @@ class Running(Protocol):
 class PeerCommand:
     """How a peer is started: the name it was asked for by, its dialect, argument list, environment additions.
 
-    ``launch`` starts what is no local process.
+    ``launch`` starts anything but a local process.
     """
 
     name: str
@@ -120,7 +120,7 @@ class _LocalProcess:
 
 
 class PeerProcess:
-    """A running peer. ``on_answer`` is called for what belongs to jobs (submitted, result, job, …)."""
+    """A running peer. ``on_answer`` is called for messages about jobs (submitted, result, job, …)."""
 
     def __init__(self, command: PeerCommand, on_answer: Callable[[driver.Answer], None] | None = None) -> None:
         self.command = command

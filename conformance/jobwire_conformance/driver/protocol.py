@@ -1,4 +1,4 @@
-"""The driver protocol, version 1: what the runner says to a peer, and what a peer answers.
+"""The driver protocol, version 1: the runner's requests to a peer, and its answers.
 
 A peer is a program that reads JSON lines on stdin and writes JSON lines on stdout; stderr is free
 for its log and is kept with the verdicts. Each line is one object whose ``type`` names the message.
@@ -8,7 +8,7 @@ The runner speaks first and never sends the next request before it has the answe
 ========================  =====================================================================
 the runner says           the peer answers
 ========================  =====================================================================
-``hello``                 ``hello``: who it is and what it can do
+``hello``                 ``hello``: its name, versions and claims
 ``start``                 ``ready`` once it is subscribed (client) or popping (worker), or
                           ``unsupported``, or ``error``
 ``submit`` (client)       ``submitted``, later one of ``result`` ``failed`` ``timeout``, in any
@@ -23,8 +23,8 @@ anything else             ``unsupported``: the runner asks a nonsense command fi
 
 A worker also reports ``job`` for each job before its handler runs. Fields and messages that a peer
 does not know it must ignore (``unsupported`` for a message), and new fields get defaults: that is
-how version 1 grows. Values (``data``, ``value``) are tagged JSON, see :mod:`driver.values`; what a job
-makes a worker do is its ``op``, see :data:`OPERATIONS`.
+how version 1 grows. Values (``data``, ``value``) are tagged JSON, see :mod:`driver.values`; ``op`` names
+the operation of a job, see :data:`OPERATIONS`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ Role = Literal["client", "worker"]
 Mode = Literal["simple", "recoverable", "reliable"]
 
 
-# --- what the runner says ---------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------
 
 
 class Hello(msgspec.Struct, tag="hello", tag_field="type", kw_only=True, frozen=True):
@@ -87,7 +87,7 @@ class Start(msgspec.Struct, tag="start", tag_field="type", kw_only=True, frozen=
     ``job_poll_interval`` in seconds is the time-out of the worker's pop (null: default).
     ``codec`` is how references travel in a submission. ``id`` is the client or worker ID wanted
     (null: make one). ``strings`` is the reading policy (peers of one string type ignore it).
-    ``options`` holds what only some peers have.
+    ``options`` holds options that only some peers have.
     """
 
     role: Role
@@ -128,20 +128,20 @@ class Cancel(msgspec.Struct, tag="cancel", tag_field="type", kw_only=True, froze
 
 
 class Stop(msgspec.Struct, tag="stop", tag_field="type", kw_only=True, frozen=True):
-    """Take nothing new, finish what was begun, leave the connections, answer ``stopped``."""
+    """Take nothing new, finish the jobs begun, leave the connections, answer ``stopped``."""
 
 
 class Bye(msgspec.Struct, tag="bye", tag_field="type", kw_only=True, frozen=True):
     """Exit with status 0."""
 
 
-# --- what the peer answers --------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------
 
 
 class HelloAnswer(msgspec.Struct, tag="hello", tag_field="type", kw_only=True, frozen=True):
     """Who the peer is. ``name``, ``language`` and so on are for people, the lists are for the runner.
 
-    A peer is judged by what it claims here. ``codecs`` is how its client writes references (``sereal``,
+    A peer is judged by its claims here. ``codecs`` is how its client writes references (``sereal``,
     ``json``) and whether its worker reads Sereal; every worker reads JSON. ``behaviours`` are names of
     :data:`BEHAVIOURS`.
     """
@@ -191,7 +191,7 @@ class Failed(msgspec.Struct, tag="failed", tag_field="type", kw_only=True, froze
 
 
 class Timeout(msgspec.Struct, tag="timeout", tag_field="type", kw_only=True, frozen=True):
-    """The client's deadline passed; ``error`` is what it says about the cause, if it says anything."""
+    """The client's deadline passed; ``error`` is its report of the cause, if it has one."""
 
     seq: int
     id: Any = None
@@ -243,7 +243,7 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     Error,
 )
 
-#: What a peer can claim besides roles, modes, dialects and codecs; cases that need it are not tried where it is not.
+#: The claims besides roles, modes, dialects and codecs; cases that need it are not tried where it is not.
 BEHAVIOURS: dict[str, str] = {
     "auto-dialect": "a worker told dialect `auto` answers each job in the dialect that the job shows",
     "cancel": "a client can give up a job that it has submitted (message `cancel`)",
@@ -266,7 +266,7 @@ BEHAVIOURS: dict[str, str] = {
     "worker-timeout": "a worker honours `timeout`: a job that runs longer has failed",
 }
 
-#: What a job makes a worker do: ``op`` -> (parameters, meaning). The same table in every language.
+#: The operations of jobs: ``op`` -> (parameters, meaning). The same table in every language.
 #: A job without ``op`` but with ``name`` and ``params`` is one of the public websocket backend: the
 #: result is the JSON text ``{"result": {"name": <name>, "params": <decoded params>}}``. A job with
 #: neither is answered with the sorted list of its parameter names (an array, possibly empty).

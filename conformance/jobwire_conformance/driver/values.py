@@ -1,9 +1,9 @@
-"""Values in driver messages and cases: tagged JSON for what JSON cannot say.
+"""Values in driver messages and cases: tagged JSON for values that JSON cannot say.
 
 null, booleans, text, integers within ±2^53, arrays and objects stand for themselves. The rest:
 
 =========================  ===================================================================
-``{"$bytes": base64}``     a byte string (a Perl peer says it for what is not valid UTF-8)
+``{"$bytes": base64}``     a byte string (a Perl peer says it for bytes that are not valid UTF-8)
 ``{"$float": "0.1"}``      a floating-point number: digits, ``Infinity``, ``-Infinity``, ``NaN``
 ``{"$int": "2^64…"}``      an integer beyond ±2^53, in digits
 ``{"$ref": value}``        a reference to a scalar or to a reference (Perl)

@@ -138,7 +138,7 @@ class _Line:
 
 
 def launcher(make: Callable[[], DockerContainer]) -> Callable[[PeerCommand], Awaitable[ContainerProcess]]:
-    """What :class:`PeerCommand` starts a peer with: a new container each time."""
+    """The launcher that :class:`PeerCommand` uses: a new container each time."""
 
     async def launch(command: PeerCommand) -> ContainerProcess:
         try:
@@ -179,7 +179,7 @@ class ContainerProcess:
         """
         return cls(container, await asyncio.to_thread(_start_and_attach, container), keep=keep)
 
-    # --- what PeerProcess asks for --------------------------------------------------------------
+    # --- the interface of PeerProcess --------------------------------------------------------------
 
     @property
     def container_id(self) -> str:
@@ -248,7 +248,7 @@ class ContainerProcess:
         self._line.end(socket.SHUT_WR)
 
     def _read(self) -> None:
-        """Until the end: frames of eight bytes (stream, three zeros, length) and what they hold."""
+        """Until the end: frames of eight bytes (stream, three zeros, length) and their contents."""
         with contextlib.suppress(OSError):
             while header := self._line.exactly(8):
                 stream, length = struct.unpack(">BxxxL", header)
@@ -265,7 +265,7 @@ class ContainerProcess:
             self._loop.call_soon_threadsafe(reader.feed_data, data)
 
     def _status(self) -> int:
-        """The exit status in the way of subprocess; what was said before the line was there comes from the log."""
+        """The exit status in the way of subprocess; output from before the line was there comes from the log."""
         wrapped = self._container.get_wrapped_container()
         try:
             status = int(wrapped.wait(timeout=10)["StatusCode"])
@@ -301,13 +301,13 @@ def _start_and_attach(container: DockerContainer) -> _Line:
         opened = _Line(line)
         container.reload()
         if container.status == "exited":
-            # The engine would never say so on a line that was there too late; what was said is in its log.
+            # The engine would never say so on a line that was there too late; its output is in its log.
             opened.end(socket.SHUT_RDWR)
         return opened
 
 
 def main() -> int:
-    """Build what ``perl@docker`` needs ahead of its use: ``python -m peers.container_peers [STACK…]``."""
+    """Build the images of ``perl@docker`` ahead of their use: ``python -m peers.container_peers [STACK…]``."""
     try:
         for stack in sys.argv[1:] or ["0.004"]:
             sys.stdout.write(f"{perl_image(stack)}\n")

@@ -5,8 +5,8 @@ Variables, beside those of Docker and testcontainers themselves:
 ``JOBWIRE_DOCKER_BASE``    image that the Perl image is built on, instead of the one that its Dockerfile names
 ``JOBWIRE_DOCKER_CPAN``    ``0``: install nothing from CPAN; containers mount the host's Perl library folder, read-only
 ``JOBWIRE_CPAN_MIRROR``    URL of a CPAN mirror, for the build of the image
-``JOBWIRE_REDIS_IMAGES``   images of Redis servers, separated by spaces; the first is what ``--redis docker`` means
-``JOBWIRE_DOCKER_RUN``     value of the label ``jobwire.run`` of every container, by which a caller finds what is left
+``JOBWIRE_REDIS_IMAGES``   images of Redis servers, separated by spaces; the first is the one of ``--redis docker``
+``JOBWIRE_DOCKER_RUN``     value of the label ``jobwire.run`` of every container, by which a caller finds leftovers
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ContainerFault(RuntimeError):
-    """No engine, no image, or no container of it; says what to do."""
+    """No engine, no image, or no container of it; the message names the remedy."""
 
 
 @contextlib.contextmanager
@@ -91,7 +91,7 @@ def labelled(container: DockerContainer, **options: Any) -> DockerContainer:
 
 def remove(container: DockerContainer) -> None:
     """Remove a container, whatever its state; never raises."""
-    # What is gone already needs no removal, and the end of a case is no place to complain.
+    # A container that is gone needs no removal, and the end of a case is no place to complain.
     with contextlib.suppress(Exception):
         container.stop()
 
@@ -119,8 +119,8 @@ class RedisContainer:
 
         container = DockerContainer(image)
         # Official images and those of ci/docker take options of the server as their command.
-        # The server's default, a sync each second, holds writes back while a sync runs: a kill would lose what was
-        # answered. Without one the kernel has each write before its answer goes out.
+        # The server's default, a sync each second, holds writes back while a sync runs: a kill would lose answered
+        # writes. Without one the kernel has each write before its answer goes out.
         durable = ["--appendonly", "yes", "--appendfsync", "no", "--save", ""]
         container.with_command([*durable, "--protected-mode", "no"])
         self.host = container.get_docker_client().host()

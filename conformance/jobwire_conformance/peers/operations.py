@@ -1,4 +1,4 @@
-"""What a job makes the Python peer do: the table of :data:`driver.protocol.OPERATIONS`, in Python."""
+"""The operations of jobs in the Python peer: the table of :data:`driver.protocol.OPERATIONS`, in Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Failing", "names", "run_operation"]
 
 
 class Failing(Exception):
-    """What the operations ``fail`` and ``die`` raise."""
+    """The error of the operations ``fail`` and ``die``."""
 
 
 def _bytes(value: Any) -> bytes:
@@ -116,7 +116,7 @@ _OPERATIONS: dict[str, Callable[[Mapping[Any, Any]], Any]] = {
     "latin1": lambda _data: b"\xe9",
     "block": _block,
     "object": lambda _data: _Thing(),
-    # What the first recordings used besides.
+    # Operations of the first recordings.
     "slow": _slow,
     "aref": lambda _data: [1, "two", None, 3.5, "☺", "é", {"k": "v"}],
     "href": lambda _data: {"a": 1, "b": [1, 2], "é": "☺"},
@@ -129,7 +129,7 @@ def names() -> list[str]:
 
 
 async def run_operation(data: Mapping[Any, Any]) -> Any:
-    """Do what ``data`` says; the job's result."""
+    """Do the operation of ``data``; the job's result."""
     op = data.get("op")
     if op is None:
         return _rpc(data) if "name" in data and "params" in data else _keys(data)

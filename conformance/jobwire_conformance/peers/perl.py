@@ -7,7 +7,7 @@
     perl@*:*                    every stack that loads here and in each root
 
 A **stack** is a folder of Perl libraries (``perl_fixtures/README.md``). Its name begins with the dialect and may name
-what the release runs on: ``0.004+nar5`` is 0.004 on Net::Async::Redis 5.
+the library that the release runs on: ``0.004+nar5`` is 0.004 on Net::Async::Redis 5.
 """
 
 from __future__ import annotations

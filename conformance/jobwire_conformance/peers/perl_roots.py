@@ -112,7 +112,7 @@ class PerlRoot:
         return self.perl_command(stack, str(inside))
 
     def missing(self, stack: str = "0.004") -> str | None:
-        """Why ``stack`` cannot run in this root and what to do about it; None if it can."""
+        """Why ``stack`` cannot run in this root, with the remedy; None if it can."""
         if not (self.folder / ".jobwire-root").is_file():
             return f"there is no root file system of Debian {self.suite}: ci/perl-roots {self.suite} makes it, as root"
         if os.geteuid() != 0:

@@ -115,7 +115,7 @@ class Peer:
     # --- the requests -------------------------------------------------------------------------
 
     async def handle(self, line: bytes) -> bool:
-        """Do what one line asks; False at the end."""
+        """Obey one line; False at the end."""
         try:
             request = driver.decode_request(line)
         except msgspec.ValidationError:
@@ -236,7 +236,7 @@ class Peer:
             self.say(answer)
 
     async def _run(self, job: jobwire.Job) -> Any:
-        """The handler: what Perl's handler sees in ``data`` is data and meta fields together."""
+        """The handler. Perl's handler sees data and meta fields together in ``data``."""
         self._jobs += 1
         data = {**job.data, **job.meta}
         self.say(driver.Job(id=encode_value(job.id), data=encode_value(from_jobwire(data))))

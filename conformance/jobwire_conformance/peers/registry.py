@@ -69,7 +69,7 @@ def _all(kind: str) -> list[PeerCommand]:
         except MissingPeer:
             continue
     if not found:
-        _MAKERS[kind](MAIN_DIALECT)  # says what is missing
+        _MAKERS[kind](MAIN_DIALECT)  # raises, naming the missing part
     return found
 
 

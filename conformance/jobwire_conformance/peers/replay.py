@@ -1,8 +1,8 @@
 """The replay peer: plays recorded Perl traffic against a live peer where no Perl is installed.
 
-``python -m jobwire_conformance.peers.replay --dialect 0.004`` speaks the driver protocol like any peer. What
-it sends are the recorded commands of a real Perl process (``conformance/golden/<dialect>``), with job
-IDs, client IDs and times replaced, and nothing else. It can therefore only play what was recorded:
+``python -m jobwire_conformance.peers.replay --dialect 0.004`` speaks the driver protocol like any peer. It
+sends the recorded commands of a real Perl process (``conformance/golden/<dialect>``), with job
+IDs, client IDs and times replaced, and nothing else. It can therefore play its recordings alone:
 its answer to ``hello`` lists the cases (``recorded:<case>:<use_multi>``), and the runner asks for no others.
 """
 
@@ -38,7 +38,7 @@ Command = tuple[bytes, ...]
 
 @dataclass
 class Play:
-    """One recorded job: what the client wrote, what the worker read and wrote."""
+    """One recorded job: the client's writes, the worker's reads and writes."""
 
     job_id: bytes
     submission: Command
@@ -342,7 +342,7 @@ def _text(raw: bytes) -> str | bytes:
 
 
 def _parameters(fields: dict[bytes, bytes]) -> Iterator[tuple[str | bytes, Any]]:
-    """What the handler of a worker would see of these fields, meta fields left out."""
+    """The data that a worker's handler would get of these fields, meta fields left out."""
     from jobwire import sereal
 
     for name, value in fields.items():

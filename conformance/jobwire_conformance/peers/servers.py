@@ -27,7 +27,7 @@ class EnvironmentFault(RuntimeError):
 
 
 class _Launched(Protocol):
-    """What ``jobwire.testing.server.RedisServer`` is to this module."""
+    """The face of ``jobwire.testing.server.RedisServer`` that this module uses."""
 
     @property
     def port(self) -> int: ...

@@ -20,7 +20,7 @@ from jobwire_conformance.record.transcripts import Event, broken_event, make_eve
 __all__ = ["Action", "Proxy", "Recorder", "Rule", "Upstream"]
 
 Action = Literal["drop", "cut", "cut-after", "half"]
-"""What a rule does to a frame: leave it out; cut the connection before it; after it; in its middle."""
+"""The effect of a rule on a frame: leave it out; cut the connection before it; after it; in its middle."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Proxy(Relay):
         self._flowing.set()
 
     async def close(self) -> None:
-        """Stop listening and cut what is still open."""
+        """Stop listening and cut the connections still open."""
         self._flowing.set()
         await super().close()
 
@@ -91,7 +91,7 @@ class Proxy(Relay):
         else:
             self._flowing.set()
 
-    # --- what passes --------------------------------------------------------------------------
+    # --- traffic --------------------------------------------------------------------------
 
     def number(self) -> int:
         return self.recorder.next_connection()
@@ -141,7 +141,7 @@ class Proxy(Relay):
         return event.raw
 
     def _forward(self, link: Link, frame: Frame, out: bytearray, direction: Direction) -> bool:
-        """Record one frame, and put out what of it goes on; False where a rule has cut the connection."""
+        """Record one frame, and forward its part that goes on; False where a rule has cut the connection."""
         event = make_event(
             t=self.recorder.now(),
             connection=link.number,
@@ -162,7 +162,7 @@ class Proxy(Relay):
             out += frame.raw[: max(1, len(frame.raw) // 2)]
         elif action == "cut-after":
             out += frame.raw
-        # What was written leaves before the connection is cut: half a frame is the point of it.
+        # The bytes written leave before the connection is cut: half a frame is the point of it.
         asyncio.get_running_loop().call_later(0.02 if action != "cut" else 0, link.abort)
         link.cut = True
         return False

@@ -1,6 +1,6 @@
 """The runner's own line to Redis: a few commands, plain replies, no client library.
 
-The suite judges implementations by what is in Redis; its own eyes must not share code with them.
+The suite judges implementations by the contents of Redis; its own eyes must not share code with them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Between a peer and Redis: a listener whose connections are joined to connections to the server.
 
-What passes is left to those who build on it: the recorder of the suite (:mod:`record.proxy`), which sees whole frames
+The traffic is left to those who build on it: the recorder of the suite (:mod:`record.proxy`), which sees whole frames
 and injects faults, and ``jobwire tap`` (:mod:`jobwire_conformance.tap.relay`), which lets everything pass and looks on.
 """
 
@@ -56,7 +56,7 @@ class Link:
 class Relay:
     """Listens; every connection is joined to one of its own to ``upstream``.
 
-    Both directions are read no faster than the other side takes what was read, so that a slow reader slows the writer
+    Both directions are read no faster than the other side takes it, so that a slow reader slows the writer
     down, as it would without a relay, and nothing piles up here.
     """
 
@@ -73,7 +73,7 @@ class Relay:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening and cut what is still open."""
+        """Stop listening and cut the connections still open."""
         if self._server is not None:
             self._server.close()
         self.cut()
@@ -114,11 +114,11 @@ class Relay:
         """The server could not be reached; the peer sees a reset."""
 
     def passage(self, link: Link, direction: Direction) -> Callable[[bytes], bytes | None]:
-        """For one direction of a new connection: what is written for what was read; None where it was cut."""
+        """For one direction of a new connection: the bytes to write for the bytes read; None where it was cut."""
         raise NotImplementedError
 
     async def flowing(self, direction: Direction) -> None:
-        """Returns when what was read may go on."""
+        """Returns when the bytes read may go on."""
 
     # --- plumbing -----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """An incremental decoder of RESP2 and RESP3, for both directions, that keeps the raw bytes.
 
-hiredis does not give the raw bytes of a reply back, and the recorder needs them: what it forwards
-and writes down must be what was sent, byte for byte. So the suite has a parser of its own, and its
+hiredis does not give the raw bytes of a reply back, and the recorder needs them: the bytes it forwards
+and writes down must be those sent. So the suite has a parser of its own, and its
 judgement does not rest on the parser that the implementation under test uses.
 
 ::
@@ -55,7 +55,7 @@ class Frame:
 
 
 class Decoder:
-    """Feed it what arrived, get whole frames back. No byte is looked at twice, however the bytes are cut.
+    """Feed it bytes, get whole frames back. No byte is looked at twice, however the bytes are cut.
 
     ``max_frame``: a frame of more bytes counts as broken, so that nobody can fill the memory; 0: no such bound.
     """
@@ -65,7 +65,7 @@ class Decoder:
     def __init__(self, max_frame: int = 0) -> None:
         self._buffer = bytearray()
         self._start = 0  # where the frame begins
-        self._at = 0  # what comes before has been read
+        self._at = 0  # everything before it has been read
         self._need = 1  # how long the buffer must be for the next item
         self._open: list[_Aggregate] = []  # from the outermost to the innermost
         self._max_frame = max_frame
@@ -78,7 +78,7 @@ class Decoder:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that ``data`` completes; sets :attr:`broken` at what is not RESP, and gives no more then."""
+        """The frames that ``data`` completes; sets :attr:`broken` at bytes that are not RESP, and ends there."""
         self._buffer += data
         if self.broken is not None:
             return []
@@ -90,7 +90,7 @@ class Decoder:
                 self.broken = f"a frame of more than {self._max_frame} bytes"
         except RespSyntaxError as error:
             self.broken = str(error)
-        # What was read is dropped, up to the frame that is not whole yet.
+        # Drop the bytes read, up to the frame that is not whole yet.
         del self._buffer[: self._start]
         self._at -= self._start
         self._need -= self._start
@@ -126,7 +126,7 @@ class Decoder:
             self._begin(kind, _number(buffer[at + 1 : end]), frames)
             return True
         reader = _SIMPLE.get(kind)
-        # What begins with none of these is an inline command: a line of words, as people type it.
+        # Anything else is an inline command: a line of words, as people type it.
         line = bytes(buffer[at:end])
         self._done(line.split() if reader is None else reader(line[1:]), frames)
         return True
@@ -155,7 +155,7 @@ class Decoder:
             self._done(None if size < 0 else _finished(kind, []), frames)
 
     def _done(self, value: Value, frames: list[Frame]) -> None:
-        """An item is whole; with it, perhaps, what it stands in."""
+        """An item is whole; with it, perhaps, the items around it."""
         while self._open:
             innermost = self._open[-1]
             innermost.items.append(value)

@@ -1,7 +1,7 @@
 """Transcripts: recorded wire traffic as JSON lines, and their comparison.
 
-The first line is a :class:`Header` (versions, case, what was submitted), each other line one
-:class:`Event`. Format 2 is what the suite's recorder writes; format 1 is that of the first
+The first line is a :class:`Header` (versions, case, submissions), each other line one
+:class:`Event`. The suite's recorder writes format 2; format 1 is that of the first
 recordings in ``golden/`` (``{t, conn, dir, hex}``: chunks of a connection), which
 :func:`read_transcript` decodes into the same events.
 
@@ -44,7 +44,7 @@ FORMAT = 2
 
 
 class Header(msgspec.Struct, kw_only=True, frozen=True):
-    """What was recorded, from whom, with which versions."""
+    """The source of a recording: case, peers, versions."""
 
     kind: Literal["transcript"] = "transcript"
     format: int = FORMAT

@@ -1,8 +1,8 @@
-"""What peers claim, what cases need, and what is therefore not tried: never a pass, and always said.
+"""Claims of peers, needs of cases, and the cases that are therefore not tried: never a pass, and always reported.
 
-A peer is judged by what it claims in its answer to ``hello``: roles, modes, dialects, codecs, behaviours. A case
-that needs more is ``unsupported`` before anything is started, and the end of the report says what was claimed and
-what was not tried. What a peer claims and then declines is another matter: that is not conformant, unless a list
+A peer is judged by its claims in the answer to ``hello``: roles, modes, dialects, codecs, behaviours. A case
+that needs more is ``unsupported`` before anything is started, and the end of the report lists the claims and
+the cases not tried. A peer that declines something it claimed is not conformant, unless a list
 says why it is right.
 """
 
@@ -24,7 +24,7 @@ _CODECS = ("sereal", "json")
 def lacking(
     case: Case, mode: Mode, codec: str, client: HelloAnswer | None, worker: HelloAnswer | None
 ) -> dict[str, list[str]]:
-    """Role -> what its peer does not claim, though the case needs it (``behaviour cancel``, ``codec sereal`` …)."""
+    """Role -> missing claims of its peer that the case needs (``behaviour cancel``, ``codec sereal`` …)."""
     found: dict[str, list[str]] = {}
     sides = (("client", client, case.needs.client, case.client), ("worker", worker, case.needs.worker, case.worker))
     for role, hello, behaviours, options in sides:
@@ -41,12 +41,12 @@ def lacking(
 
 
 def _speaks(role: str, codec: str, hello: HelloAnswer) -> bool:
-    """A client claims what it writes. Every worker reads ``json_``: it reads the same JSON in results."""
+    """A client claims the codec that it writes. Every worker reads ``json_``: it reads the same JSON in results."""
     return codec in hello.codecs or (role == "worker" and codec == "json")
 
 
 def in_words(missing: dict[str, list[str]]) -> str:
-    """For a verdict's reason: what the first of them lacks."""
+    """For a verdict's reason: the missing claims of the first of them."""
     role, names = next(iter(missing.items()))
     return f"the {role} does not claim {', '.join(name.removeprefix('behaviour ') for name in names)}"
 
@@ -69,7 +69,7 @@ def what_is_claimed(peer: PeerFacts) -> str:
 
 
 def not_tried(peers: list[PeerFacts], verdicts: list[VerdictLine]) -> dict[str, str]:
-    """Peer -> what was not tried with it because it does not claim it, without what a list gives a reason for.
+    """Peer -> cases not tried for want of a claim, without those that a list gives a reason for.
 
     Only the main dialect is asked for other modes than ``reliable``, so only there their absence is told.
     """
@@ -94,7 +94,7 @@ def not_tried(peers: list[PeerFacts], verdicts: list[VerdictLine]) -> dict[str, 
 
 
 def doubts(hello: HelloAnswer) -> list[str]:
-    """What an author should look at: claims that no case knows, and therefore no case asks for."""
+    """Hints for an author: claims that no case knows, and therefore no case asks for."""
     known = {
         "behaviour": (hello.behaviours, tuple(BEHAVIOURS)),
         "codec": (hello.codecs, _CODECS),

@@ -1,6 +1,6 @@
-"""What a run comes to: its footer, and one report made of several.
+"""The conclusion of a run: its footer, and one report made of several.
 
-Parts of a run (``--shard``) and repetitions of what failed (``--last-failed``) are merged. An instance that
+Parts of a run (``--shard``) and repetitions of failures (``--last-failed``) are merged. An instance that
 stands in several reports counts as in the last of them. A part that is missing, an instance that nobody
 tried and a required peer that was in none of them are said, and the whole is then not conformant.
 """
@@ -32,7 +32,7 @@ def conclude(
     # Only a run of everything can say that an entry matches nothing.
     stale = unused if header.whole and not header.shard and not missing else []
     status = exit_status([(line.verdict, line.required) for line in verdicts], missing=bool(missing), stale=bool(stale))
-    # What a peer does not claim is left out of its judgement; the footer says what that was.
+    # Cases beyond a peer's claims are left out of its judgement; the footer names them.
     left_out = not_tried(header.peers, verdicts)
     lacking = list(lacking or [])
     if header.instances > len(verdicts):
@@ -61,7 +61,7 @@ def conclude(
 
 
 def judgement(report: Report) -> str:
-    """The result in words: what was left out of a run is never called conformant without saying so."""
+    """The result in words; it names the parts left out before it says "conformant"."""
     if not report.footer.conformant:
         return "not conformant"
     if not report.header.whole:
@@ -96,7 +96,7 @@ def merge(reports: list[Report]) -> Report:
 
 
 def _base(reports: list[Report]) -> list[Report]:
-    """The reports that say together what there was to do: one a shard, else the largest."""
+    """The reports that together cover the whole plan: one a shard, else the largest."""
     shards = {report.header.shard: report for report in reports if report.header.whole and report.header.shard}
     return list(shards.values()) or [max(reports, key=lambda report: (report.header.whole, report.header.instances))]
 

@@ -1,6 +1,6 @@
 """One self-contained HTML file: the matrix, filters, a page a case, the evidence; no network, no libraries.
 
-What the lists need is one JSON block. The evidence is packed, some verdicts a block, and unpacked by the page
+The data of the lists is one JSON block. The evidence is packed, some verdicts a block, and unpacked by the page
 when it is looked at, so that a report of fifteen thousand verdicts opens at once and can be sent by mail.
 """
 
@@ -82,7 +82,7 @@ def render(report: Report) -> str:
         "fields": _FIELDS,
         "verdicts": [plain(_summary(line)) for line in report.verdicts],
     }
-    # The suite's own parts first: what comes from peers may hold anything, these signs too.
+    # The suite's own parts first: the peers' own words may hold anything, these signs too.
     return (
         _asset("report.html")
         .replace("/*STYLE*/", _asset("report.css"))

@@ -1,4 +1,4 @@
-"""Markdown, for job summaries: the matrix, what went wrong, what is known to fail and why."""
+"""Markdown, for job summaries: the matrix, failures, known failures with their reasons."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One table for runs of profile ``matrix``: distribution, library stack, role, verdict.
 
-A row is a peer that is not jobwire's, a cell its role against jobwire's own peer of the dialect. What was not run is
-not in the table.
+A row is a peer that is not jobwire's, a cell its role against jobwire's own peer of the dialect. A pair that was not
+run is not in the table.
 """
 
 from __future__ import annotations

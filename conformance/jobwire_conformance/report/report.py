@@ -57,7 +57,7 @@ class PeerFacts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Header(msgspec.Struct, tag="header", tag_field="line", kw_only=True, frozen=True):
-    """What ran, where, with which versions."""
+    """The peers, servers and machine of a run, with their versions."""
 
     report: int = REPORT_VERSION
     suite: str
@@ -88,7 +88,7 @@ class WireLine(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, ar
 
 
 class VerdictLine(msgspec.Struct, tag="verdict", tag_field="line", kw_only=True, frozen=True, omit_defaults=True):
-    """One instance and what became of it, with the evidence."""
+    """One instance and its outcome, with the evidence."""
 
     case: str
     title: str
@@ -104,7 +104,7 @@ class VerdictLine(msgspec.Struct, tag="verdict", tag_field="line", kw_only=True,
     verdict: Verdict
     required: bool = True
     lacks: dict[str, list[str]] = {}
-    """Role -> what its peer does not claim, though the case needs it: then nothing was started."""
+    """Role -> missing claims of its peer that the case needs: then nothing was started."""
     reason: str = ""
     link: str = ""
     expected: str = ""
@@ -136,9 +136,9 @@ class Footer(msgspec.Struct, tag="footer", tag_field="line", kw_only=True, froze
     conformant: bool
     why: list[str] = []
     claimed: dict[str, str] = {}
-    """Peer -> what it claims, for peers that do not claim everything."""
+    """Peer -> its claims, for peers that do not claim everything."""
     not_tried: dict[str, str] = {}
-    """Peer -> what was not tried with it because it does not claim it (in brackets: how many cases)."""
+    """Peer -> cases not tried with it for want of a claim (in brackets: how many)."""
     stale: list[str] = []
     unused: list[str] = []
     """Entries of the lists that speak of peers of this run and match no instance of all axes: stale in a whole run."""
@@ -168,7 +168,7 @@ class Report(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class ReportWriter:
-    """Writes each line as soon as it is known, so that a killed run leaves what it had found."""
+    """Writes each line as soon as it is known, so that a killed run leaves its findings."""
 
     def __init__(self, out: BinaryIO | None) -> None:
         self._out = out
@@ -201,7 +201,7 @@ def read_report(path: Path) -> Report:
 
 
 def read_unfinished(path: Path) -> tuple[Header, list[VerdictLine]]:
-    """What a run that did not end had found: the header, and a verdict an instance. A line cut short is passed over."""
+    """The findings of a run that did not end: the header, and a verdict an instance. A line cut short is left out."""
     rows = path.read_bytes().splitlines(keepends=True)
     lines: list[Line] = []
     for number, raw in enumerate(rows, 1):

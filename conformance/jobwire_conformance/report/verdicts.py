@@ -65,8 +65,8 @@ class Exit(enum.IntEnum):
 def exit_status(verdicts: Iterable[tuple[Verdict, bool]], *, missing: bool, stale: bool) -> Exit:
     """The status of a run, from (verdict, required) pairs.
 
-    ``missing``: a required peer was not there; ``stale``: a list entry matched nothing. What
-    went wrong outweighs a stale list; an entry whose instances passed is stale too. A run in which
+    ``missing``: a required peer was not there; ``stale``: a list entry matched nothing. A
+    failure outweighs a stale list; an entry whose instances passed is stale too. A run in which
     nothing was tried is not conformant.
     """
     tried = False

@@ -1,4 +1,4 @@
-"""The linter of live traffic: what clients do. A job is written, pushed, and collected."""
+"""The linter of live traffic: the side of the clients. A job is written, pushed, and collected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MEMBERS = {"id", "_reply_to", "data"}
 
 
 def writes(fields: dict[bytes, bytes]) -> bool:
-    """Whether these are fields of a submission, and not what a worker writes into the hash."""
+    """Whether these are fields of a submission, and not those that a worker writes into the hash."""
     if b"_reply_to" in fields or b"_queued" in fields:
         return True
     return b"result" not in fields and any(not name.startswith(b"_") for name in fields)
@@ -45,7 +45,7 @@ def submits(watch: Watch, link: Tapped, key: bytes, fields: dict[bytes, bytes]) 
 
 
 def read_hash(watch: Watch, job: SeenJob, fields: dict[bytes, bytes], dialect: str | None) -> list[Breach]:
-    """Keep what a submission says, and what is wrong with it. ``dialect`` None: whichever it shows."""
+    """Keep the facts of a submission and its faults. ``dialect`` None: whichever it shows."""
     times = b"_queued" in fields
     shows = shown_dialect(times=times, untyped=not times and rules.is_untyped(fields))
     job.hash = True
@@ -191,7 +191,7 @@ def collects(watch: Watch, link: Tapped, key: bytes) -> None:
     if not job.collected and job.read_on:
         watch.jobs.collected += 1
     job.collected = True
-    # What a worker still has to do about it is looked at before it is forgotten.
+    # Look at the worker's outstanding duties before the job is forgotten.
     if job.result_on is None or (job.noticed and (job.removed or job.processing is None)):
         watch.jobs.finish(job_id)
 

@@ -1,4 +1,4 @@
-"""What the dialects differ in, as far as cases and rules depend on it, and which pairs understand each other.
+"""The differences between dialects that cases and rules depend on, and which pairs understand each other.
 
 The suite keeps its own table: it must be able to contradict ``jobwire.wire``.
 """
@@ -11,7 +11,7 @@ __all__ = ["DIALECTS", "FACTS", "MAIN_DIALECT", "Traits", "misunderstanding", "s
 
 
 class Traits(msgspec.Struct, frozen=True, kw_only=True):
-    """One dialect; None: not known, for what may be any of them.
+    """One dialect; None: not known; it may be any of them.
 
     ``bare_queues``       the names of queues bear no prefix
     ``untyped``           the names of fields bear no type

@@ -1,4 +1,4 @@
-"""The grammar of the wire: what one command, one hash, one result or one envelope has to be like.
+"""The grammar of the wire: the form of one command, one hash, one result, one envelope.
 
 Rules look at one thing at a time, and name the requirement of PROTOCOL.md that a :class:`Breach` goes against. The
 linter (:mod:`rules.linter`) asks them.
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Breach(NamedTuple):
-    """What goes against a requirement. ``seen`` holds no value of a job, ``actual`` may."""
+    """A violation of a requirement. ``seen`` holds no value of a job, ``actual`` may."""
 
     requirement: str
     what: str
@@ -84,7 +84,7 @@ def plainly(words: Sequence[bytes]) -> tuple[bytes, ...]:
 
 
 def allowed(role: str, mode: str) -> frozenset[str]:
-    """The commands of a role in a mode, besides SETUP, LOOKING and what :func:`extends`."""
+    """The commands of a role in a mode, besides SETUP, LOOKING and those that :func:`extends` names."""
     return _ALLOWED[role, mode]
 
 
@@ -187,7 +187,7 @@ def _parameters_replaced(fields: Mapping[bytes, bytes]) -> Iterator[Breach]:
 
 
 def documents(fields: Mapping[bytes, bytes]) -> Iterator[Breach]:
-    """What typed fields hold."""
+    """The contents of typed fields."""
     for name, value in fields.items():
         if name.startswith(b"sereal_"):
             problem = sereal_problem(value)
@@ -286,7 +286,7 @@ def outcome(fields: Mapping[bytes, bytes], dialect: str | None) -> Iterator[Brea
 
 
 def result(raw: bytes, dialect: str | None, accept: bytes | None = None) -> Iterator[Breach]:
-    """A result. ``accept``: what the client reads besides ``T`` and ``J``; None where that is not known."""
+    """A result. ``accept``: the tags that the client reads besides ``T`` and ``J``; None where that is not known."""
     if traits_of(dialect).untagged is not False:
         if _PERL_REFERENCE.fullmatch(raw):
             yield Breach("DIA-8", "a reference in place of its JSON document", "JSON", "a Perl address", b"result", raw)

@@ -15,7 +15,7 @@ Step = Literal["hash", "notice", "removal", "deletion"]
 
 @dataclass(slots=True, eq=False)
 class SeenJob:
-    """What was seen of one job. Connections are numbers."""
+    """The observations of one job. Connections are numbers."""
 
     id: bytes
     #: Its hash was seen, as it was written or as it was read.
@@ -32,7 +32,7 @@ class SeenJob:
     #: The processing queue that it was moved to; None in the modes without one.
     processing: bytes | None = None
     taken_on: int | None = None
-    #: What the worker found: no hash at all; a result from before.
+    #: The worker found no hash at all; a result from before.
     vanished: bool = False
     done_before: bool = False
     started: bool = False
@@ -46,7 +46,7 @@ class SeenJob:
 
 @dataclass(slots=True, eq=False)
 class Queue:
-    """What stands in a list: job IDs, envelopes, or what has not been seen yet."""
+    """The contents of a list: job IDs, envelopes, or entries not seen yet."""
 
     holds: Literal["", "ids", "envelopes"] = ""
 
@@ -63,7 +63,7 @@ class Due(NamedTuple):
 
 class JobTable:
     """Jobs by ID. Finished ones are forgotten but for their IDs, and of those the oldest; so are the oldest unfinished
-    ones where there are too many (``forgotten`` counts them: what is not known then is not judged).
+    ones where there are too many (``forgotten`` counts them: no judgement of the unknown).
     """
 
     def __init__(self, *, max_jobs: int = 100_000, max_finished: int = 20_000, patience: float = 5.0) -> None:
@@ -115,7 +115,7 @@ class JobTable:
         return job_id in self._finished or self.forgotten > 0
 
     def queue(self, key: bytes) -> Queue:
-        """What is known of a list."""
+        """The known contents of a list."""
         found = self._queues.get(key)
         if found is None:
             found = Queue()
@@ -129,7 +129,7 @@ class JobTable:
         """Whether jobs were seen in that list."""
         return key in self._queues
 
-    # --- what has to follow -------------------------------------------------------------------
+    # --- duties -------------------------------------------------------------------
 
     def expect(self, job: SeenJob, step: Step, connection: int, now: float) -> None:
         """``step`` has to follow within the time that there is patience for."""
@@ -138,14 +138,14 @@ class JobTable:
         self._due.append(Due(now + self._patience, job, step, connection, now))
 
     def overdue(self, now: float) -> Iterator[Due]:
-        """What should have followed by now, and has not."""
+        """Overdue duties."""
         while self._due and self._due[0].deadline <= now:
             due = self._due.popleft()
             if _outstanding(due):
                 yield due
 
     def outstanding(self) -> Iterator[Due]:
-        """What has not followed, whether or not there is time left. Empties the list."""
+        """All open duties, due or not. Empties the list."""
         while self._due:
             due = self._due.popleft()
             if _outstanding(due):

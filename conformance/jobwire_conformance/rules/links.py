@@ -1,4 +1,4 @@
-"""One connection as it is looked on at: which reply belongs to which command, what was only queued, what is pushed."""
+"""One connection as it is looked on at: which reply belongs to which command, queued commands, pushed messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Answer", "Pushed", "Sent", "Tapped"]
 #: Commands under way on one connection; where there are more, replies are no longer matched to them.
 MAX_WAITING = 100_000
 MAX_CHANNELS = 10_000
-#: What is kept of a command until its reply comes.
+#: Kept of a command until its reply comes.
 _KEPT_WORDS = 12
 _KEPT_BYTES = 4096
 
@@ -28,7 +28,7 @@ _MESSAGES = frozenset({b"message", b"pmessage", b"smessage"})
 
 @dataclass(slots=True, eq=False)
 class Sent:
-    """A command whose reply has not come: its first words (cut), and what its reply will be about."""
+    """A command whose reply has not come: its first words (cut), and the subject of its reply."""
 
     name: str
     words: tuple[bytes, ...]
@@ -53,7 +53,7 @@ class Pushed(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Tapped:
-    """What is known of one connection."""
+    """The state of one connection."""
 
     number: int
     peer: str = ""
@@ -106,10 +106,10 @@ class Tapped:
         self.waiting.clear()
         self.transaction = None
 
-    # --- what comes back ----------------------------------------------------------------------
+    # --- replies ----------------------------------------------------------------------
 
     def hears(self, value: Any) -> Iterator[Answer | Pushed]:
-        """What one frame from Redis says."""
+        """The meaning of one frame from Redis."""
         if self.monitoring and isinstance(value, bytes):
             yield Pushed(b"monitor", [])
         elif self._unasked(value):

@@ -1,7 +1,8 @@
-"""The linter of live traffic: each command and reply once, as it passes, with what was seen before in mind.
+"""The linter of live traffic: each command and reply once, as it passes, in the light of those before it.
 
-It uses the rules of :mod:`rules.forms`, as the check of whole cases does, and adds what only time shows: what came
-before what, and what did not come. It raises nothing, whatever passes; what it cannot follow it does not judge.
+It uses the rules of :mod:`rules.forms`, as the check of whole cases does, and adds the checks that need time: the
+order of events, and events that never came. It raises nothing, whatever passes, and does not judge traffic that it
+cannot follow.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _EXPIRING = frozenset({"EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"})
 _SUBSCRIBING = frozenset({"SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "RESET"})
 _WRONG_TYPE = frozenset({"SET", "SETEX", "LPUSH", "RPUSH", "SADD", "APPEND", "INCR"})
 _READING = frozenset({"LLEN", "LRANGE", "HGETALL", "SCAN", "LPOS", "TYPE", "KEYS", "LINDEX", "HMGET", "HGET", "EXISTS"})
-#: What Redis answers in the ordinary course of things.
+#: The ordinary answers of Redis.
 _ORDINARY = frozenset({b"NOSCRIPT", b"UNBLOCKED", b"MOVED", b"ASK", b"TRYAGAIN", b"NOPROTO"})
 
 
@@ -64,7 +65,7 @@ class Linter:
     # --- commands -----------------------------------------------------------------------------
 
     def command(self, link: Tapped, sent: Sent, words: tuple[bytes, ...]) -> None:
-        """A command has passed (``sent`` holds only what is kept of it)."""
+        """A command has passed (``sent`` holds its kept part)."""
         name = sent.name
         link.role = _role(self.watch, link, name, words)
         self._connection(link, name, words)
@@ -126,7 +127,7 @@ class Linter:
         if name is not None:
             runs_script(self.watch, link, name, words)
 
-    # --- what comes back ----------------------------------------------------------------------
+    # --- replies ----------------------------------------------------------------------
 
     def heard(self, link: Tapped, value: Any) -> None:
         """A frame from Redis has passed."""
@@ -214,12 +215,12 @@ class Linter:
     # --- time ---------------------------------------------------------------------------------
 
     def tick(self, links: dict[int, Tapped]) -> None:
-        """Time has passed: what should have followed, and has not?"""
+        """Flag the duties that time has made overdue."""
         for due in self.watch.jobs.overdue(self.watch.now):
             self._missed(due, links.get(due.connection) or Tapped(due.connection))
 
     def end(self, links: dict[int, Tapped], *, least: float = 1.0, forgiven: Collection[str] = ()) -> None:
-        """Nothing more will come: what is outstanding on connections that have ended, or for ``least`` seconds?
+        """Nothing more will come: flag open duties on connections that have ended, or open for ``least`` seconds.
 
         ``forgiven`` are steps that need not have followed.
         """
@@ -266,7 +267,7 @@ def _is_processing(key: bytes) -> bool:
 
 
 def _role(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...]) -> Role:
-    """What this command shows of its sender; what was certain before stays."""
+    """The role of its sender that this command shows; a certain one stays."""
     if link.role in ("client", "worker"):
         return link.role
     key = words[1] if len(words) > 1 else b""
@@ -296,7 +297,7 @@ def _certain_role(watch: Watch, name: str, key: bytes, words: tuple[bytes, ...])
         script = script_name(words)
         role = "" if script is None else "client" if script == "WITHDRAW" else "worker"
     elif name == "LRANGE" and b"processing::" in key:
-        role = "worker"  # what is left in its own list
+        role = "worker"  # the rest of its own list
     elif name == "LPUSH" and len(words) == 3:
         job = watch.jobs.get(words[2])
         if (job is not None or words[2][:1] == b"{") and watch.is_queue(key, b""):

@@ -1,4 +1,4 @@
-"""What ``jobwire tap`` says: the Structs of its lines. ``--json`` prints them as they are, one object a line.
+"""The output of ``jobwire tap``: the Structs of its lines. ``--json`` prints them as they are, one object a line.
 
 Their JSON Schema is ``conformance/schemas/tap-line.json``. Fields may be added; none changes its type or meaning.
 """
@@ -15,7 +15,7 @@ from jobwire_conformance.driver.values import encode_value
 __all__ = ["Begin", "Field", "Flag", "Gap", "Line", "Role", "Step", "Summary", "encode_line"]
 
 Role = Literal["client", "worker", "monitor", "other", ""]
-"""What a connection is taken for, by what it has done so far; empty: it has done nothing that would show."""
+"""The presumed role of a connection, from its commands so far; empty: none of them shows it."""
 
 
 class Field(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -24,7 +24,7 @@ class Field(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     ``type``   ``text``, ``sereal``, ``json``, ``meta``, ``result``, ``member`` (of an envelope), ``bare`` (no type)
     ``tag``    of a result: ``T``, ``J``, ``E``, ``V``; empty where it has none
     ``size``   bytes of the value as it stands on the wire
-    ``about``  what can be said of the value without showing it
+    ``about``  a description of the value that does not show it
     ``value``  the decoded value as tagged JSON (docs/CONFORMANCE.md); only with ``--values``
     """
 
@@ -59,9 +59,9 @@ class Step(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag="s
     """One command, reply or message, or a connection that comes or goes.
 
     ``t`` seconds since the start; ``at`` epoch seconds, live only; ``peer`` the other end of the connection. ``about``
-    says in words what is no job, queue or field. ``multi``: inside MULTI … EXEC. ``plain``: nothing that anybody would
-    miss (``+OK``, a poll in vain).
-    A ``kind`` of ``flag`` carries flags that belong to no single frame: what did not come in time.
+    describes anything but jobs, queues and fields. ``multi``: inside MULTI … EXEC. ``plain``: nothing that anybody
+    would miss (``+OK``, a poll in vain).
+    A ``kind`` of ``flag`` carries flags that belong to no single frame: events that did not come in time.
     """
 
     t: float
@@ -84,7 +84,7 @@ class Step(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag="s
 
 
 class Begin(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag="begin"):
-    """The first line: what is listened to, or read; ``at`` epoch seconds."""
+    """The first line: the source of the traffic; ``at`` epoch seconds."""
 
     version: str
     source: str
@@ -133,7 +133,7 @@ def encode_line(line: Line) -> bytes:
 
 
 def tagged(value: Any) -> Any:
-    """A decoded value as tagged JSON; what has no tag is printed."""
+    """A decoded value as tagged JSON; values without a tag are printed."""
     try:
         return encode_value(value)
     except (TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What the linter of live traffic knows: what it was told, the jobs under way, who listens, what it has flagged."""
+"""The state of the linter of live traffic: its settings, the jobs under way, the listeners, the flags raised."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ASIDE = (b"dead", b"rejected")
 class Watch:
     """Shared by the rules of clients, of workers and of connections.
 
-    ``mode``, ``dialect`` and ``prefix`` are what the operator says that all peers use; None: whatever they show.
+    ``mode``, ``dialect`` and ``prefix`` are the operator's statement about all peers; None: whatever they show.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Watch:
         flags, self._flags = self._flags, []
         return flags
 
-    # --- what there is ------------------------------------------------------------------------
+    # --- contents ------------------------------------------------------------------------
 
     def listens(self, link: Tapped, channel: bytes) -> None:
         """A client has the confirmation of its subscription."""
@@ -99,7 +99,7 @@ class Watch:
         return client_id in self._listening or len(self._listening) >= _MAX_LISTENING
 
     def says_dialect(self, role: str, dialect: str | None) -> None:
-        """Count what a submission or a result shows."""
+        """Count the facts that a submission or a result shows."""
         name = f"{role} {dialect or '0.002 or 0.003'}"
         self.dialects[name] = self.dialects.get(name, 0) + 1
 

@@ -1,4 +1,4 @@
-"""The linter of live traffic: what workers do. A job is taken, read, completed, announced, and taken off its list."""
+"""The linter of live traffic: the side of the workers. A job is taken, read, completed, announced, removed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 #: Pops that move the entry to another list.
 MOVING = frozenset({"BRPOPLPUSH", "RPOPLPUSH", "BLMOVE", "LMOVE"})
-#: What workers write beside a submission.
+#: Fields that workers write beside a submission.
 _OF_WORKERS = frozenset({b"result", b"_started", b"_processed"})
 
 
@@ -268,7 +268,7 @@ def removes(watch: Watch, link: Tapped, words: tuple[bytes, ...]) -> None:
 
 
 def runs_script(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...]) -> None:
-    """One of jobwire's scripts is called: what it would write is looked at."""
+    """Check the writes of a call of one of jobwire's scripts."""
     keys, given = script_words(words)
     if name == "COMPLETE" and len(given) >= 3 and len(keys) == 2:
         fields: dict[bytes, bytes] = dict(zip((b"result", b"_started", b"_processed"), given[2:], strict=False))
@@ -291,7 +291,7 @@ _ENDS = frozenset({"BURY", "REJECT", "WITHDRAW", "RETURN_NEWEST", "RETURN_MARKED
 
 
 def script_answered(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...], value: object) -> None:
-    """It has been answered: what it did."""
+    """Follow the effect that its answer shows."""
     keys, given = script_words(words)
     if name in {"COMPLETE", "WRITE_RESULT"} and given:
         job = watch.jobs.get(given[0])

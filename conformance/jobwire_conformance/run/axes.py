@@ -1,4 +1,4 @@
-"""From cases and peers to instances: which case is run between whom, with what.
+"""From cases and peers to instances: which case is run between whom, with which axes.
 
 An **instance** is a case with every axis decided. ``full`` is the whole product. ``ci`` runs every
 case between the peers of dialect 0.004 with each value of each of its own axes once (against the
@@ -30,7 +30,7 @@ _TAGS: dict[Profile, set[str]] = {"smoke": {"smoke"}, "matrix": {"smoke", "probe
 
 @dataclass(frozen=True, slots=True)
 class PeerSpec:
-    """A peer as named on the command line (``perl:0.004``), with what it said of itself."""
+    """A peer as named on the command line (``perl:0.004``), with its answer to ``hello``."""
 
     name: str
     dialect: str
@@ -77,7 +77,7 @@ class Instance:
         return shown
 
     def facts(self) -> frozenset[str]:
-        """What both sides' dialects have."""
+        """The facts that both sides' dialects share."""
         return FACTS[self.client_dialect] & FACTS[self.worker_dialect]
 
 
@@ -101,7 +101,7 @@ def _applies(case: Case, client: PeerSpec | None, worker: PeerSpec | None, mode:
 
 
 def _recorded(case: Case, spec: PeerSpec, *, multi: str) -> bool:
-    """A replay can play what was recorded, and nothing else."""
+    """A replay can play its recordings, and nothing else."""
     recorded = [item for item in spec.hello.behaviours if item.startswith("recorded:")]
     return not recorded or f"recorded:{case.id}:{int(multi != 'none')}" in recorded
 
@@ -127,7 +127,7 @@ def expand(
             if profile != "full" and not main and "main-dialect" in case.tags:
                 continue
             for mode in case.modes:
-                # What dialects differ in shows in `reliable`; the other modes are of nobody but 0.004.
+                # Dialects differ in `reliable` alone; the other modes are of nobody but 0.004.
                 if (profile != "full" and not main and mode != "reliable") or not _applies(case, client, worker, mode):
                     continue
                 base = _base(case, mode, client, worker)

@@ -1,4 +1,4 @@
-"""What crossed the wire, and what is left in Redis."""
+"""Checks of the traffic on the wire and of the keys left in Redis."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _brief(events: list[Event]) -> list[tuple[bytes, ...]]:
     return [event.command for event in events[:5]]
 
 
-# --- what is left -----------------------------------------------------------------------------
+# --- keys left -----------------------------------------------------------------------------
 
 
 async def snapshot(link: RedisLink, *, only: list[str] | None = None, patience: int = 3) -> dict[bytes, Any]:
@@ -148,7 +148,7 @@ async def _content(link: RedisLink, key: bytes) -> Any:
 
 
 async def check_left(scenario: Scenario, *, seconds: float = 1.5) -> None:
-    """What is in Redis must be what the case says; peers get a moment to take their last things away."""
+    """Redis must hold exactly the keys of the case; peers get a moment to take their last things away."""
     wanted = scenario.case.left
     if wanted is None:
         scenario.keys = readable(await snapshot(scenario.link))

@@ -1,4 +1,4 @@
-"""How a job must end: what the client said, and what the worker's handler was given."""
+"""How a job must end: the answer of the client, and the data of the worker's handler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["check_end", "reports_of"]
 
 
 def check_end(scenario: Scenario, run: JobRun) -> None:
-    """Compare the end of one job with what the case says; raises :class:`CaseFailed`."""
+    """Compare the end of one job with the case; raises :class:`CaseFailed`."""
     if run.unsupported is not None:
         raise PeerUnsupported(run.unsupported)
     job = run.job
@@ -95,7 +95,7 @@ def _check_text(run: JobRun, kind: type[driver.Failed | driver.Timeout], pattern
 
 
 def reports_of(scenario: Scenario, run: JobRun) -> list[driver.Job]:
-    """What workers have said of a job that they took."""
+    """The workers' messages about a job that they took."""
     workers = [peer for peer in scenario.peers.values() if peer.role == "worker"]
     return [job for peer in workers for job in peer.jobs if _is(job.id, run.id)]
 
@@ -113,7 +113,7 @@ def _check_saw(scenario: Scenario, run: JobRun, wanted: Any) -> None:
 
 
 def _same_data(wanted: Any, found: Any) -> bool:
-    """Parameters are strings, but what travels in a document keeps its types."""
+    """Parameters are strings, but values inside a document keep their types."""
     if not isinstance(wanted, dict) or not isinstance(found, dict):
         return same(wanted, found)
     named = {printed(key): item for key, item in found.items()}

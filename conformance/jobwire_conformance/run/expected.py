@@ -1,4 +1,4 @@
-"""Known-failing and flaky lists: what is expected to go wrong, with the reason, and nothing silently.
+"""Known-failing and flaky lists: expected failures, each with its reason, and none of them silent.
 
 A list is TOML (``conformance/expected/*.toml``): ``[[known-failing]]``, ``[[flaky]]``,
 ``[[unsupported]]`` and ``[[lenient]]`` tables. An entry matches instances by glob patterns. The discipline:
@@ -46,7 +46,7 @@ class ExpectedError(ValueError):
 class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """One entry of a list; all but ``reason`` and ``link`` are globs (lists: any of them).
 
-    ``shown_by`` is about what was said of the instance when it failed or was unsupported: an entry that names it
+    ``shown_by`` is about the report of the instance when it failed or was unsupported: an entry that names it
     forgives nothing else.
     """
 
@@ -71,7 +71,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
             raise ValueError(f"{fact!r} is no fact of stacks/perl.toml")
 
     def explains(self, reason: str) -> bool:
-        """Whether this entry speaks of what was seen."""
+        """Whether this entry speaks of this outcome."""
         return _any(self.shown_by, reason)
 
     def matches(self, instance: Instance, hellos: Mapping[str, HelloAnswer] | None = None) -> bool:
@@ -165,7 +165,7 @@ class Expectations:
 
 
 def load_expected(paths: list[Path]) -> Expectations:
-    """Read lists; raises :class:`ExpectedError` for what is no list."""
+    """Read lists; raises :class:`ExpectedError` for a file that is none."""
     entries: list[tuple[Kind, Entry]] = []
     for path in paths:
         try:

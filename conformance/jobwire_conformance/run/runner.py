@@ -46,7 +46,7 @@ class Planned:
 
 @dataclass
 class RunOptions:
-    """What a run was asked for."""
+    """The options of a run."""
 
     commands: dict[str, PeerCommand]
     timeout_factor: float = 1.0
@@ -117,7 +117,7 @@ async def _attempt(scenario: Scenario) -> _Outcome:
             await _prepare(scenario)
             await _carry_out(scenario)
     except Exception as error:
-        # Nothing escapes: what goes wrong in one instance is its verdict, and the run goes on.
+        # Nothing escapes: an error in one instance is its verdict, and the run goes on.
         return _judge(error, limit)
     return _Outcome(Verdict.PASS)
 
@@ -168,7 +168,7 @@ async def _carry_out(scenario: Scenario) -> None:
 
 
 async def _stop_all(scenario: Scenario) -> None:
-    """Ask what still runs to stop. A peer that cannot is no failure here: cases about stopping have steps for it."""
+    """Ask running peers to stop. A peer that cannot is no failure here: cases about stopping have steps for it."""
     for peer in sorted(scenario.peers.values(), key=lambda peer: peer.role):
         if peer.stopped or not peer.process.alive or peer.ready is None:
             continue
@@ -179,7 +179,7 @@ async def _stop_all(scenario: Scenario) -> None:
 
 
 async def _clean(server: Server, scenario: Scenario) -> None:
-    """On a shared server, take away what the case left; on an own one bring it back up."""
+    """On a shared server, delete the keys that the case left; bring an own one back up."""
     with contextlib.suppress(OSError, RedisReplyError, TimeoutError):
         if server.breakable and server.launched is not None and not server.launched.running:
             await server.restart()
@@ -225,7 +225,7 @@ def _record(folder: Path, planned: Planned, scenario: Scenario, server: Server) 
     """Keep the traffic of a passing instance as a golden file.
 
     Of two peers of one dialect, in the mode that Perl itself implements, with and without ``use_multi``, the other
-    axes at their defaults: that is what the replays play.
+    axes at their defaults: replays play no others.
     """
     instance = planned.instance
     if planned.client is None or planned.worker is None or instance.client_dialect != instance.worker_dialect:

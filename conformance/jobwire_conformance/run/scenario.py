@@ -28,7 +28,7 @@ CLIENT_TIMEOUT = 60.0
 
 
 class CaseFailed(Exception):
-    """The instance does not show what the case says."""
+    """The instance does not show the behaviour that the case describes."""
 
     def __init__(self, reason: str, *, expected: Any = "", actual: Any = "") -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class CaseFailed(Exception):
 
 @dataclass(eq=False)
 class JobRun:
-    """One submitted job: its number, its ID, and what the client said of it."""
+    """One submitted job: its number, its ID, and the client's messages about it."""
 
     job: Job
     seq: int
@@ -249,7 +249,7 @@ class Scenario:
         await self.link.close()
 
     def stderr(self) -> dict[str, str]:
-        """What each peer wrote to stderr."""
+        """The stderr of each peer."""
         return {name: text for name, peer in self.peers.items() if (text := peer.process.stderr())}
 
 

@@ -35,7 +35,7 @@ __all__ = ["Begun", "Peers", "Request", "continue_report", "make_plan", "meet_pe
 
 @dataclass
 class Request:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     cases: list[Case]
     clients: list[str]
@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What an interrupted run had found."""
+    """The findings of an interrupted run."""
 
     header: Header
     verdicts: dict[str, VerdictLine]
@@ -152,7 +152,7 @@ async def run_session(
 ) -> Report:
     """Run the plan; the whole report, which is also written to ``out`` line by line.
 
-    ``begun`` is what an interrupted run of the same plan had found (:func:`take_up`), and ``out`` holds already
+    ``begun`` holds the findings of an interrupted run of the same plan (:func:`take_up`), and ``out`` holds already
     (:func:`continue_report`); only the rest is run.
     """
     writer = ReportWriter(out)
@@ -180,7 +180,7 @@ async def run_session(
     rest = [item for item in plan if item.instance.name not in earlier]
     found = {line.name: line for line in await run_all(rest, environment, options, expectations)} | earlier
     verdicts = [found[item.instance.name] for item in plan if item.instance.name in found]
-    # Profile ci takes a part of the axes, and another one with each new case: what matters is what there is.
+    # Profile ci takes a part of the axes, and another one with each new case: only the entries that exist matter.
     possible = [item[0] for item in expand(request.cases, peers.clients, peers.workers, "full")]
     names = [[spec.name for spec in specs] for specs in (peers.clients, peers.workers)]
     unused = expectations.unused(possible, *names)
@@ -210,7 +210,7 @@ async def _header(request: Request, peers: Peers, plan: list[Planned], environme
 
 
 def take_up(path: Path, request: Request, peers: Peers, plan: list[Planned]) -> Begun | None:
-    """What the run at ``path`` had found, if there is one; :class:`UsageFault` where it was another run."""
+    """The findings of the run at ``path``, if there is one; :class:`UsageFault` where it was another run."""
     if not path.exists() or not path.stat().st_size:
         return None
     header, lines = read_unfinished(path)
@@ -230,7 +230,7 @@ def take_up(path: Path, request: Request, peers: Peers, plan: list[Planned]) -> 
 
 
 def continue_report(path: Path, begun: Begun | None) -> BinaryIO:
-    """The report at ``path``, open for what is to come: new, or with what an interrupted run had found and no more."""
+    """The report at ``path``, open for more lines: new, or with the findings of an interrupted run."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     with fresh.open("wb") as out:
         writer = ReportWriter(out)

@@ -1,4 +1,4 @@
-"""Steps that watch: what a connection carries, how often something is sent, what is written to the log."""
+"""Steps that watch: the commands of a connection, how often something is sent, lines of the log."""
 
 from __future__ import annotations
 

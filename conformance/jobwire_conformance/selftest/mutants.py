@@ -1,6 +1,6 @@
 """Deliberately broken variants of the Python peer. A suite that does not catch them is of no use.
 
-Each says what is wrong with it, which side it breaks, and a case that must fail with it;
+Each names its fault, the side it breaks, and a case that must fail with it;
 ``jobwire-conformance mutants`` runs them all and prints the table.
 """
 
@@ -42,7 +42,7 @@ Side = Literal["client", "worker", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One broken peer: what it does, on which side it stands, and a case (with its mode) that must catch it."""
+    """One broken peer: its fault, its side, and a case (with its mode) that must catch it."""
 
     name: str
     does: str
@@ -291,7 +291,7 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 
-#: Peers that differ in what the protocol leaves open: no case may catch them. ``caught_by`` names a case to begin with.
+#: Peers that differ where the protocol leaves a choice: no case catches them. ``caught_by`` names a case to begin with.
 VARIANTS: tuple[Mutant, ...] = (
     Mutant("newer-words", "says HSET, HGET, BLMOVE and LMOVE where Perl says HMSET, HMGET, BRPOPLPUSH and RPOPLPUSH",
            "both", _ASCII, newer_words, reply=answer_to_older_words),

@@ -25,7 +25,7 @@ __all__ = ["Row", "render_table", "run_mutants"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One mutant: what happened to it."""
+    """One mutant and its fate."""
 
     mutant: Mutant
     caught: bool
@@ -58,7 +58,7 @@ async def run_mutants(
     on_row: Callable[[Row], None] | None = None,
     on_traffic: Callable[[Planned, list[Event]], None] | None = None,
 ) -> list[Row]:
-    """Run every mutant (or those named) against the case that must catch it; ``on_traffic`` gets what was recorded."""
+    """Run every mutant (or those named) against the case that must catch it; ``on_traffic`` gets the recording."""
     cases = load_cases()
     good_command = resolve("python")[0]
     commands = {good_command.name: good_command}

@@ -1,4 +1,4 @@
-"""What mutants do to commands, replies and notices."""
+"""The changes that mutants make to commands, replies and notices."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def rename_key(old: bytes, new: bytes) -> Rewrite:
 
 
 def reply_fields(change: Callable[[dict[bytes, bytes]], dict[bytes, bytes]]) -> Callable[[Command, Any], Any]:
-    """Change what HGETALL says."""
+    """Change the reply of HGETALL."""
 
     def seen(command: Command, reply: Any) -> Any:
         if command[0] != b"HGETALL" or not isinstance(reply, list):

@@ -1,7 +1,7 @@
-"""A transport that breaks what passes through it: how mutants of the Python peer are made.
+"""A transport that breaks its traffic: how mutants of the Python peer are made.
 
 It wraps the real one at jobwire's public seam (``transport=``), so that nothing inside jobwire is
-touched: a mutant is a peer that differs from the good one in its traffic, or in what it makes of its
+touched: a mutant is a peer that differs from the good one in its traffic, or in its reading of its
 options, and in nothing else.
 """
 
@@ -26,7 +26,7 @@ class Fake:
         self.reply = reply
 
 
-#: One write's commands -> what is sent instead: for each outgoing item, the number of the original command whose
+#: One write's commands -> the commands sent instead: for each outgoing item, the number of the original command whose
 #: reply it stands for (None: nobody waits for it), and the command, or a :class:`Fake`.
 Rewrite = Callable[[list[Command]], list[tuple[int | None, Command | Fake]]]
 #: A command and its reply -> the reply that the peer gets to see.

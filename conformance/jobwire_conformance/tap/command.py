@@ -57,7 +57,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 class _Printer:
-    """Lines to standard output: what the options choose, as text or JSON."""
+    """Lines to standard output: the steps that the options choose, as text or JSON."""
 
     def __init__(self, options: argparse.Namespace, *, patient: bool) -> None:
         self._options = options
@@ -195,7 +195,7 @@ async def _live(options: argparse.Namespace) -> int:
             await _until_the_end(options, follower, relay, printer, began)
         finally:
             await relay.close()
-        await asyncio.sleep(0)  # what was read last is looked at
+        await asyncio.sleep(0)  # let the last frames be decoded
         for step in follower.end(relay.now()):
             printer.step(_dated(step, began))
         printer.line(follower.summary(relay.now()))

@@ -39,7 +39,7 @@ def plain(value: Any, depth: int = 600) -> Any:
 
 
 def shown_value(value: Any) -> str:
-    """A decoded value as JSON, on one line; what JSON cannot say as Python has it."""
+    """A decoded value as JSON, on one line; values that JSON cannot say in Python's form."""
     return json.dumps(value, ensure_ascii=False, default=_printed)
 
 
@@ -58,7 +58,7 @@ def fields_read(fields: Mapping[bytes, bytes], *, values: bool) -> list[Field]:
 
 
 def _rank(name: bytes) -> int:
-    """Short things first, what every job has last."""
+    """Short fields first, those that every job has last."""
     if name.startswith(b"_"):
         return 3
     return 2 if name == b"result" else 0 if name.startswith(b"text_") else 1
@@ -113,7 +113,7 @@ _UNREADABLE = "cannot be read"
 
 
 def _decoded(kind: str, raw: bytes) -> tuple[str, Any]:
-    """What can be said of a value without showing it, and the value."""
+    """A description of a value that does not show it, and the value."""
     if len(raw) > _MAX_VALUE:
         return "too large to be decoded here", None
     if kind == "sereal":

@@ -1,4 +1,4 @@
-"""From frames to steps: decodes what passes on each connection, asks the linter, and says both as :class:`.Step`."""
+"""From frames to steps: decodes the traffic of each connection, asks the linter, and reports both as :class:`.Step`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Follower", "is_secret"]
 _HASH_WRITING = frozenset({"HMSET", "HSET"})
 _SECRET = frozenset({"AUTH", "HELLO", "ACL", "MIGRATE"})
 _ALWAYS_PLAIN = rules.SETUP | {"MULTI", "EXEC", "DISCARD", "SCRIPT", "READONLY", "RESET", "ASKING", ""}
-#: Their replies say all that they do. Of the pops of a connection the first is told, and then what they bring.
+#: Their replies say it all. Of the pops of a connection the first is shown, and then the jobs that they bring.
 _ANSWERED = frozenset({"HGETALL", "HMGET", "HGET", "EXISTS"})
 _TAKING = rules.POPS | {"RPOPLPUSH", "LMOVE", "RPOP", "LPOP"}
 
@@ -33,13 +33,13 @@ def is_secret(words: tuple[bytes, ...] | list[bytes]) -> bool:
         return False
     name = words[0].upper()
     setting = name == b"CONFIG" and len(words) > 1 and words[1].upper() == b"SET"
-    # What merely resembles AUTH may be a slip of somebody who typed a password.
+    # A word that merely resembles AUTH may be a slip of somebody who typed a password.
     return setting or name.decode("latin-1") in _SECRET or b"AUTH" in name or b"PASS" in name
 
 
 class Follower:
     """One per tap or per transcript. ``values``: whether steps may hold the values of jobs; ``steps``: which are made:
-    ``all``, the ``telling`` ones (not plain), or the ``flagged`` ones alone; what is flagged always is.
+    ``all``, the ``telling`` ones (not plain), or the ``flagged`` ones alone; flagged steps always count.
     """
 
     def __init__(self, watch: Watch, *, values: bool, steps: Literal["all", "telling", "flagged"] = "all") -> None:
@@ -68,7 +68,7 @@ class Follower:
         first = not link.ends
         link.ends.add(direction)
         if link.ends >= {">", "<"} or direction == "":
-            # What is expected of it may still be asked for; connections before the last thousand are not.
+            # Its open duties may still be asked for; those of connections before the last thousand are not.
             self._gone.append(number)
             if len(self._gone) > 1000:
                 self.links.pop(self._gone.pop(0), None)
@@ -85,7 +85,7 @@ class Follower:
     # --- frames -------------------------------------------------------------------------------
 
     def frame(self, t: float, number: int, direction: Literal[">", "<"], frame: Frame) -> list[Step]:
-        """One whole command or reply has passed. Raises nothing: what it trips over is counted as a fault."""
+        """One whole command or reply has passed. Raises nothing: an error of its own is counted as a fault."""
         self.watch.now = t
         self.bytes += len(frame.raw)
         link = self._link(number)
@@ -95,7 +95,7 @@ class Follower:
                 return [] if step is None else [step]
             return [step for heard in link.hears(frame.value) if (step := self._heard(t, link, heard)) is not None]
         except Exception as error:
-            # Whoever looks on must not fall over what it sees; the bytes have gone on their way.
+            # An observer must not fail on the traffic; the bytes have gone on their way.
             self.faults += 1
             self.watch.taken_flags()
             return [self._step(t, link, "command" if direction == ">" else "reply", about=f"tap failed: {error!r:.80}")]
@@ -137,7 +137,7 @@ class Follower:
         return self._left_over(self.watch.now)
 
     def summary(self, seconds: float) -> Summary:
-        """What passed in all."""
+        """The totals of all traffic."""
         jobs = self.watch.jobs
         return Summary(
             seconds=round(seconds, 3),
@@ -177,7 +177,7 @@ class Follower:
 
     def _command(self, t: float, link: Tapped, frame: Frame) -> Step | None:
         value = frame.value
-        # What is no list of strings is none of jobwire's commands; Redis will say what it thinks of it.
+        # Anything but a list of strings is none of jobwire's commands; Redis answers it.
         words = tuple(word for word in value if isinstance(word, bytes)) if isinstance(value, list) else ()
         sent = link.sends(words)
         self.commands += 1
@@ -196,7 +196,7 @@ class Follower:
         return (self._steps == "flagged" or (plain and self._steps == "telling")) and not self.watch.has_flags
 
     def _told(self, sent: Sent, words: tuple[bytes, ...]) -> dict[str, Any]:
-        """What a step says of a command."""
+        """The parts of a step that describe a command."""
         name = sent.name
         told: dict[str, Any] = {"command": _command_name(sent)}
         if is_secret(words):
@@ -270,7 +270,7 @@ class Follower:
         return self._step(t, link, "reply", plain=plain, **facts, **told)
 
     def _reply_told(self, sent: Sent, value: Any) -> dict[str, Any]:
-        """What a reply says that its command did not; nothing where it is as was to be expected."""
+        """The news in a reply; nothing where it was to be expected."""
         words, name = sent.words, sent.name
         if name in _TAKING and value is not None:
             return self._popped_told(name, words, value)
@@ -321,7 +321,7 @@ class Follower:
 
 
 def _command_name(sent: Sent) -> str:
-    """The name of a command; of what only resembles one that holds a password, not even that."""
+    """The name of a command; not even that where it resembles one that holds a password."""
     if is_secret(sent.words) and sent.name not in _SECRET | {"CONFIG"}:
         return "…"
     return shown(sent.name.encode("latin-1"))

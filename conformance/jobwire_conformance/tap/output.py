@@ -14,7 +14,7 @@ __all__ = ["Output"]
 class Output:
     """Lines to a file, in the order given. Where more than ``most`` bytes wait, further ones are left out and counted.
 
-    ``patient``: wait for room instead (for what is read from a file, and can wait).
+    ``patient``: wait for room instead (for lines read from a file, which can wait).
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Output:
         self._size += len(text)
 
     def close(self, *, seconds: float = 5.0) -> None:
-        """Write what waits, for as long as ``seconds``, and end."""
+        """Write waiting lines, for as long as ``seconds``, and end."""
         with self._changed:
             if self._missing and self._gap is not None:
                 self._put(self._gap(self._missing))

@@ -1,6 +1,6 @@
-"""``jobwire tap`` between peers and Redis: every byte goes on at once, as it came; what it means is looked at after.
+"""``jobwire tap`` between peers and Redis: every byte goes on at once, as it came; decoding comes after.
 
-Nothing that happens while looking can touch what passes. What is read is written before it is decoded, and no faster
+No fault of the decoding can touch the traffic. Bytes are written before they are decoded, and no faster
 than the other side takes it, so that a slow reader fills nothing here.
 """
 
@@ -25,7 +25,7 @@ _HIDDEN = b"(redacted)"
 
 
 class TapRelay(Relay):
-    """``on_step`` gets every step, ``on_event`` (if given) what a transcript has to hold."""
+    """``on_step`` gets every step, ``on_event`` (if given) the events of a transcript."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class TapRelay(Relay):
         self._record(Event(t=t, connection=number, role=self._role(number), direction="", kind="open"))
 
     def closed(self, link: Link, direction: Direction) -> None:
-        # After what was read last has been looked at.
+        # After the last frames have been decoded.
         self._loop.call_soon(self._look_at_end, link.number, direction, self.now())
 
     def _look_at_end(self, number: int, direction: Direction, t: float) -> None:

@@ -136,7 +136,7 @@ class Teller:
 
 
 def begin_text(line: Begin) -> str:
-    """What is said on stderr when it begins."""
+    """The lines on stderr at the start."""
     values = "values of jobs are shown" if line.values else "values of jobs are hidden (--values shows them)"
     return (
         f"listening on {line.listen}, forwarding to {one_line(line.source)}; {values}.\n"
