@@ -89,7 +89,7 @@ def read_samples(path: Path) -> Iterator[Line]:
 
 
 def measure(pid: int, blocks: int = 0) -> Measured | None:
-    """The figures of ``/proc`` about a process; None where it has ended. Raises ``OSError`` where there is no ``/proc``."""
+    """The figures of ``/proc`` about a process; None where it ended. Raises ``OSError`` where there is no ``/proc``."""
     folder = Path("/proc")
     if not (folder / "self/statm").exists():
         raise OSError("a soak reads memory from /proc, which is not here: run it on Linux")
