@@ -89,6 +89,38 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def from_environment(parser: argparse.ArgumentParser) -> None:
+    """Let the variable ``JOBWIRE_<OPTION>`` stand for each option that is not given. Raises ``CliError``."""
+    for action in parser._actions:
+        name = f"JOBWIRE_{action.dest.upper()}"
+        text = os.environ.get(name)
+        if not text or action.dest == "help":
+            continue
+        try:
+            action.default = _value_of(action, text)
+        except ValueError:
+            raise CliError(f"${name} is {text!r}, which is not a value for {action.dest}", USAGE) from None
+        action.required = False
+
+
+def _value_of(action: argparse.Action, text: str) -> object:
+    if action.nargs == 0:
+        return _switch(text)
+    if not action.option_strings or action.nargs in ("*", "+"):
+        return text.split()
+    value = action.type(text) if callable(action.type) else text
+    if action.choices is not None and value not in action.choices:
+        raise ValueError(text)
+    return value
+
+
+def _switch(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError(text)
+    return known[text.lower()]
+
+
 def mode_of(options: argparse.Namespace) -> Mode:
     """The mode that --mode, --dialect and --prefix name."""
     return build_mode(

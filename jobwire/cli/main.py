@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from jobwire import __version__
-from jobwire.cli.common import FAILED, INTERRUPTED, CliError, code_of, fail
+from jobwire.cli.common import FAILED, INTERRUPTED, CliError, code_of, fail, from_environment
 from jobwire.errors import JobwireError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -40,6 +40,8 @@ def build_parser(asked: str | None = None) -> argparse.ArgumentParser:
         )
         if name == asked or name not in EXTERNAL:
             module.configure(command)
+        if name == asked and getattr(module, "FROM_ENVIRONMENT", False):
+            from_environment(command)
         command.set_defaults(run=module.run)
     return parser
 

@@ -357,13 +357,13 @@ class Worker:
         """Called when no handler runs any more; see ``jobwire.Worker.on_shutdown``."""
         return self.asynchronous.on_shutdown(function)
 
-    def run(self, *, grace: float = 30.0) -> None:
+    def run(self, *, grace: float = 30.0, burst: bool = False, max_jobs: int | None = None) -> None:
         """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.
 
         Code that a handler passed to ``asyncio.to_thread``, and that has not returned by then, is left to a daemon
-        thread. Raises as ``jobwire.Worker.run`` does.
+        thread. ``burst``, ``max_jobs``, and what it raises: see ``jobwire.Worker.run``.
         """
-        run_here(partial(self.asynchronous.run, grace=grace))
+        run_here(partial(self.asynchronous.run, grace=grace, burst=burst, max_jobs=max_jobs))
 
     def start(self) -> None:
         """Begin to take jobs, in a thread of its own. Raises as ``jobwire.Worker.start`` does."""
@@ -383,6 +383,19 @@ class Worker:
                 self._thread.run(self.asynchronous.stop(grace))
             finally:
                 self._thread.stop()
+
+    def waiting(self) -> int:
+        """How many jobs wait in this worker's queues; between ``start`` and ``stop``."""
+        return self._thread.run(self.asynchronous.waiting())
+
+    def check(self) -> None:
+        """Connect to Redis once, and close the connection. Raises as ``jobwire.Worker.check`` does."""
+        run_here(self.asynchronous.check)
+
+    @property
+    def place(self) -> str:
+        """Where its Redis is, without credentials."""
+        return self.asynchronous.place
 
     def __enter__(self) -> Self:
         self.start()

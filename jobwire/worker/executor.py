@@ -79,6 +79,8 @@ class Executor:
         self._thread_slots = threads
         self.slots = slots
         """Jobs at a time."""
+        self.left: int | None = None
+        """How many more jobs may be taken; None for no limit."""
         self._max_losses = max_losses
         self.on_free: Callable[[], None] = _nothing
         """Called whenever a slot has become free."""
@@ -113,6 +115,8 @@ class Executor:
         delivery = Delivery(key, taken)
         self.deliveries[key] = delivery
         self.busy += 1
+        if self.left:
+            self.left -= 1
         if self._events.traced and identity is not None:
             self._events.emit("take", readable(identity))
         if self._draining:
@@ -571,7 +575,8 @@ class Executor:
 
     def free(self) -> int:
         """Slots for further jobs."""
-        return self.slots - self.busy
+        free = self.slots - self.busy
+        return free if self.left is None else min(free, self.left)
 
     @property
     def running(self) -> int:

@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from jobwire.errors import ClosedError, ConfigError, TransportError
+from jobwire.errors import ClosedError, ConfigError, ConnectionLost, TransportError
 from jobwire.events import Events, Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.options import at_least, backoff_of, build_mode, queue_keys
@@ -24,6 +24,7 @@ from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
 from jobwire.wire import Dialect, new_id
 from jobwire.wire.codec.ids import check_id
+from jobwire.wire.commands import list_length
 from jobwire.wire.text import Text, readable, wire_bytes
 from jobwire.wire.workers import connection_tag
 from jobwire.worker.executor import Executor
@@ -45,6 +46,8 @@ _FOREVER = 60.0
 _CLOSED_WITHIN = 5.0
 _SAID_WITHIN = 0.6
 """Seconds that a stop gives to clients that are about to subscribe."""
+_LOOK = 0.1
+"""Seconds between two looks whether all is done."""
 _ONE_KEYSTROKE = 0.2
 """Seconds within which a second SIGINT is the first one once more: a terminal tells all its processes, and some pass it
 on."""
@@ -350,13 +353,18 @@ class Worker(Handling, Hooking):
         self._ended.set()
         self._stopped.set()
 
-    async def run(self, *, grace: float = 30.0) -> None:
+    async def run(self, *, grace: float = 30.0, burst: bool = False, max_jobs: int | None = None) -> None:
         """``start``, then work until ``stop`` is called or SIGTERM or SIGINT comes, then stop with that ``grace``.
 
-        Further ones change nothing, but for a second SIGINT, from somebody at a terminal: the jobs go back at once.
+        ``burst`` ends it when its queues are empty and it has nothing in hand, ``max_jobs`` when it has taken so many
+        jobs and ended them all.
+
+        Further signals change nothing, but for a second SIGINT, from somebody at a terminal: the jobs go back at once.
         Several workers of one event loop all hear them. Raises as ``start`` does, and ``TransportError`` where
         ``max_reconnects`` were used up.
         """
+        at_least("max_jobs", max_jobs, 1, unit="job")
+        self._executor.left = max_jobs
         with told_of_signals(self._on_signal):
             try:
                 await self.start()
@@ -365,15 +373,51 @@ class Worker(Handling, Hooking):
                     raise
                 _log.info("worker %s has stopped: %s came before it had its ID", self.id, self._reason)
                 return
+            watching = asyncio.ensure_future(self._end_when_done(burst)) if burst or max_jobs else None
             try:
                 await self._ended.wait()
             except BaseException:
                 self._reason = "run() was cancelled"
                 raise
             finally:
+                if watching is not None:
+                    watching.cancel()
                 await self.stop(grace)
         if self._gave_up is not None:
             raise self._gave_up
+
+    async def _end_when_done(self, burst: bool) -> None:
+        """Ends ``run`` when ``max_jobs`` were taken or, in a ``burst``, nothing waits, and nothing is in hand."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._executor.deliveries:
+                continue
+            if self._executor.left == 0:
+                self._reason = "it has taken as many jobs as it was to"
+                break
+            with contextlib.suppress(TransportError):
+                if burst and await self.waiting() == 0 and not self._executor.deliveries:
+                    self._reason = "there are no more jobs"
+                    break
+        self._ended.set()
+
+    async def waiting(self) -> int:
+        """How many jobs wait in this worker's queues. Raises ``ConnectionLost``; ``ClosedError`` before ``start``."""
+        if self._commands is None:
+            raise ConnectionLost("not connected at this moment") if self._state else ClosedError("not started")
+        replies = await self._commands.call(*map(list_length, self._queues))
+        return sum(reply for reply in replies if isinstance(reply, int))
+
+    async def check(self) -> None:
+        """Connect to Redis once, and close the connection. Raises ``ConfigError``, ``ConnectError``, ``AuthError``."""
+        self._needs_handler()
+        connection = await self._transport.connect(name=f"jobwire-worker-{self.id!s}")
+        await connection.close()
+
+    @property
+    def place(self) -> str:
+        """Where its Redis is, without credentials."""
+        return self._transport.description
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._interrupted:
