@@ -12,7 +12,7 @@ import http.client
 import importlib.util
 import json
 from collections.abc import Sequence
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any, Self
 
 from jobwire.cli.common import ENVIRONMENT, FAILED, OK, USAGE, CliError, jsonable
@@ -78,16 +78,16 @@ class HealthServer:
             writer.close()
 
     def _response(self, request: bytes) -> bytes:
-        method, _, rest = request.partition(b" ")
-        path = rest.partition(b" ")[0].partition(b"?")[0]
-        status, kind, body = self._answer(path.decode("latin-1"))
-        if method not in (b"GET", b"HEAD"):
+        method, _, rest = request.decode("latin-1").partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        status, kind, body = self._answer(path)
+        if method not in (HTTPMethod.GET, HTTPMethod.HEAD):
             status, kind, body = HTTPStatus.METHOD_NOT_ALLOWED, _JSON, b"{}"
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
             "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
         )
-        return head.encode("latin-1") + (b"" if method == b"HEAD" else body)
+        return head.encode("latin-1") + (b"" if method == HTTPMethod.HEAD else body)
 
     def _answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         if path in ("/live", "/ready"):
@@ -107,7 +107,7 @@ def ask(address: tuple[str, int], path: str = "/ready") -> tuple[int, dict[str, 
     """Ask a running worker: the exit code, and what it said. Raises ``CliError`` where nobody answers."""
     connection = http.client.HTTPConnection(*address, timeout=_PATIENCE)
     try:
-        connection.request("GET", path)
+        connection.request(HTTPMethod.GET, path)
         answer = connection.getresponse()
         said = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException) as error:
