@@ -1,13 +1,14 @@
 """What a client still has to clean up: hashes of collected jobs, jobs that it took back, results that come too late.
 
 Only jobs of this client's own are ever named here. What a lost connection left unanswered is said again on the next
-one; late results whose notice was lost are found by the sweep.
+one; there, too, the sweep looks for late results whose notice was lost with the old one.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import islice
 
 from jobwire.errors import DecodeError, ServerError, TransportError
 from jobwire.transport import Connection, Replies
@@ -101,11 +102,11 @@ class Cleanup:
             self._withdraw(job_id, withdraw_from)
 
     def _withdraw(self, job_id: bytes, queue: bytes) -> None:
-        command = self._mode.withdraw(job_id, queue)
-        if command is None:
+        commands = self._mode.withdraw(job_id, queue)
+        if not commands:
             self._withdrawing.pop(job_id, None)
         elif self._connection is not None:
-            self._connection.send((command,), partial(self._withdrawn, job_id))
+            self._connection.send(commands, partial(self._withdrawn, job_id))
 
     def _withdrawn(self, job_id: bytes, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
@@ -122,11 +123,16 @@ class Cleanup:
             del self._abandoned[job_id]
             self.delete(job_id)
 
-    def sweep(self) -> None:
-        """Look for late results whose notice was lost."""
+    def sweep(self, at_most: int) -> None:
+        """Look for late results whose notice was lost, of ``at_most`` jobs: those not looked at for the longest time.
+
+        A job that was given up may wait for days: what a client spends on such jobs does not grow with their number.
+        """
         if self._connection is None or not self._mode.keeps_jobs:
             return
-        for job_id in self._abandoned:
+        for job_id in list(islice(self._abandoned, at_most)):
+            del self._abandoned[job_id]
+            self._abandoned[job_id] = None
             self._connection.send(self._mode.check(job_id), partial(self._looked, job_id))
 
     def _looked(self, job_id: bytes, outcome: Replies | TransportError) -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
-from jobwire.client.cleanup import Cleanup
+from jobwire.client.cleanup import REMEMBERED, Cleanup
 from jobwire.client.deadlines import Deadlines
 from jobwire.client.handle import Pending
-from jobwire.client.timeout_report import explain_timeout
+from jobwire.client.timeout_report import TimeoutReport
 from jobwire.errors import (
     ClosedError,
     ConnectionLost,
@@ -49,9 +50,15 @@ __all__ = ["Collector"]
 _EXPIRES = EXPIRES.decode()
 _SWEEP_EVERY = 30.0
 _SWEEP_AT_ONCE = 256
+_GIVEN_UP_AT_ONCE = 8
+"""Jobs given up whose late results a sweep looks for; after a reconnection it looks for all."""
 _SETTLED_EVERY = 0.02
 _NAMED = 10
 """Jobs that a log line names."""
+_EXPIRE_AT_ONCE = 500
+"""Jobs that one look at Redis is about, where many deadlines come together."""
+_GATHER = 0.02
+"""Seconds after such a look in which deadlines wait for others, so that they share the next one."""
 _LOOK_WITHIN = 2.0
 """Seconds that the look at Redis may take at a deadline; a server that hangs must not keep a wait from ending."""
 _PASSING = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"})
@@ -75,6 +82,9 @@ class Collector:
         self._clock = ServerClock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Event = asyncio.Event()
+        self._report = TimeoutReport(mode)
+        self._late: deque[Pending] = deque()
+        self._expiring = False
 
     # -- life
 
@@ -102,7 +112,7 @@ class Collector:
                 self._spawn(self._submit_again(pending))
             else:
                 self._push(pending)
-        await self._sweep()
+        await self._sweep(given_up=REMEMBERED)
 
     async def disconnect(self) -> None:
         self._commands = None
@@ -390,7 +400,7 @@ class Collector:
             return
         self.pending.pop(pending.job_id, None)
         if pending.timeout is not None:
-            self._deadlines.remove(pending.job_id, pending.timeout)
+            self._deadlines.remove(pending.job_id)
         pending.end(error, value)
         if not self._room.is_set():
             self._room.set()
@@ -405,36 +415,63 @@ class Collector:
         if self._cleanup is not None:
             self._cleanup.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
 
-    def _deadline(self, job_id: bytes) -> None:
-        pending = self.pending.get(job_id)
-        if pending is not None:
-            self._spawn(self._expire(pending))
+    def _deadline(self, job_ids: list[bytes]) -> None:
+        self._late.extend(pending for job_id in job_ids if (pending := self.pending.get(job_id)) is not None)
+        if self._late and not self._expiring:
+            self._expiring = True
+            self._spawn(self._expire_late())
 
-    async def _expire(self, pending: Pending) -> None:
-        """The deadline of a job has come: look once more, then say what was found."""
+    async def _expire_late(self) -> None:
+        """End the waits whose deadlines have come, in steps: 100,000 may come at once."""
+        silent = False
+        while self._late:
+            batch = [self._late.popleft() for _ in range(min(_EXPIRE_AT_ONCE, len(self._late)))]
+            # A server that let one look wait does not keep the others waiting, each in its turn.
+            silent = await self._expire([pending for pending in batch if not pending.ended], ask=not silent)
+            await asyncio.sleep(0 if self._late else _GATHER)
+        self._expiring = False
+
+    async def _expire(self, batch: Sequence[Pending], *, ask: bool) -> bool:
+        """The deadlines of these jobs have come: look once more, then say what was found. True for no answer."""
+        found: dict[bytes, str] = {}
+        instead, silent = "Redis does not answer", not ask
         try:
-            async with asyncio.timeout(_LOOK_WITHIN):
-                found = await self._look(pending)
+            if ask:
+                async with asyncio.timeout(_LOOK_WITHIN):
+                    await self._look(batch, found)
         except TimeoutError:
-            found = "Redis does not answer"
+            silent = True
         except TransportError as error:
-            found = str(error)
+            instead = str(error)
         except Exception:  # whatever it was: a deadline that has come ends the wait
-            self._log.exception("cannot say where job %s is", printable(pending.job_id))
-            found = "where it is could not be found out"
-        if not pending.ended:
-            message = f"no result of job {printable(pending.job_id)} within {pending.timeout:g} s: {found}"
-            self.abandon(pending, JobTimeout(message, job_id=readable(pending.job_id)), withdraw=False)
+            self._log.exception(
+                "cannot say where job %s is", ", ".join(printable(each.job_id) for each in batch[:_NAMED])
+            )
+            instead = "where it is could not be found out"
+        for pending in batch:
+            if not pending.ended:
+                where = found.get(pending.job_id, instead)
+                message = f"no result of job {printable(pending.job_id)} within {pending.timeout:g} s: {where}"
+                self.abandon(pending, JobTimeout(message, job_id=readable(pending.job_id)), withdraw=False)
+        return silent
 
-    async def _look(self, pending: Pending) -> str:
-        connection = self._commands
-        if connection is None:
-            return "there is no connection to Redis"
-        if commands := self._mode.check(pending.job_id):
-            self._checked(pending, await connection.call(*commands))
-        if pending.ended:
-            return ""
-        return await explain_timeout(connection, self._mode, pending.job_id, pending.queue)
+    async def _look(self, batch: Sequence[Pending], found: dict[bytes, str]) -> None:
+        """End the wait for jobs that have a result, or are gone; say of the others in ``found`` where they are."""
+        queues: dict[bytes, list[Pending]] = {}
+        for pending in batch:
+            queues.setdefault(pending.queue, []).append(pending)
+        for queue, jobs in queues.items():
+            connection = self._commands
+            if connection is None:
+                raise ConnectionLost("there is no connection to Redis")
+            ids = [pending.job_id for pending in jobs]
+            states = self._mode.looked(ids, await connection.call(*self._mode.look(ids, queue)))
+            for pending, state in zip(jobs, states, strict=True):
+                if isinstance(state, JobState) and state.place in ("processed", "gone"):
+                    self._check(pending)
+            await connection.answered()
+            left = {pending.job_id: state for pending, state in zip(jobs, states, strict=True) if not pending.ended}
+            found |= await self._report.explain(connection, queue, left)
 
     # -- looking
 
@@ -448,11 +485,11 @@ class Collector:
             await asyncio.sleep(_SWEEP_EVERY)
             await self._sweep()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, *, given_up: int = _GIVEN_UP_AT_ONCE) -> None:
         """Collect what finished without our hearing of it."""
         if self._cleanup is None:
             return
-        self._cleanup.sweep()
+        self._cleanup.sweep(given_up)
         for number, pending in enumerate(list(self.pending.values())):
             if pending.acknowledged and not pending.ended:
                 self._check(pending)

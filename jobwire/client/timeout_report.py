@@ -1,75 +1,119 @@
-"""Why nobody answered: what can be said at a deadline, from what Redis holds."""
+"""Why nobody answered: what can be said at a deadline, from what Redis holds.
+
+Very many deadlines may come at once, so what is asked here is asked once for all of them, and costs the same however
+long the queues are. What looks like ours under other names is looked for once a minute at the most.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 
-from jobwire.errors import DecodeError, printable
+from jobwire.errors import DecodeError, ServerError, printable
 from jobwire.transport import Connection
 from jobwire.wire import Mode
-from jobwire.wire.commands import list_items, scan, scanned, set_members, value_type
+from jobwire.wire.commands import list_items, scan, scanned, set_size, value_type
 from jobwire.wire.dead_letters import decode_rejected
 from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
-from jobwire.wire.states import JobState
+from jobwire.wire.states import LOOKED_AT, JobState
 
-__all__ = ["explain_timeout"]
+__all__ = ["TimeoutReport"]
 
 _SCAN_STEPS = 20
 _AT_MOST = 20
 _RECORDS = 100
+_LOOK_AROUND_EVERY = 60.0
 
 
-async def explain_timeout(connection: Connection, mode: Mode, job_id: bytes, queue: bytes) -> str:
-    """One sentence that says where the job is and what to look at. Raises ``TransportError``."""
-    state = mode.inspected(await connection.call(*mode.inspect(job_id, queue)))
-    where = _place(state, queue)
-    if state.place == "unknown" and (why := await _rejection(connection, mode, job_id)) is not None:
-        return f"no worker could read it, and it stands in {printable(mode.keyspace.rejected)}: {why}"
-    if state.place != "queued" and not (state.place == "not kept" and state.queue_length):
-        return where
-    members = await connection.execute(set_members(mode.keyspace.workers))
-    workers = (
-        f"{len(members)} jobwire workers are known under this prefix"
-        if isinstance(members, list) and members
-        else ("no jobwire worker is known under this prefix (Perl workers leave no sign)")
-    )
-    return f"{where}; {workers}{await _elsewhere(connection, queue, mode.keyspace.workers)}"
+class TimeoutReport:
+    """What a client says of its jobs of one ``mode`` when their deadlines have come."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+        self._queues: list[bytes] = []
+        self._fleets: list[bytes] = []
+        self._looked_around: float | None = None
+
+    async def explain(
+        self, connection: Connection, queue: bytes, states: Mapping[bytes, JobState | ServerError]
+    ) -> dict[bytes, str]:
+        """Say of each job of ``queue``, in a sentence, where it is and what to look at. Raises ``TransportError``."""
+        known = [state for state in states.values() if isinstance(state, JobState)]
+        rejected = await self._rejections(connection) if any(state.place == "unknown" for state in known) else {}
+        around = await self._around(connection, queue) if any(map(_waits, known)) else ""
+        return {job_id: self._sentence(queue, state, rejected.get(job_id), around) for job_id, state in states.items()}
+
+    def _sentence(self, queue: bytes, state: JobState | ServerError, rejected: str | None, around: str) -> str:
+        if isinstance(state, ServerError):
+            return str(state)
+        if state.place == "unknown" and rejected is not None:
+            return f"no worker could read it, and it stands in {printable(self._mode.keyspace.rejected)}: {rejected}"
+        return f"{self._place(state, queue)}; {around}" if _waits(state) else self._place(state, queue)
+
+    def _place(self, state: JobState, queue: bytes) -> str:
+        name = printable(queue)
+        who = "" if state.worker is None else f" by worker {printable(state.worker)}"
+        why = "" if state.error is None else f": {printable(state.error, at_most=200)}"
+        if _is_inside(state):
+            dead = (
+                "" if state.error is None else f", nor among the youngest of {printable(self._mode.keyspace.dead)}{why}"
+            )
+            return (
+                f"it has not been begun, and is neither among the next nor among the last {LOOKED_AT} of {name}, which "
+                f"holds {state.queue_length}{dead}: most likely it waits in between"
+            )
+        return {
+            "queued": f"it is still in {name}, {state.ahead} jobs ahead of it, {state.queue_length} in the queue",
+            "started": f"it was taken{who}, and there is no result yet{why}",
+            "processed": "its result has just arrived; attach to it",
+            "dead": f"it was set aside as dead{why}",
+            "unknown": f"its hash is there, but it is in no queue we know{why}: is it in another processing queue?",
+            "gone": "its hash is gone",
+            "not kept": f"the queue {name} holds {state.queue_length} jobs",
+        }[state.place]
+
+    async def _rejections(self, connection: Connection) -> dict[bytes, str]:
+        """Why jobs were set aside as unreadable, by the entry: of the youngest records alone."""
+        records = await connection.execute(list_items(self._mode.keyspace.rejected, 0, _RECORDS - 1))
+        found: dict[bytes, str] = {}
+        for raw in records if isinstance(records, list) else ():
+            with suppress(DecodeError):
+                record = decode_rejected(raw if isinstance(raw, bytes) else b"")
+                found.setdefault(record.raw, printable(record.reason, at_most=300))
+        return found
+
+    async def _around(self, connection: Connection, queue: bytes) -> str:
+        """The workers of this prefix, and what looks like ours under other names."""
+        workers = await connection.execute(set_size(self._mode.keyspace.workers))
+        known = (
+            f"{workers!r} jobwire workers are known under this prefix"
+            if workers
+            else "no jobwire worker is known under this prefix (Perl workers leave no sign)"
+        )
+        now = time.monotonic()
+        if self._looked_around is None or now - self._looked_around >= _LOOK_AROUND_EVERY:
+            self._queues = await _keys(connection, ANY_PENDING, b"list")
+            self._fleets = await _keys(connection, ANY_WORKERS, b"set")
+            self._looked_around = now
+        return f"{known}{self._elsewhere(queue)}"
+
+    def _elsewhere(self, queue: bytes) -> str:
+        queues = [printable(key) for key in self._queues if key != queue]
+        fleets = [prefix_of_workers(key) for key in self._fleets if key != self._mode.keyspace.workers]
+        prefixes = [printable(prefix) if prefix else "'' (none)" for prefix in fleets if prefix is not None]
+        hints = [f"other queues that wait: {', '.join(queues)}"] if queues else []
+        hints += [f"prefixes that have jobwire workers: {', '.join(prefixes)}"] if prefixes else []
+        return f"; {'; '.join(hints)}: do both sides use the same prefix and queue?" if hints else ""
 
 
-def _place(state: JobState, queue: bytes) -> str:
-    name = printable(queue)
-    who = "" if state.worker is None else f" by worker {printable(state.worker)}"
-    why = "" if state.error is None else f": {printable(state.error, at_most=200)}"
-    return {
-        "queued": f"it is still in {name}, {state.ahead} jobs ahead of it, {state.queue_length} in the queue",
-        "started": f"it was taken{who}, and there is no result yet{why}",
-        "processed": "its result has just arrived; attach to it",
-        "dead": f"it was set aside as dead{why}",
-        "unknown": f"its hash is there, but it is in no queue we know{why}: is it in another processing queue?",
-        "gone": "its hash is gone",
-        "not kept": f"the queue {name} holds {state.queue_length} jobs",
-    }[state.place]
+def _waits(state: JobState) -> bool:
+    return state.place == "queued" or (state.place == "not kept" and state.queue_length > 0) or _is_inside(state)
 
 
-async def _rejection(connection: Connection, mode: Mode, job_id: bytes) -> str | None:
-    """Why the job was set aside as unreadable; None where the youngest entries of that list do not name it."""
-    records = await connection.execute(list_items(mode.keyspace.rejected, 0, _RECORDS - 1))
-    for raw in records if isinstance(records, list) else ():
-        with suppress(DecodeError):
-            record = decode_rejected(raw if isinstance(raw, bytes) else b"")
-            if record.raw == job_id:
-                return printable(record.reason, at_most=300)
-    return None
-
-
-async def _elsewhere(connection: Connection, queue: bytes, workers: bytes) -> str:
-    """What looks like ours under other names; empty where nothing does."""
-    queues = [printable(key) for key in await _keys(connection, ANY_PENDING, b"list") if key != queue]
-    fleets = [prefix_of_workers(key) for key in await _keys(connection, ANY_WORKERS, b"set") if key != workers]
-    prefixes = [printable(prefix) if prefix else "'' (none)" for prefix in fleets if prefix is not None]
-    hints = [f"other queues that wait: {', '.join(queues)}"] if queues else []
-    hints += [f"prefixes that have jobwire workers: {', '.join(prefixes)}"] if prefixes else []
-    return f"; {'; '.join(hints)}: do both sides use the same prefix and queue?" if hints else ""
+def _is_inside(state: JobState) -> bool:
+    """Whether the job may stand in its queue where nobody looked."""
+    return state.place == "unknown" and state.queue_length > 2 * LOOKED_AT
 
 
 async def _keys(connection: Connection, pattern: bytes, kind: bytes) -> list[bytes]:

@@ -142,6 +142,10 @@ def set_members(key: bytes) -> Command:
     return (b"SMEMBERS", key)
 
 
+def set_size(key: bytes) -> Command:
+    return (b"SCARD", key)
+
+
 def set_add(key: bytes, member: bytes) -> Command:
     return (b"SADD", key, member)
 
@@ -217,6 +221,7 @@ __all__ = [
     "set_add",
     "set_members",
     "set_remove",
+    "set_size",
     "subscribe",
     "transaction",
     "transaction_replies",

@@ -108,13 +108,13 @@ def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
 def client_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
     """Return the client's commands in the life of a job."""
     submission = Submission(id=_SAMPLE, data={"a": "b"}, reply_to=_SAMPLE, queued=1.0)
-    withdrawal = mode.withdraw(_SAMPLE, queue)
     return (
         mode.subscribe(_SAMPLE),
         *mode.submit(submission, queue),
         *mode.check(_SAMPLE),
         *mode.inspect(_SAMPLE, queue),
-        *(() if withdrawal is None else (withdrawal,)),
+        *mode.look((_SAMPLE,), queue),
+        *mode.withdraw(_SAMPLE, queue),
         *mode.cleanup((_SAMPLE,)),
     )
 

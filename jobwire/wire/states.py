@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from jobwire.errors import ServerError
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.commands import Command, Reply
@@ -14,6 +15,7 @@ from jobwire.wire.keys import PENDING, PROCESSING, Keyspace, job_key
 from jobwire.wire.text import Text, parse_epoch, readable
 
 __all__ = [
+    "LOOKED_AT",
     "JobState",
     "OwnList",
     "Place",
@@ -22,10 +24,12 @@ __all__ = [
     "WorkerState",
     "ask_for_prefix",
     "ask_for_state",
+    "ask_for_states",
     "list_every",
     "prefixes_in",
     "read_prefix",
     "read_state",
+    "read_states",
 ]
 
 Place: TypeAlias = Literal["queued", "started", "processed", "dead", "unknown", "gone", "not kept"]
@@ -76,26 +80,89 @@ def read_state(replies: Sequence[Reply]) -> JobState:
     if error is not None:
         raise error
     present, values, length, position, processing, dead = replies
-    known = isinstance(values, list) and len(values) == len(_FIELDS)
-    result, started, worker, why = values if isinstance(values, list) and known else (None,) * len(_FIELDS)
     total = length if isinstance(length, int) else 0
-    reason, traceback = m.without_traceback(readable(why)) if isinstance(why, bytes) else (None, None)
-    return JobState(
-        place=_place(
-            (present == 0, "gone"),
-            (result is not None, "processed"),
-            (dead is not None, "dead"),
-            (position is not None, "queued"),
-            (started is not None or processing is not None, "started"),
-        ),
+    return _state(
+        values,
+        gone=present == 0,
+        dead=dead is not None,
+        taken=processing is not None,
         # Jobs are pushed on the left and taken from the right.
         ahead=total - 1 - position if isinstance(position, int) else None,
         queue_length=total,
+    )
+
+
+def _state(values: Reply, *, gone: bool, dead: bool, taken: bool, ahead: int | None, queue_length: int) -> JobState:
+    known = isinstance(values, list) and len(values) >= len(_FIELDS)
+    result, started, worker, why = values[: len(_FIELDS)] if isinstance(values, list) and known else (None,) * 4
+    reason, traceback = m.without_traceback(readable(why)) if isinstance(why, bytes) else (None, None)
+    return JobState(
+        place=_place(
+            (gone, "gone"),
+            (result is not None, "processed"),
+            (dead, "dead"),
+            (ahead is not None, "queued"),
+            (started is not None or taken, "started"),
+        ),
+        ahead=ahead,
+        queue_length=queue_length,
         started=parse_epoch(started) if isinstance(started, bytes) else None,
         worker=readable(worker) if isinstance(worker, bytes) else None,
         error=reason,
         traceback=traceback,
     )
+
+
+LOOKED_AT = 500
+"""Entries at either end of a list that a look at many jobs goes through; the rest of the list is not read."""
+
+
+def ask_for_states(job_ids: Sequence[bytes], queue: bytes, processing: bytes, dead: bytes) -> tuple[Command, ...]:
+    """Return the commands whose replies ``read_states`` reads: the cost of them does not grow with the lists.
+
+    The lists before the hashes: a job that is taken meanwhile was queued, and is not missing in both.
+    """
+    return (
+        c.list_length(queue),
+        c.list_items(queue, -LOOKED_AT, -1),
+        c.list_items(queue, 0, LOOKED_AT - 1),
+        c.list_items(processing, 0, LOOKED_AT - 1),
+        c.list_items(dead, 0, LOOKED_AT - 1),
+        *(c.hash_get(job_key(job_id), *_FIELDS, m.REPLY_TO) for job_id in job_ids),
+    )
+
+
+def read_states(job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobState | ServerError]:
+    """Read the replies to ``ask_for_states``, in the order of ``job_ids``; the error of a key that is no hash is the
+    answer for its job. A job that stands further inside of a list is ``unknown``.
+
+    Raises the first ``ServerError`` among the replies for the lists.
+    """
+    error = c.first_error(replies[:5])
+    if error is not None:
+        raise error
+    length, next_ones, last_ones, processing, dead = replies[:5]
+    total = length if isinstance(length, int) else 0
+    ahead = {entry: total - 1 - at for at, entry in enumerate(_entries(last_ones))}
+    ahead |= {entry: at for at, entry in enumerate(reversed(_entries(next_ones)))}
+    taken, buried = frozenset(_entries(processing)), frozenset(_entries(dead))
+    return [
+        reply
+        if isinstance(reply, ServerError)
+        else _state(
+            reply,
+            gone=isinstance(reply, list) and all(value is None for value in reply),
+            dead=job_id in buried,
+            taken=job_id in taken,
+            ahead=ahead.get(job_id),
+            queue_length=total,
+        )
+        for job_id, reply in zip(job_ids, replies[5:], strict=True)
+    ]
+
+
+def _entries(reply: Reply) -> list[bytes]:
+    return [item for item in reply if isinstance(item, bytes)] if isinstance(reply, list) else []
 
 
 def _place(*found: tuple[bool, Place]) -> Place:

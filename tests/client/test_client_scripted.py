@@ -21,8 +21,8 @@ from jobwire import (
     TraceEvent,
 )
 from jobwire.testing.scripted import LOST, SILENT
+from jobwire.wire import Keyspace, Reliable
 from jobwire.wire.lifecycle import after
-from jobwire.wire.scripts import WITHDRAW
 
 Connect = Callable[..., Any]
 
@@ -95,7 +95,7 @@ async def test_a_simple_job_is_one_push_and_nothing_else(server: Any, connect: C
         await client.submit({}, timeout=0.01)
     client.submit({}).cancel()
     names = {command[0] for command in server.commands.commands}
-    assert names == {b"LPUSH", b"LLEN", b"SMEMBERS", b"SCAN"}
+    assert names == {b"LPUSH", b"LLEN", b"SCARD", b"SCAN"}
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ async def test_cancelling_withdraws(server: Any, connect: Connect) -> None:
         await handle
     assert caught.value.job_id == "j"
     await until(lambda: server.sent(b"EVAL"))
-    assert server.sent(b"EVAL") == [WITHDRAW.call_whole((b"jobs::pending", b"job::j"), b"j")]
+    assert server.sent(b"EVAL") == list(Reliable(Keyspace()).withdraw(b"j", b"jobs::pending"))
 
 
 async def test_a_withdrawal_that_was_lost_is_said_again(server: Any, connect: Connect) -> None:

@@ -43,7 +43,9 @@ from jobwire.wire.commands import (
     transaction_replies,
 )
 from jobwire.wire.modes.base import popped, refuse_queues
+from jobwire.wire.modes.cluster import SpreadReliable
 from jobwire.wire.scripts import COMPLETE, DELETE_GHOST, GIVE_BACK
+from jobwire.wire.states import JobState
 
 pytestmark = pytest.mark.usefixtures("either_code")
 
@@ -545,8 +547,47 @@ def test_a_ghost_is_deleted_and_a_job_is_not(run: Any, fields: list[bytes], left
 
 def test_withdrawing_on_a_server(run: Any) -> None:
     run((b"HSET", b"job::j", b"text_a", b"1"), (b"LPUSH", b"jobs::pending", b"j"))
-    command = Reliable(JOBS).withdraw(b"j", b"jobs::pending")
-    assert run(command) == [1]
+    commands = Reliable(JOBS).withdraw(b"j", b"jobs::pending")
+    assert run(*commands) == [1]
     assert run((b"EXISTS", b"job::j", b"jobs::pending")) == [0]
+    assert run(*commands, (b"EXISTS", b"job::j")) == [0, 0], "no hash is made"
     run((b"HSET", b"job::j", b"text_a", b"1"))
-    assert run(command, (b"EXISTS", b"job::j")) == [0, 1]
+    assert run(*commands, (b"HGET", b"job::j", b"_expires")) == [0, b"1"], "it is not begun any more"
+    run((b"HDEL", b"job::j", b"_expires"), (b"HSET", b"job::j", b"result", b"Tx"))
+    assert run(*commands, (b"HGET", b"job::j", b"_expires")) == [0, None]
+
+
+@pytest.mark.parametrize(("before", "after", "reached"), [(999, 5000, True), (5000, 999, True), (3000, 3000, False)])
+@pytest.mark.parametrize("mode", [Reliable(JOBS), SpreadReliable(JOBS)])
+def test_withdrawing_looks_at_either_end_and_never_goes_through_the_queue(
+    run: Any, mode: Mode, before: int, after: int, reached: bool
+) -> None:
+    run((b"HSET", b"job::j", b"text_a", b"1"))
+    entries = [*(b"%d" % n for n in range(before)), b"j", *(b"a%d" % n for n in range(after))]
+    run((b"LPUSH", b"jobs::pending", *entries))
+    first, *_ = run(*mode.withdraw(b"j", b"jobs::pending"))
+    assert first == int(reached)
+    called_off = run((b"HGET", b"job::j", b"_expires"))
+    assert called_off == [b"1" if not reached or mode.spread else None]
+    assert run((b"LLEN", b"jobs::pending")) == [before + after + (not reached)]
+
+
+def test_many_jobs_are_looked_for_without_going_through_the_lists(run: Any) -> None:
+    mode = Reliable(JOBS)
+    ids = [b"next", b"last", b"inside", b"dead", b"begun", b"done", b"gone", b"broken"]
+    pushed = [b"next", *(b"%d" % n for n in range(600)), b"inside", *(b"a%d" % n for n in range(600)), b"last"]
+    run((b"LPUSH", b"jobs::pending", *pushed), (b"LPUSH", b"jobs::dead", b"dead"))
+    for name in (b"next", b"last", b"inside", b"dead", b"begun", b"done"):
+        run((b"HSET", b"job::" + name, b"_reply_to", b"c"))
+    run((b"HSET", b"job::begun", b"_started", b"1.5"), (b"HSET", b"job::done", b"result", b"T"))
+    run((b"HSET", b"job::dead", b"_error", b"why"))
+    commands = mode.look(ids, b"jobs::pending")
+    assert len(commands) == 5 + len(ids)
+    replies = [*run(*commands)[:-1], ServerError("WRONGTYPE a string")]
+    *states, broken = mode.looked(ids, replies)
+    assert broken is replies[-1], "a key that is no hash is the trouble of its job alone"
+    found = [state for state in states if isinstance(state, JobState)]
+    assert [state.place for state in found] == ["queued", "queued", "unknown", "dead", "started", "processed", "gone"]
+    assert [state.ahead for state in found[:3]] == [0, 1202, None]
+    assert {state.queue_length for state in found} == {1203}
+    assert found[3].error == "why"

@@ -53,7 +53,10 @@ SETUP = frozenset(
     {"HELLO", "AUTH", "SELECT", "CLIENT", "PING", "ROLE", "INFO", "COMMAND", "CONFIG", "ECHO", "TIME", "QUIT"}
 )
 #: Commands that only look; a deadline or a sweep may ask where a job is.
-LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "SMEMBERS", "GET"})
+LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "GET"}) | {
+    "SMEMBERS",
+    "SCARD",
+}
 POPS = frozenset({"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"})  # these wait for an entry
 _CLIENT = frozenset({"SUBSCRIBE", "UNSUBSCRIBE", "HMSET", "LPUSH", "DEL", "MULTI", "EXEC", "LREM"})
 _WORKER = frozenset({"HGETALL", "HMSET", "PUBLISH", "MULTI", "EXEC"})

@@ -295,7 +295,7 @@ def _certain_role(watch: Watch, name: str, key: bytes, words: tuple[bytes, ...])
         role = "worker" if queue else ""
     elif name in {"EVAL", "EVALSHA"}:
         script = script_name(words)
-        role = "" if script is None else "client" if script == "WITHDRAW" else "worker"
+        role = "" if script is None else "client" if script in {"WITHDRAW", "CALL_OFF"} else "worker"
     elif name == "LRANGE" and b"processing::" in key:
         role = "worker"  # the rest of its own list
     elif name == "LPUSH" and len(words) == 3:

@@ -29,11 +29,13 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, channel_to, job_key
 from jobwire.wire.lifecycle import ModeName, Outcome
 from jobwire.wire.scripts import DELETE_GHOST, TELL_REJECTED, WITHDRAW
-from jobwire.wire.states import JobState, ask_for_state, read_state
+from jobwire.wire.states import JobState, ask_for_state, ask_for_states, read_state, read_states
 from jobwire.wire.text import Text, epoch, wire_bytes
 from jobwire.wire.workers import Home
 
 __all__ = [
+    "CALLED_OFF",
+    "WITHDRAWN_WITHIN",
     "Ending",
     "HashMode",
     "Mode",
@@ -116,6 +118,10 @@ class Notice(msgspec.Struct, frozen=True):
     result: Result | None
 
 
+WITHDRAWN_WITHIN = b"1000"
+"""Entries at either end of a queue among which a job is looked for that is taken back."""
+CALLED_OFF = (m.EXPIRES, epoch(1.0))
+"""The field that keeps a job from being begun: it has expired long ago."""
 _MOVES = frozenset({"bury", "reject", "return"})
 """Events whose scripts answer 0 where the entry is not there any more."""
 
@@ -265,8 +271,24 @@ class Mode(ABC):
         """Return the job's place. Raises the first ``ServerError`` among the replies."""
 
     @abstractmethod
-    def withdraw(self, job_id: bytes, queue: bytes) -> Command | None:
-        """Take a job back that no worker has taken; answers 1, or 0 where it is too late. None where nobody can."""
+    def look(self, job_ids: Sequence[bytes], queue: bytes) -> tuple[Command, ...]:
+        """Ask where many jobs of one queue are, at a cost that does not grow with the queue; ``looked`` reads the
+        replies.
+        """
+
+    @abstractmethod
+    def looked(self, job_ids: Sequence[bytes], replies: Sequence[Reply]) -> Sequence[JobState | ServerError]:
+        """Return the jobs' places, as far as they show without going through whole lists, in the order of ``job_ids``.
+
+        Raises the first ``ServerError`` that is not about one job.
+        """
+
+    @abstractmethod
+    def withdraw(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        """Take a job back that no worker has taken: the first reply is 1 where it is out of its queue; 0 where it is
+        too late, or the ID stands further inside, so that the job is only not to be begun any more. Nothing where
+        nobody can.
+        """
 
     @abstractmethod
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
@@ -486,14 +508,20 @@ class HashMode(Mode):
             raise error
         return self.collected(job_id, replies[0]), replies[1] != 0
 
-    def withdraw(self, job_id: bytes, queue: bytes) -> Command:
-        return WITHDRAW.call_whole((queue, job_key(job_id)), job_id)
+    def withdraw(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
+        return (WITHDRAW.call_whole((queue, job_key(job_id)), job_id, WITHDRAWN_WITHIN, *CALLED_OFF),)
 
     def inspect(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
         return ask_for_state(job_id, queue, self.processing, self.keyspace.dead)
 
     def inspected(self, replies: Sequence[Reply]) -> JobState:
         return read_state(replies)
+
+    def look(self, job_ids: Sequence[bytes], queue: bytes) -> tuple[Command, ...]:
+        return ask_for_states(job_ids, queue, self.processing, self.keyspace.dead)
+
+    def looked(self, job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobState | ServerError]:
+        return read_states(job_ids, replies)
 
     def discard(self, *job_ids: bytes) -> Command:
         """Delete the hashes of jobs whose results were collected, or that are not wanted any more."""

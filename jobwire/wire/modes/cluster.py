@@ -15,10 +15,18 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import channel_to, job_key
-from jobwire.wire.modes.base import HashMode, Taken, Told, error_text, outcome_fields
+from jobwire.wire.modes.base import (
+    CALLED_OFF,
+    WITHDRAWN_WITHIN,
+    HashMode,
+    Taken,
+    Told,
+    error_text,
+    outcome_fields,
+)
 from jobwire.wire.modes.recoverable import Recoverable
 from jobwire.wire.modes.reliable import OwnList, Reliable
-from jobwire.wire.scripts import LOSE, NOTE, REJECT, Script
+from jobwire.wire.scripts import CALL_OFF, LOSE, NOTE, REJECT, WITHDRAW, Script
 from jobwire.wire.text import epoch
 
 __all__ = ["SpreadRecoverable", "SpreadReliable"]
@@ -51,9 +59,12 @@ return losses
 class _SpreadHashes(HashMode):
     spread = True
 
-    def withdraw(self, job_id: bytes, queue: bytes) -> Command:
+    def withdraw(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
         """Take the ID out of the queue alone; the caller that gets a 1 deletes the hash."""
-        return (b"LREM", queue, b"-1", job_id)
+        return (
+            WITHDRAW.call_whole((queue,), job_id, WITHDRAWN_WITHIN),
+            CALL_OFF.call_whole((job_key(job_id),), *CALLED_OFF),
+        )
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
         return tuple(map(self.discard, job_ids))

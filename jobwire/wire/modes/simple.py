@@ -109,8 +109,16 @@ class Simple(Mode):
             raise error
         return JobState(place="not kept", queue_length=replies[0] if isinstance(replies[0], int) else 0)
 
-    def withdraw(self, job_id: bytes, queue: bytes) -> None:
+    def look(self, job_ids: Sequence[bytes], queue: bytes) -> tuple[Command, ...]:
+        del job_ids
+        return (c.list_length(queue),)
+
+    def looked(self, job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobState]:
+        return [self.inspected(replies)] * len(job_ids)
+
+    def withdraw(self, job_id: bytes, queue: bytes) -> tuple[Command, ...]:
         del job_id, queue
+        return ()
 
     def cleanup(self, job_ids: Sequence[bytes]) -> tuple[Command, ...]:
         del job_ids
