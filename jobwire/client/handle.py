@@ -180,8 +180,9 @@ class JobHandle(msgspec.Struct, Generic[T], eq=False):
     def cancel(self) -> bool:
         """Take the job back: whoever awaits it gets ``JobCancelled``. False where it was done already.
 
-        A job that no worker has taken yet is removed from Redis; one that runs goes on, and its late result is
-        cleaned up.
+        A job that no worker has taken yet is removed from Redis, or, deep inside of a long queue, is not begun any
+        more (``_expires``; a Perl worker does not look at it); one that runs goes on, and its late result is cleaned
+        up.
         """
         if self._pending.ended:
             return False
