@@ -40,8 +40,13 @@ class TimeoutReport:
     ) -> dict[bytes, str]:
         """Say of each job of ``queue``, in a sentence, where it is and what to look at. Raises ``TransportError``."""
         known = [state for state in states.values() if isinstance(state, JobState)]
-        rejected = await self._rejections(connection) if any(state.place == "unknown" for state in known) else {}
-        around = await self._around(connection, queue) if any(map(_waits, known)) else ""
+        rejected, around = dict[bytes, str](), ""
+        with suppress(ServerError):  # an ACL may leave to a client nothing but its queue and its jobs
+            if any(state.place == "unknown" for state in known):
+                rejected = await self._rejections(connection)
+        with suppress(ServerError):
+            if any(map(_waits, known)):
+                around = f"; {await self._around(connection, queue)}"
         return {job_id: self._sentence(queue, state, rejected.get(job_id), around) for job_id, state in states.items()}
 
     def _sentence(self, queue: bytes, state: JobState | ServerError, rejected: str | None, around: str) -> str:
@@ -49,7 +54,7 @@ class TimeoutReport:
             return str(state)
         if state.place == "unknown" and rejected is not None:
             return f"no worker could read it, and it stands in {printable(self._mode.keyspace.rejected)}: {rejected}"
-        return f"{self._place(state, queue)}; {around}" if _waits(state) else self._place(state, queue)
+        return self._place(state, queue) + (around if _waits(state) else "")
 
     def _place(self, state: JobState, queue: bytes) -> str:
         name = printable(queue)

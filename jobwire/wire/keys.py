@@ -104,6 +104,11 @@ class Keyspace(msgspec.Struct, frozen=True):
         """The hash that says, by worker ID, since when (epoch seconds of the server) a worker is known to be gone."""
         return self.queue(b"gone")
 
+    @property
+    def looked(self) -> bytes:
+        """The moment (epoch milliseconds of the server) of the last look after the workers of the prefix."""
+        return self.queue(b"looked")
+
     def worker(self, worker_id: Text) -> bytes:
         """Return the key of a worker's heartbeat: its start nonce, with a TTL."""
         return self.queue(b"worker::" + wire_bytes(worker_id))

@@ -13,6 +13,7 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import TABLE, Outcome, conclude
 from jobwire.wire.modes.base import Ending, Mode, Submission, Taken, Told
+from jobwire.wire.workers import gone_since, homes, scan_workers
 
 __all__ = [
     "INFO",
@@ -79,10 +80,13 @@ def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
         c.exists(beat, own),
         c.set_add(keyspace.workers, _SAMPLE),
         c.set_remove(keyspace.workers, _SAMPLE),
-        c.set_members(keyspace.workers),
+        scan_workers(keyspace, b"0"),
+        (b"SET", keyspace.looked, b"1", b"PX", b"1"),
+        (b"GET", keyspace.looked),
+        gone_since(keyspace, (_SAMPLE,)),
         (b"HSET", keyspace.queue(b"queues"), _SAMPLE, queue),
         c.hash_delete(keyspace.queue(b"queues"), _SAMPLE),
-        c.hash_get_all(keyspace.queue(b"queues")),
+        homes(keyspace, (_SAMPLE,)),
         (b"HGET", keyspace.attempts, _SAMPLE),
         (b"HSET", keyspace.attempts, _SAMPLE, b"1"),
         c.hash_delete(keyspace.attempts, _SAMPLE),

@@ -11,9 +11,16 @@ import time
 
 from jobwire.wire.commands import Command, Reply
 
-__all__ = ["ServerClock"]
+__all__ = ["ServerClock", "server_seconds"]
 
 _GOOD_FOR = 60.0
+
+
+def server_seconds(reply: Reply) -> float | None:
+    """Return the epoch seconds that TIME answered; None for anything else."""
+    words = reply if isinstance(reply, list) and len(reply) == 2 else ()
+    numbers = [int(word) for word in words if isinstance(word, bytes | int)]
+    return numbers[0] + numbers[1] / 1e6 if len(numbers) == 2 else None
 
 
 class ServerClock:
@@ -44,10 +51,6 @@ class ServerClock:
         time (the ACL forbids it, say) leaves this machine's clock as the best that there is.
         """
         now = time.monotonic()
-        words = reply if isinstance(reply, list) and len(reply) == 2 else ()
-        numbers = [int(word) for word in words if isinstance(word, bytes | int)]
-        if len(numbers) == 2:
-            self._server = numbers[0] + numbers[1] / 1e6 + (now - asked) / 2
-        else:
-            self._server = time.time()
+        told = server_seconds(reply)
+        self._server = time.time() if told is None else told + (now - asked) / 2
         self._learned = now

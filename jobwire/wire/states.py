@@ -75,11 +75,16 @@ def ask_for_state(job_id: bytes, queue: bytes, processing: bytes, dead: bytes) -
 
 
 def read_state(replies: Sequence[Reply]) -> JobState:
-    """Read the replies to ``ask_for_state``. Raises the first ``ServerError`` among them."""
-    error = c.first_error(replies)
+    """Read the replies to ``ask_for_state``. Raises the first ``ServerError`` among them.
+
+    The lists of taken and of dead jobs may be forbidden to a client: it knows nothing of them then.
+    """
+    aside = [None if _is_forbidden(reply) else reply for reply in replies[4:]]
+    error = c.first_error([*replies[:4], *aside])
     if error is not None:
         raise error
-    present, values, length, position, processing, dead = replies
+    present, values, length, position = replies[:4]
+    processing, dead = aside
     total = length if isinstance(length, int) else 0
     return _state(
         values,
@@ -138,10 +143,11 @@ def read_states(job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobS
 
     Raises the first ``ServerError`` among the replies for the lists.
     """
-    error = c.first_error(replies[:5])
+    lists = [*replies[:3], *(None if _is_forbidden(reply) else reply for reply in replies[3:5])]
+    error = c.first_error(lists)
     if error is not None:
         raise error
-    length, next_ones, last_ones, processing, dead = replies[:5]
+    length, next_ones, last_ones, processing, dead = lists
     total = length if isinstance(length, int) else 0
     ahead = {entry: total - 1 - at for at, entry in enumerate(_entries(last_ones))}
     ahead |= {entry: at for at, entry in enumerate(reversed(_entries(next_ones)))}
@@ -159,6 +165,10 @@ def read_states(job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobS
         )
         for job_id, reply in zip(job_ids, replies[5:], strict=True)
     ]
+
+
+def _is_forbidden(reply: Reply) -> bool:
+    return isinstance(reply, ServerError) and reply.code == "NOPERM"
 
 
 def _entries(reply: Reply) -> list[bytes]:

@@ -9,6 +9,7 @@ had waiting at the server may still move jobs into its list.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
@@ -22,12 +23,15 @@ from jobwire.wire.scripts import GIVE_BACK, Script
 __all__ = [
     "Home",
     "adopt",
+    "beats",
     "claim",
     "connection_tag",
+    "gone_since",
+    "homes",
     "is_alive",
-    "known_queues",
-    "known_workers",
+    "lists",
     "mark_of",
+    "may_look",
     "own_length",
     "read_home",
     "read_mark",
@@ -37,6 +41,7 @@ __all__ = [
     "return_shared",
     "scan_attempts",
     "scan_jobs",
+    "scan_workers",
     "settle",
     "strip",
 ]
@@ -172,6 +177,18 @@ return 1
 was seen to be.
 """
 
+_MAY_LOOK = Script.of("""\
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local last = redis.pcall('GET', KEYS[1])
+last = type(last) == 'string' and tonumber(last)
+if last and now >= last and now - last < tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], string.format('%.0f', now), 'PX', ARGV[2])
+return 1
+""")
+"""KEYS moment of the last look; ARGV milliseconds, and how many until it is forgotten → 1 it is the caller's turn."""
+
+_KEPT_FOR = 2
 _MARK_FIELDS = 5
 _REASON = b"lost its worker too often"
 
@@ -233,12 +250,39 @@ def own_length(keyspace: Keyspace, worker_id: bytes) -> Command:
     return c.list_length(keyspace.own_list(worker_id))
 
 
-def known_workers(keyspace: Keyspace) -> Command:
-    return c.set_members(keyspace.workers)
+def may_look(keyspace: Keyspace, *, every: float) -> Command:
+    """Take the turn of looking after all workers; answers 0 where somebody has looked within ``every`` seconds.
+
+    The moment of the last look stands in one key, so that the care of a fleet does not grow with the square of it, and
+    each worker judges it by its own rhythm.
+    """
+    milliseconds = int(every * 1000)
+    return _MAY_LOOK.call_whole((keyspace.looked,), b"%d" % milliseconds, b"%d" % max(1, _KEPT_FOR * milliseconds))
 
 
-def known_queues(keyspace: Keyspace) -> Command:
-    return c.hash_get_all(keyspace.queues)
+def scan_workers(keyspace: Keyspace, cursor: bytes, *, count: int = 500) -> Command:
+    """Take one step through the set of workers; ``commands.scanned`` reads the reply."""
+    return (b"SSCAN", keyspace.workers, cursor, b"COUNT", b"%d" % count)
+
+
+def homes(keyspace: Keyspace, worker_ids: Sequence[bytes]) -> Command:
+    """Ask for the entries of these workers in ``<prefix>::queues``, which ``read_home`` reads."""
+    return c.hash_get(keyspace.queues, *worker_ids)
+
+
+def gone_since(keyspace: Keyspace, worker_ids: Sequence[bytes]) -> Command:
+    """Ask since when (epoch seconds of the server) these workers are known to be gone; a claim forgets that."""
+    return c.hash_get(keyspace.gone, *worker_ids)
+
+
+def beats(keyspace: Keyspace, worker_ids: Sequence[bytes]) -> Command:
+    """Count the heartbeats of these workers."""
+    return c.exists(*map(keyspace.worker, worker_ids))
+
+
+def lists(keyspace: Keyspace, worker_ids: Sequence[bytes]) -> Command:
+    """Count those of these workers whose lists hold entries."""
+    return c.exists(*map(keyspace.own_list, worker_ids))
 
 
 def is_alive(keyspace: Keyspace, worker_id: bytes) -> Command:

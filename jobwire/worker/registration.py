@@ -26,6 +26,13 @@ _SETTLED = 5.0
 """Seconds after which everybody beats again who can, once Redis is back (``worker.heartbeat`` tries every 2 s)."""
 
 
+_LOOK = 1.05
+"""Beats, at the most, from one attempt of a worker to look after the others to its next."""
+_FRESH = 0.5
+"""Beats in which nobody looks again. Together with ``_LOOK`` the longest time between two looks, if the worker that
+looked last has died itself (docs/OPERATIONS.md)."""
+
+
 def settling(beat: float, ttl: float) -> float:
     """Seconds after a connection was made, or a beat missed, in which nobody counts as dead.
 
@@ -120,13 +127,13 @@ class Membership:
         self._connection = self._recovery = None
 
     async def _care_for_ever(self) -> None:
-        """Look after dead workers, and after the own list, about every one and a half beats.
+        """Look after the own list, and in turn with the others after dead workers, about every beat.
 
         After a connection was made, or a beat of our own was missed, not before everybody has had the time to beat
         again.
         """
         while True:
-            await asyncio.sleep(self._beat * random.uniform(1.4, 1.6))  # noqa: S311 - jitter, so that a fleet takes turns
+            await asyncio.sleep(self._beat * random.uniform(0.95, _LOOK))  # noqa: S311 - jitter: a fleet takes turns
             recovery = self._recovery
             if recovery is None:
                 continue
@@ -135,13 +142,8 @@ class Membership:
                     # Who looks dead to itself cannot tell who else is.
                     self._heartbeat.renew()
                     self._since = time.monotonic()
-                if not self._settled():
-                    continue
-                asked = time.monotonic()
-                dead = await recovery.dead_workers()
-                # A server that hung has let heartbeats run out that were on their way.
-                if self._settled() and time.monotonic() - asked < self._beat / 2:
-                    await self._care(recovery, dead)
+                if self._settled():
+                    await self._care(recovery)
             except TransportError as error:
                 _log.warning("cannot look after dead workers: %s", error)
             except Exception:  # nothing that is found in Redis may end the care for good
@@ -150,8 +152,11 @@ class Membership:
     def _settled(self) -> bool:
         return time.monotonic() - max(self._since, self._heartbeat.interrupted) >= self._settling
 
-    async def _care(self, recovery: Recovery, dead: list[bytes]) -> None:
-        await recovery.run(workers=dead)
+    async def _care(self, recovery: Recovery) -> None:
+        if await recovery.may_look(_FRESH * self._beat):
+            dead = await recovery.dead_workers(hung_after=self._beat / 2)
+            if self._settled():
+                await recovery.run(workers=dead)
         if self._connection is not None:
             queue = self._home.queues[0]
             self._stuck = await return_stuck(self._connection, self._mode, queue, self._in_hand, self._stuck)

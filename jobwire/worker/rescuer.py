@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -22,9 +23,10 @@ from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection, Reply, call_insisting, execute_insisting
 from jobwire.wire import Command, Keyspace, Mode, Taken
 from jobwire.wire import workers as fleet
-from jobwire.wire.commands import exists, hash_delete, hash_pairs, list_items, scan_type, scanned
+from jobwire.wire.commands import exists, hash_delete, list_items, scan_type, scanned
 from jobwire.wire.connection_commands import client_kill, client_list, client_list_all, clients_named, is_listed
 from jobwire.wire.keys import JOB_PREFIX, job_key
+from jobwire.wire.server_clock import ServerClock, server_seconds
 from jobwire.wire.text import Text, parse_epoch, readable
 from jobwire.wire.workers import Home
 
@@ -39,6 +41,8 @@ REMEMBERED = 600.0
 _log = logging.getLogger("jobwire.recovery")
 _FIRST_TIME = 2
 _CHUNK = 1000
+_STEP = 100
+"""Workers that one step is about."""
 _PATIENCE = 5.0
 """Seconds until a connection that is closed here and listed there is ended by force."""
 
@@ -72,13 +76,45 @@ class Recovery:
         """Return whether this worker has a heartbeat."""
         return await self._ask(fleet.is_alive(self._keyspace, worker)) != 0
 
-    async def dead_workers(self) -> list[bytes]:
-        """Return the known workers without a heartbeat."""
-        known = _strings(await self._ask(fleet.known_workers(self._keyspace)))
-        if not known:
-            return []
-        alive = await self._connection.call(*(fleet.is_alive(self._keyspace, worker) for worker in known))
-        return [worker for worker, reply in zip(known, alive, strict=True) if reply == 0]
+    async def may_look(self, every: float) -> bool:
+        """Take the turn of looking after all workers; False where somebody has within ``every`` seconds."""
+        return await self._ask(fleet.may_look(self._keyspace, every=every)) == 1
+
+    async def dead_workers(self, *, hung_after: float = math.inf) -> list[bytes]:
+        """Return the known workers without a heartbeat, asking in steps.
+
+        None where Redis took ``hung_after`` seconds for a step: a server that hung has let heartbeats run out that were
+        on their way.
+        """
+        dead: dict[bytes, None] = {}
+        cursor = b"0"
+        while True:
+            asked = time.monotonic()
+            cursor, known = scanned(await self._ask(fleet.scan_workers(self._keyspace, cursor)))
+            for workers in _chunks(known):
+                dead |= dict.fromkeys(await self._without_heartbeat(workers))
+            if time.monotonic() - asked >= hung_after:
+                return []
+            if cursor == b"0":
+                return list(dead)
+
+    async def _without_heartbeat(self, workers: Sequence[bytes]) -> list[bytes]:
+        gone = await self._known_gone(workers)
+        rest = [worker for worker in workers if worker not in gone]
+        if not rest or await self._ask(fleet.beats(self._keyspace, rest)) == len(rest):
+            return list(gone)
+        alive = await self._connection.call(*(fleet.is_alive(self._keyspace, worker) for worker in rest))
+        return [*gone, *(worker for worker, reply in zip(rest, alive, strict=True) if reply == 0)]
+
+    async def _known_gone(self, workers: Sequence[bytes]) -> dict[bytes, float]:
+        """Since when these workers are known to be gone, as far as they are."""
+        reply = await self._ask(fleet.gone_since(self._keyspace, workers))
+        moments = reply if isinstance(reply, list) else []
+        return {
+            worker: parse_epoch(moment) or 0.0
+            for worker, moment in zip(workers, moments, strict=False)
+            if isinstance(moment, bytes)
+        }
 
     async def run(self, *, workers: Sequence[bytes] | None = None, dry_run: bool = False) -> list[Recovered]:
         """Return the jobs of all dead workers (or of these) to their queues; ``dry_run`` only lists them."""
@@ -86,15 +122,22 @@ class Recovery:
         if workers is None:
             workers = await self.dead_workers()
         if workers:
-            reply = await self._ask(fleet.known_queues(self._keyspace))
-            noted = hash_pairs(reply, key=self._keyspace.queues)
-            homes = {worker: fleet.read_home(noted.get(worker)) or Home((self._queue,), False) for worker in workers}
+            homes = await self._homes(workers)
             found = [done async for done in self._return_all(homes, dry_run=dry_run)]
             if not dry_run:
                 found += await self._forget(homes)
         if not dry_run:
             await self._tidy_attempts()
         return found
+
+    async def _homes(self, workers: Sequence[bytes]) -> dict[bytes, Home]:
+        homes: dict[bytes, Home] = {}
+        for some in _chunks(workers):
+            reply = await self._ask(fleet.homes(self._keyspace, some))
+            for worker, noted in zip(some, reply if isinstance(reply, list) else [], strict=False):
+                known = fleet.read_home(noted) if isinstance(noted, bytes) else None
+                homes[worker] = known or Home((self._queue,), False)
+        return homes
 
     async def inherit(self, worker_id: bytes, home: Home, nonce: bytes) -> list[Recovered]:
         """Return the jobs of a dead worker whose ID has been taken, with ``nonce``, by another one."""
@@ -117,10 +160,13 @@ class Recovery:
 
     async def _with_entries(self, workers: Sequence[bytes]) -> list[bytes]:
         """Return the workers whose lists hold entries; a key that is no list is left to fail on its own."""
-        if not workers:
-            return []
-        lengths = await self._connection.call(*(fleet.own_length(self._keyspace, worker) for worker in workers))
-        return [worker for worker, length in zip(workers, lengths, strict=True) if length != 0]
+        found: list[bytes] = []
+        for some in _chunks(workers):
+            if await self._ask(fleet.lists(self._keyspace, some)) == 0:
+                continue
+            lengths = await self._connection.call(*(fleet.own_length(self._keyspace, worker) for worker in some))
+            found += [worker for worker, length in zip(some, lengths, strict=True) if length != 0]
+        return found
 
     async def _empty(self, worker: bytes, home: Home, successor: bytes) -> AsyncIterator[Recovered]:
         command = fleet.return_newest(
@@ -199,20 +245,30 @@ class Recovery:
         """Forget workers that have been gone for long; the list of one that has just gone is closed, and looked at
         once more.
         """
-        # Marks are written by the worker itself: nothing of a dead one is still to come.
-        strips = [
-            fleet.strip(self._keyspace, worker, after=0 if home.marks else REMEMBERED) for worker, home in homes.items()
-        ]
-        replies = await call_insisting(self._connection, *strips)
-        fresh = {
-            worker: home
-            for (worker, home), reply in zip(homes.items(), replies, strict=True)
-            if reply == _FIRST_TIME and not home.marks
-        }
+        fresh: dict[bytes, Home] = {}
+        for some in _chunks(list(homes)):
+            # Marks are written by the worker itself: nothing of a dead one is still to come.
+            after = {worker: 0.0 if homes[worker].marks else REMEMBERED for worker in some}
+            due = await self._to_forget(after)
+            strips = [fleet.strip(self._keyspace, worker, after=after[worker]) for worker in due]
+            replies = await call_insisting(self._connection, *strips) if strips else []
+            fresh |= {
+                worker: homes[worker]
+                for worker, reply in zip(due, replies, strict=True)
+                if reply == _FIRST_TIME and not homes[worker].marks
+            }
         if not fresh:
             return []
         await self._end_pops(fresh)
         return [done async for done in self._return_all(fresh)]
+
+    async def _to_forget(self, after: Mapping[bytes, float]) -> list[bytes]:
+        """Return those that are not known to be gone yet, or have been for as many seconds as is said of them."""
+        gone = await self._known_gone(list(after))
+        now = server_seconds(await self._ask(ServerClock.ASK)) if gone else None
+        if now is None:
+            return list(after)
+        return [worker for worker, wait in after.items() if worker not in gone or now - gone[worker] >= wait]
 
     async def _end_pops(self, workers: Mapping[bytes, Home]) -> None:
         """Close the connections on which dead workers (a stopped process, a host that vanished) still pop.
@@ -315,6 +371,12 @@ class Recovery:
                     first += _CHUNK
             if cursor == b"0":
                 return found
+
+
+def _chunks(workers: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """In steps of a size that holds the server for no time worth naming."""
+    for first in range(0, len(workers), _STEP):
+        yield workers[first : first + _STEP]
 
 
 def _strings(reply: object) -> list[bytes]:

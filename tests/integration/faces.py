@@ -103,7 +103,7 @@ def hashes(raw: redis.Redis) -> list[bytes]:
 
 def nothing_left(raw: redis.Redis, prefix: bytes = b"jobs") -> bool:
     """True where Redis holds nothing but who the workers are."""
-    fleet = (prefix + b"::workers", prefix + b"::queues", prefix + b"::worker::")
+    fleet = (prefix + b"::workers", prefix + b"::queues", prefix + b"::worker::", prefix + b"::looked")
     return all(key.startswith(fleet) for key in raw.keys("*"))
 
 

@@ -55,6 +55,55 @@ async def test_a_dead_worker_is_remembered_and_then_forgotten(each_url: str, mon
         assert set(raw.keys("jobs::*")) == {b"jobs::pending", b"jobs::attempts"}
 
 
+async def test_one_look_for_the_whole_fleet(each_url: str) -> None:
+    """Each judges the moment of the last look by its own rhythm; what stands there may be anything."""
+    with raw_client(each_url) as raw:
+        async with recovery_at(each_url) as one, recovery_at(each_url) as other:
+            assert [await one.may_look(5.0), await other.may_look(5.0), await one.may_look(5.0)] == [True, False, False]
+            assert 5000 < raw.pttl("jobs::looked") <= 10_000
+            assert await other.may_look(0.0)
+            seconds, microseconds = raw.time()
+            for moment in (seconds * 1000 + microseconds // 1000 - 6000, seconds * 1000 + 100_000, "no number"):
+                raw.set("jobs::looked", moment)
+                assert await one.may_look(5.0), moment
+            raw.delete("jobs::looked")
+            raw.hset("jobs::looked", "a", "hash")
+            assert await one.may_look(5.0)
+
+
+async def test_many_workers_are_looked_after_in_steps(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The living cost a hundredth of a command each, the dead that are known a few, and none holds the server."""
+
+    def counts() -> dict[str, int]:
+        return {name: facts["calls"] for name, facts in raw.info("commandstats").items()}
+
+    with raw_client(redis_url) as raw, raw.pipeline(transaction=False) as pipeline:
+        for number in range(1000):
+            pipeline.sadd("jobs::workers", f"alive{number}", f"dead{number}")
+            pipeline.set(f"jobs::worker::alive{number}", "n")
+            pipeline.hset("jobs::queues", f"dead{number}", "jobs::pending")
+        pipeline.lpush("jobs::processing::dead7", "a")
+        pipeline.execute()
+        raw.config_set("slowlog-log-slower-than", 10_000)
+        raw.slowlog_reset()
+        async with recovery_at(redis_url) as recovery:
+            assert len(await recovery.dead_workers()) == 1000
+            found = await recovery.run()
+            assert [(done.job_id, done.worker) for done in found] == [("a", "dead7")]
+            assert raw.hlen("jobs::gone") == 1000
+            raw.config_resetstat()
+            assert await recovery.run() == []
+            asked = counts()
+            assert "cmdstat_eval" not in asked, "nobody is due to be forgotten"
+            assert sum(asked.values()) < 200
+            assert await recovery.dead_workers(hung_after=0.0) == [], "a server that hung says nothing of the workers"
+            monkeypatch.setattr("jobwire.worker.rescuer.REMEMBERED", 0.0)
+            await recovery.run()
+        assert raw.smembers("jobs::workers") == {b"alive%d" % number for number in range(1000)}
+        assert not raw.exists("jobs::queues", "jobs::gone")
+        assert raw.slowlog_get() == []
+
+
 async def test_live_workers_are_never_touched(each_url: str) -> None:
     with raw_client(each_url) as raw:
         leave_behind(raw, "w", "a")

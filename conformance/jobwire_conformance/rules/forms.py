@@ -56,6 +56,8 @@ SETUP = frozenset(
 LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE", "SCAN", "PUBSUB", "GET"}) | {
     "SMEMBERS",
     "SCARD",
+    "SSCAN",
+    "HSCAN",
 }
 POPS = frozenset({"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"})  # these wait for an entry
 _CLIENT = frozenset({"SUBSCRIBE", "UNSUBSCRIBE", "HMSET", "LPUSH", "DEL", "MULTI", "EXEC", "LREM"})

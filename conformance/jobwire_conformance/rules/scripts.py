@@ -27,6 +27,7 @@ SCRIPTS: dict[bytes, str] = {
     b"6b4a8ab923e8bf582ef414b87127ca7456ca5d6d": "LOSE",
     b"2eccba58343027215b0e2394335c9044696a0ca6": "LOSE_MARKED",
     b"5742757f42115fa9cd2873033e53dab4fd1fbe0e": "LOSE_TO_LIST",
+    b"bf36883c276c95ec13d5271a254332605cca8884": "MAY_LOOK",
     b"b404af8956ab94dafcc7f4ceab39a47219ce392d": "NOTE",
     b"db1bf578d748f8c303e65a78c62ba46262e43c70": "NOTE_FAILURE",
     b"8fd554cecf816cf03121b920b747ca2fb0ddccab": "ONE_COMMAND",

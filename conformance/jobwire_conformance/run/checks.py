@@ -18,7 +18,7 @@ from jobwire_conformance.run.scenario import CaseFailed, Scenario
 __all__ = ["TOLERATED", "check_left", "check_wire", "readable", "snapshot"]
 
 #: Keys that jobwire keeps for its own recovery, which no Perl peer reads (PROTOCOL.md, Extensions).
-TOLERATED = ("*::workers", "*::worker::*", "workers", "worker::*")
+TOLERATED = ("*::workers", "*::worker::*", "*::looked", "workers", "worker::*", "looked")
 
 
 # --- the wire ---------------------------------------------------------------------------------
