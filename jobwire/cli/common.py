@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from jobwire.options import build_mode
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
 from jobwire.transport import Connection, open_transport
 from jobwire.wire import DIALECTS, MODES, Keyspace, Mode, Reply
-from jobwire.wire.commands import first_error, scan_type, scanned, set_members
+from jobwire.wire.commands import first_error, list_items, list_length, scan_type, scanned, set_members
 
 OK: Final = 0
 FAILED: Final = 1
@@ -170,6 +170,27 @@ async def keys_of_type(connection: Connection, kind: bytes) -> list[bytes]:
 async def members_of(connection: Connection, key: bytes) -> list[bytes]:
     """The members of a set, sorted."""
     return sorted(bytes_in(await connection.execute(set_members(key))))
+
+
+async def work_off(
+    connection: Connection, key: bytes, act: Callable[[list[bytes]], Awaitable[int]], *, step: int
+) -> int:
+    """Hand all entries of a list to ``act``, the oldest first, in steps that hold the server for no time worth naming.
+
+    ``act`` returns how many of its entries it left in the list, and so does this of all. Entries that are pushed
+    meanwhile are not looked at.
+    """
+    left = 0
+    length = await connection.execute(list_length(key))
+    ahead = length if isinstance(length, int) else 0
+    while ahead > 0:
+        many = min(step, ahead)
+        entries = bytes_in(await connection.execute(list_items(key, -left - many, -left - 1)))
+        if not entries:
+            break
+        left += await act(entries[::-1])
+        ahead -= len(entries)
+    return left
 
 
 def bytes_in(reply: Reply) -> list[bytes]:

@@ -8,6 +8,8 @@ forgotten. ``drop`` deletes the job for good.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 
 from jobwire.cli.common import (
     FAILED,
@@ -18,20 +20,23 @@ from jobwire.cli.common import (
     add_keyspace,
     bare,
     bytes_in,
+    checked,
     connection_to,
     is_spread,
     keyspace_of,
     print_json,
+    work_off,
 )
-from jobwire.errors import printable
+from jobwire.errors import ServerError, printable
 from jobwire.transport import Connection
-from jobwire.wire import Keyspace, job_key
+from jobwire.wire import Command, Keyspace, job_key
 from jobwire.wire.codec.extensions import ERROR, QUEUE, without_traceback
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.commands import exists, hash_get, list_items
+from jobwire.wire.commands import Reply, exists, hash_get, list_items, list_position
 from jobwire.wire.dead_letters import drop_dead, requeue_dead
-from jobwire.wire.text import readable
+from jobwire.wire.text import readable, wire_bytes
 
+_STEP = 500
 HELP = "jobs that will not be run again: list, requeue, drop"
 
 
@@ -57,11 +62,12 @@ async def run(options: argparse.Namespace) -> int:
             return OK
         if bool(options.ids) == options.all:
             raise CliError("say which: job IDs, or --all", USAGE)
-        ids = [check_id(job_id) for job_id in options.ids]
+        actions = {"requeue": _requeue, "drop": _drop}
+        act = partial(actions[options.action], connection, keyspace, options)
         if options.all:
-            ids = bytes_in(await connection.execute(list_items(keyspace.dead)))[::-1]  # the oldest is taken next
-        action = _requeue if options.action == "requeue" else _drop
-        failed = [job_id for job_id in ids if not await action(connection, keyspace, job_id, options)]
+            failed = await work_off(connection, keyspace.dead, act, step=_STEP)
+        else:
+            failed = await act([check_id(job_id) for job_id in options.ids])
     return FAILED if failed else OK
 
 
@@ -85,26 +91,48 @@ def _two(reply: object) -> tuple[str | bytes | None, str | bytes | None]:
     )
 
 
-async def _requeue(connection: Connection, keyspace: Keyspace, job_id: bytes, options: argparse.Namespace) -> bool:
-    name = bare(job_id)
-    if await connection.execute(exists(job_key(job_id))) == 0:
-        print(f"{name}: its hash is gone, there is nothing to run; drop it")
-        return False
-    _, noted = _two(await connection.execute(hash_get(job_key(job_id), ERROR, QUEUE)))
-    target = keyspace.queue(options.queue) if noted is None else noted if isinstance(noted, bytes) else noted.encode()
-    if await connection.execute(requeue_dead(keyspace, job_id, target, spread=is_spread(options.url))) != 1:
-        print(f"{name}: not among the dead")
-        return False
-    print(f"{name}: back in {bare(target)}")
-    return True
+async def _requeue(
+    connection: Connection, keyspace: Keyspace, options: argparse.Namespace, ids: Sequence[bytes]
+) -> int:
+    """Put jobs back in this order; how many could not be. One that cannot be does not stop the others."""
+    known = await connection.call(*(exists(job_key(job_id)) for job_id in ids))
+    noted = await connection.call(*(hash_get(job_key(job_id), ERROR, QUEUE) for job_id in ids))
+    targets: dict[bytes, bytes] = {}
+    for job_id, there, fields in zip(ids, known, noted, strict=True):
+        if there == 0:
+            print(f"{bare(job_id)}: its hash is gone, there is nothing to run; drop it")
+            continue
+        queue = _two(fields)[1]
+        targets[job_id] = keyspace.queue(options.queue) if queue is None else wire_bytes(queue)
+    spread = is_spread(options.url)
+    commands = [requeue_dead(keyspace, job_id, queue, spread=spread) for job_id, queue in targets.items()]
+    done = 0
+    for (job_id, queue), reply in zip(targets.items(), await _answers(connection, commands), strict=True):
+        done += reply == 1
+        print(f"{bare(job_id)}: {_outcome(reply, f'back in {bare(queue)}')}")
+    return len(ids) - done
 
 
-async def _drop(connection: Connection, keyspace: Keyspace, job_id: bytes, options: argparse.Namespace) -> bool:
-    del options
-    name = bare(job_id)
-    if job_id not in bytes_in(await connection.execute(list_items(keyspace.dead))):
-        print(f"{name}: not among the dead")
-        return False
-    await connection.call(*drop_dead(keyspace, job_id))
-    print(f"{name}: deleted")
-    return True
+async def _drop(connection: Connection, keyspace: Keyspace, options: argparse.Namespace, ids: Sequence[bytes]) -> int:
+    """Delete jobs; how many could not be."""
+    listed = ids
+    if not options.all:
+        found = await connection.call(*(list_position(keyspace.dead, job_id) for job_id in ids))
+        listed = [job_id for job_id, position in zip(ids, checked(found), strict=True) if position is not None]
+    commands = [command for job_id in listed for command in drop_dead(keyspace, job_id)]
+    replies = await _answers(connection, commands)
+    each = len(commands) // len(listed) if listed else 1
+    last = dict(zip(listed, replies[each - 1 :: each], strict=True))
+    for job_id in ids:
+        print(f"{bare(job_id)}: {_outcome(last.get(job_id, 0), 'deleted')}")
+    return sum(last.get(job_id, 0) != 1 for job_id in ids)
+
+
+async def _answers(connection: Connection, commands: Sequence[Command]) -> Sequence[Reply]:
+    return await connection.call(*commands) if commands else []
+
+
+def _outcome(reply: Reply, done: str) -> str:
+    if isinstance(reply, ServerError):
+        return f"left where it is: {reply}"
+    return done if reply == 1 else "not among the dead"

@@ -1,17 +1,20 @@
 """Entries that could not be read, each kept whole with the reason: list them, look at one, put one back.
 
-Numbers count from the newest, as the list shows them. ``requeue`` puts the entry back into the queue it was popped
-from; where its cause is still there it will be rejected again, and nothing is lost.
+Numbers count from the newest, as the list shows them. ``requeue`` puts one entry, or all, back into the queue that it
+was popped from; where its cause is still there it will be rejected again, and nothing is lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from jobwire.cli.common import (
     FAILED,
     OK,
+    USAGE,
     CliError,
     add_json,
     add_prefix,
@@ -22,13 +25,15 @@ from jobwire.cli.common import (
     connection_to,
     keyspace_of,
     print_json,
+    work_off,
 )
-from jobwire.errors import DecodeError, printable
+from jobwire.errors import DecodeError, ServerError, printable
 from jobwire.transport import Connection
-from jobwire.wire import Keyspace
+from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.commands import list_items
 from jobwire.wire.dead_letters import Rejected, decode_rejected, requeue_rejected
 
+_STEP = 100
 HELP = "entries that could not be read: list, show, requeue"
 
 
@@ -37,9 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="all of them, newest first")
     listing.add_argument("--limit", type=int, default=100, help="this many at the most (default: 100)")
     showing = actions.add_parser("show", help="one of them, whole")
-    requeueing = actions.add_parser("requeue", help="put one back into its queue")
-    for action in (showing, requeueing):
-        action.add_argument("number", type=int, help="its number in the list")
+    requeueing = actions.add_parser("requeue", help="put one back into its queue, or all")
+    showing.add_argument("number", type=int, help="its number in the list")
+    requeueing.add_argument("number", type=int, nargs="?", help="its number in the list")
+    requeueing.add_argument("--all", action="store_true", help="all of them, the oldest first")
     requeueing.add_argument("--to", metavar="QUEUE", help="into this queue instead of the one it came from")
     for action in (listing, showing, requeueing):
         add_url(action)
@@ -50,8 +56,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     actions = {"list": _list, "show": _show, "requeue": _requeue}
+    action = actions[options.action]
+    if options.action == "requeue":
+        if (options.number is None) != options.all:
+            raise CliError("say which: a number, or --all", USAGE)
+        action = _requeue_all if options.all else _requeue
     async with connection_to(options.url) as connection:
-        await actions[options.action](connection, keyspace_of(options), options)
+        await action(connection, keyspace_of(options), options)
     return OK
 
 
@@ -91,6 +102,40 @@ async def _requeue(connection: Connection, keyspace: Keyspace, options: argparse
     if replies[-1] != 1:
         raise CliError(f"number {options.number} is not there any more: somebody was faster", FAILED)
     print(f"{printable(record.raw)} is back in {bare(queue)}")
+
+
+async def _requeue_all(connection: Connection, keyspace: Keyspace, options: argparse.Namespace) -> None:
+    left = await work_off(
+        connection, keyspace.rejected, partial(_requeue_some, connection, keyspace, options), step=_STEP
+    )
+    if left:
+        raise CliError(f"{left} could not be put back, and stand where they were", FAILED)
+
+
+async def _requeue_some(
+    connection: Connection, keyspace: Keyspace, options: argparse.Namespace, raws: Sequence[bytes]
+) -> int:
+    """Put records back in this order; how many could not be. One that cannot be does not stop the others."""
+    targets: list[tuple[bytes, bytes]] = []
+    commands: list[Command] = []
+    for raw in raws:
+        record = _record(raw)
+        if isinstance(record, Rejected):
+            queue = record.queue.encode() if options.to is None else keyspace.queue(options.to)
+            targets.append((record.raw, queue))
+            commands += requeue_rejected(keyspace, raw, record.raw, queue)
+        else:
+            print(f"{printable(raw)}: no record of ours: {_one(str(record))}")
+    replies = (await connection.call(*commands))[1::2] if commands else []
+    for (entry, queue), reply in zip(targets, replies, strict=True):
+        print(f"{printable(entry)} {_outcome(reply, queue)}")
+    return len(raws) - len(targets) + sum(isinstance(reply, ServerError) for reply in replies)
+
+
+def _outcome(reply: Reply, queue: bytes) -> str:
+    if isinstance(reply, ServerError):
+        return f"is left where it is: {reply}"
+    return f"is back in {bare(queue)}" if reply == 1 else "is not there any more: somebody was faster"
 
 
 async def _nth(connection: Connection, keyspace: Keyspace, number: int) -> bytes:

@@ -96,6 +96,11 @@ def list_remove(key: bytes, item: bytes) -> Command:
     return (b"LREM", key, b"1", item)
 
 
+def list_remove_oldest(key: bytes, item: bytes) -> Command:
+    """LREM … -1: from the tail, where the oldest entries of a list stand that is pushed to on the left."""
+    return (b"LREM", key, b"-1", item)
+
+
 def list_move_back(source: bytes, destination: bytes) -> Command:
     """LMOVE LEFT RIGHT: the newest taken entry becomes the next one to be taken; repeated until nil, order is kept."""
     return (MOVE, source, destination, b"LEFT", b"RIGHT")
@@ -214,6 +219,7 @@ __all__ = [
     "list_push",
     "list_push_next",
     "list_remove",
+    "list_remove_oldest",
     "publish",
     "scan",
     "scan_type",

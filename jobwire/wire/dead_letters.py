@@ -68,17 +68,19 @@ def decode_rejected(raw: bytes) -> Rejected:
 
 
 _REQUEUE_REJECTED = Script.of("""\
-if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])
-redis.call('LREM', KEYS[1], 1, ARGV[1])
+redis.call('LREM', KEYS[1], -1, ARGV[1])
 return 1
 """)
-"""KEYS rejected, queue; ARGV record, entry → 1 back in the queue, 0 was not there."""
+"""KEYS rejected, queue; ARGV record, entry → 1 back in the queue, 0 was not there. From the tail: the oldest come
+first, where all are put back.
+"""
 
 _REQUEUE_DEAD = Script.of("""\
-if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[1])
-redis.call('LREM', KEYS[1], 1, ARGV[1])
+redis.call('LREM', KEYS[1], -1, ARGV[1])
 redis.pcall('HDEL', KEYS[3], ARGV[1])
 if KEYS[4] then redis.pcall('HDEL', KEYS[4], unpack(ARGV, 2)) end
 return 1
@@ -119,5 +121,5 @@ def drop_dead(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:
     return (
         c.delete(job_key(job_id)),
         c.hash_delete(keyspace.attempts, job_id),
-        c.list_remove(keyspace.dead, job_id),
+        c.list_remove_oldest(keyspace.dead, job_id),
     )

