@@ -36,6 +36,7 @@ __all__ = ["Client"]
 T = TypeVar("T")
 M = TypeVar("M", bound=SubmitMiddleware)
 _log = logging.getLogger("jobwire.client")
+_QUEUES_KEPT = 1024
 
 
 class Client:
@@ -435,6 +436,8 @@ class Client:
         if key is None:
             if not name:
                 raise ConfigError("a queue's name must not be empty")
+            if len(self._queue_keys) >= _QUEUES_KEPT:
+                self._queue_keys.clear()
             key = self._queue_keys[name] = self._mode.keyspace.queue(name)
         return key
 

@@ -72,12 +72,17 @@ def check_parameter_name(name: bytes) -> None:
         raise EncodeError("a Perl worker cannot read a name with a newline; choose another", field=name)
 
 
-@lru_cache(64)
 def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     """Return an extension field as it stands in the hash.
 
     Raises ``EncodeError`` for a name without ``_``, and for the fields that every submission has of its own.
     """
+    short = len(name) + len(value) <= _LONGEST_KEPT
+    return _encode_meta(name, value) if short else _encode_meta.__wrapped__(name, value)
+
+
+@lru_cache(64)
+def _encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     field = wire_bytes(name)
     if not field.startswith(b"_"):
         raise EncodeError("names of meta fields start with '_'", field=name)

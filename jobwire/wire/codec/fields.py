@@ -70,12 +70,22 @@ def _length(item: tuple[bytes, bytes]) -> int:
     return len(item[1])
 
 
-@lru_cache(_CACHED)
-def text_field(key: Text) -> bytes:
-    """Return the text field of a parameter; raises ``EncodeError`` for a name that it cannot have."""
-    name = wire_bytes(key)
-    check_parameter_name(name)
-    return b"text_" + name
+class _TextFields(dict[Text, bytes]):
+    """Kept as ``Plans`` are: what is kept is bounded in bytes, whatever parameters are called."""
+
+    def __missing__(self, key: Text) -> bytes:
+        name = wire_bytes(key)
+        check_parameter_name(name)
+        field = b"text_" + name
+        if len(field) <= _CACHED_LENGTH:
+            if len(self) >= _CACHED:
+                self.clear()
+            self[key] = field
+        return field
+
+
+text_field: Callable[[Text], bytes] = _TextFields().__getitem__
+"""Return the text field of a parameter; raises ``EncodeError`` for a name that it cannot have."""
 
 
 # The types of most parameters. None and booleans are not here: they travel as Sereal scalars, because in a text field
