@@ -1,7 +1,7 @@
 """``python -m bench.scale [--against PATH]``: what large numbers cost, before (the checkout at PATH) and now.
 
-Each figure is measured in a process of its own, against a fresh server, with the jobwire of one checkout. What counts is
-the time of the one thread of Redis that everybody shares, and how long it, or an event loop, was held at a time.
+Each figure is measured in a process of its own, against a fresh server, with the jobwire of one checkout. What counts
+is the time of the one thread of Redis that everybody shares, and how long it, or an event loop, was held at a time.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ async def deadlines(url: str, watch: Watch) -> Figures:
     async with Client(url, timeout=60.0) as client:
         handles = await client.submit_many({"n": number} for number in range(many))
         await handles[-1].submitted()
-        while client.outstanding == many:
+        while client.outstanding == many:  # noqa: ASYNC110 - nobody tells when the first has gone
             await asyncio.sleep(0.05)
         watch.reset()
         async with stalls() as worst:
@@ -141,7 +141,7 @@ async def deep_queue(url: str, watch: Watch) -> Figures:
                 for handle in handles:
                     handle.cancel()
             await asyncio.wait([asyncio.ensure_future(_end(handle, JobwireError)) for handle in handles])
-            while not watch.calls("lpos", "lrem", "eval", "lrange"):
+            while not watch.calls("lpos", "lrem", "eval", "lrange"):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.1)
             await asyncio.sleep(3.0)
             told[f"{what}, 1,000,000 queued: ms of Redis"] = f"{1000 * watch.seconds() / len(handles):.3f}"
@@ -196,7 +196,7 @@ async def fleet(url: str, watch: Watch) -> Figures:
         watch.reset()
         await asyncio.sleep(20)
         return {
-            "50 of 1,000 workers, a beat a second: EXISTS and EVAL a second": f"{watch.calls('exists', 'eval') / 20:,.0f}",
+            "50 of 1,000 workers, a beat a second: EXISTS, EVAL a second": f"{watch.calls('exists', 'eval') / 20:,.0f}",
             "… time of Redis, ms a second": f"{1000 * watch.seconds() / 20:.1f}",
         }
 
@@ -291,8 +291,12 @@ def _command(words: list[str]) -> float:
     begun = time.monotonic()
     code = "import sys; from jobwire.cli import main; sys.exit(main())"
     with contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run(  # noqa: S603 - the command of the checkout that is measured
-            [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_GIVE_UP
+        subprocess.run(
+            [sys.executable, "-c", code, *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_GIVE_UP,
+            check=False,
         )
     return time.monotonic() - begun
 
@@ -315,7 +319,7 @@ def measure_here(name: str) -> Figures:
 def measure_in(checkout: Path, name: str) -> Figures:
     environment = os.environ | {"PYTHONPATH": str(checkout)}
     command = [sys.executable, str(Path(__file__).resolve()), "--here", name]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - this file
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {}
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
