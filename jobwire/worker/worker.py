@@ -187,6 +187,7 @@ class Worker(Handling, Hooking):
         self._connections: list[Connection] = []
         self._popping_id: int | None = None
         self._popping_name = ""
+        self._commands_id: int | None = None
         self._gave_up: TransportError | None = None
         self._commands: Connection | None = None
         self._state: LinkState | None = None
@@ -486,9 +487,11 @@ class Worker(Handling, Hooking):
     # -- connections
 
     async def _connect(self, lost: OnLost) -> None:
-        commands = await self._transport.connect(name=f"jobwire-worker-{self.id!s}", on_lost=lost)
+        name = f"jobwire-worker-{self.id!s}"
+        commands = await self._transport.connect(name=name, on_lost=lost)
         self._connections = [commands]
         previous_id, previous_name = self._popping_id, self._popping_name
+        previous_commands, self._commands_id = self._commands_id, commands.client_id
         # Each with a name of its own: the IDs of connections begin anew when the server is restarted.
         self._popping_name = f"{connection_tag(self._mode.keyspace, wire_bytes(self.id))}-{new_id()}"
         popping = await self._transport.connect(name=self._popping_name, on_lost=lost, longest_silence=self._wait)
@@ -498,6 +501,8 @@ class Worker(Handling, Hooking):
             await commands.execute(command)
         if self._owns_list:
             await until_gone(commands, previous_id, previous_name)
+            if previous_commands is not None and previous_commands < (commands.client_id or 0):
+                await until_gone(commands, previous_commands, name)
         if self._membership is not None:
             await self._membership.connected(commands)
         await self._return_leftovers(commands)
@@ -509,6 +514,7 @@ class Worker(Handling, Hooking):
         self._fetcher = kind(
             self._mode,
             popping,
+            commands=commands,
             queues=self._queues,
             wait=self._wait,
             free=self._executor.free,
