@@ -13,6 +13,7 @@ from jobwire.wire import Command, Job, Taken
 from jobwire.wire.lifecycle import Event, State
 from jobwire.wire.modes.base import Ending
 from jobwire.worker.hooks import Call
+from jobwire.worker.processes import ProcessCall
 
 __all__ = ["AfterFirstSteps", "Delivery"]
 
@@ -23,6 +24,7 @@ class Delivery(msgspec.Struct, eq=False):
     ``state``       that of the life-cycle table
     ``start_said``  Redis was told that the handler has begun
     ``call``        the call of a plain handler in its thread; ``begun`` is done once it has one
+    ``process``     the same of a handler that runs in a process
     ``described``   the call of the handler as middleware sees it; None where there is none
     ``ending``      set once it is known how the worker lets go of it
     ``steps``, ``commands``  the events and the commands of ``ending``
@@ -41,6 +43,7 @@ class Delivery(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     call: Future[Any] | None = None
     begun: asyncio.Future[None] | None = None
+    process: ProcessCall | None = None
     described: Call | None = None
     ending: Ending | None = None
     steps: tuple[Event, ...] = ()

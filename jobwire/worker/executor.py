@@ -33,6 +33,7 @@ from jobwire.worker.handlers import Answers, Handler, current
 from jobwire.worker.hooks import Call, Hooks
 from jobwire.worker.maintenance import Maintenance
 from jobwire.worker.notices import Notices
+from jobwire.worker.processes import HandlerProcesses, ProcessCall
 from jobwire.worker.refusals import Refusals
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
 from jobwire.worker.threads import HandlerThreads
@@ -78,6 +79,7 @@ class Executor:
         self._decide = decide
         self._timeout = timeout
         self._threads = HandlerThreads(threads)
+        self._processes = HandlerProcesses()
         self._thread_slots = threads
         self.slots = slots
         """Jobs at a time."""
@@ -260,6 +262,9 @@ class Executor:
                     self._fail(delivery, job, error)
             if cancelled:
                 raise
+        finally:
+            if delivery.process is not None:
+                delivery.process.stop()
 
     def _surrounded(self, delivery: Delivery, job: Job) -> Awaitable[Any]:
         delivery.described = call = self._describe(delivery, job)
@@ -322,14 +327,17 @@ class Executor:
         if not handler.in_thread:
             return cast("Awaitable[Any]", handler.function(argument))
         delivery.begun = self._loop.create_future()
-        context = copy_context()
-        delivery.call = self._threads.submit(
-            lambda: context.run(handler.function, argument), begun=partial(_tell_loop, self._loop, delivery.begun)
-        )
+        begun = partial(_tell_loop, self._loop, delivery.begun)
+        if handler.in_process:
+            delivery.process = ProcessCall(self._processes, handler.function, argument, current.get(), begun)
+            delivery.call = self._threads.submit(delivery.process.work, begun=_nothing)
+        else:
+            context = copy_context()
+            delivery.call = self._threads.submit(lambda: context.run(handler.function, argument), begun=begun)
         return asyncio.wrap_future(delivery.call)
 
     def _warn_of_thread(self, delivery: Delivery, handler: Handler, limit: float) -> None:
-        if delivery.call is not None and not delivery.call.done():
+        if delivery.call is not None and not delivery.call.done() and delivery.process is None:
             self._log.warning(
                 "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it returns",
                 getattr(handler.function, "__qualname__", repr(handler.function)),
@@ -719,8 +727,9 @@ class Executor:
             self._release_slot(delivery)
 
     def close(self) -> None:
-        """End the threads; a handler that still runs in one is not waited for."""
+        """End the threads and processes; a handler that still runs in one is not waited for."""
         self._threads.close()
+        self._processes.close()
 
     # -- names
 

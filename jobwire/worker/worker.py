@@ -33,6 +33,7 @@ from jobwire.worker.handlers import Handling
 from jobwire.worker.heartbeat import BEAT, TTL
 from jobwire.worker.hooks import Hooking
 from jobwire.worker.maintenance import MAX_REJECTED, Maintenance
+from jobwire.worker.processes import check_sendable
 from jobwire.worker.registration import Membership
 from jobwire.worker.rescuer import return_leftovers, until_gone
 from jobwire.worker.retry import OnFailure, decide_by
@@ -166,6 +167,8 @@ class Worker(Handling, Hooking):
         at_least("heartbeat", heartbeat, 0.01)
         at_least("heartbeat_ttl", heartbeat_ttl, 2 * heartbeat)
         self.id: Text = new_id() if id is None else id
+        #: True where this ID was given to it.
+        self.named = id is not None
         check_id(self.id)
         self._transport = transport or open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
         self._mode = build_mode(
@@ -278,6 +281,9 @@ class Worker(Handling, Hooking):
         if self._state is not None:
             raise ClosedError("a worker is started once; make a new one")
         self._needs_handler()
+        for handler in self._handlers:
+            if handler.in_process:
+                check_sendable(handler.function)
         if self._all_in_threads():
             self._executor.needs_threads()
         self._loop = asyncio.get_running_loop()
