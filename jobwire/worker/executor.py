@@ -27,6 +27,7 @@ from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable, words_of
+from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, whole, within
 from jobwire.worker.delivery import AfterFirstSteps, Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Answers, Handler, current
@@ -254,7 +255,7 @@ class Executor:
             if delivery.ending is None and delivery.state == self._started:
                 self.finish(delivery, life.DONE, Success(value))
         except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
-            cancelled = isinstance(error, asyncio.CancelledError) and _cancelled_from_outside()
+            cancelled = isinstance(error, asyncio.CancelledError) and cancelled_from_outside()
             if delivery.ending is None and delivery.state == self._started:
                 if cancelled and self._mode.redeliverable:
                     self._lose(delivery)
@@ -283,11 +284,11 @@ class Executor:
         work = self._begin(delivery, handler, job if handler.takes_job else handler.prepare(job))
         if limit is None:
             value = await work
-            return await _whole(value) if hasattr(type(value), "__await__") else value
+            return await whole(value) if hasattr(type(value), "__await__") else value
         if delivery.begun is not None:
             await delivery.begun  # a deadline begins with the call
         try:
-            return await _within(limit, _whole(work))
+            return await within(limit, whole(work))
         except TimeoutError:
             self._warn_of_thread(delivery, handler, limit)
             raise
@@ -301,16 +302,16 @@ class Executor:
         except BaseException as error:
             return answers.unfit(error, job)
         # A task of its own, so that a handler that cancels itself is told from a worker that stops.
-        task = self._loop.create_task(_outcome(_whole(self._begin(delivery, handler, argument))))
+        task = self._loop.create_task(outcome_of(whole(self._begin(delivery, handler, argument))))
         try:
             if delivery.begun is not None:
                 await delivery.begun
-            if limit is not None and not await _done_within(task, limit):
+            if limit is not None and not await done_within(task, limit):
                 self._warn_of_thread(delivery, handler, limit)
                 return answers.late(limit, job)
             value, raised = await task
         except asyncio.CancelledError as error:
-            if _cancelled_from_outside():
+            if cancelled_from_outside():
                 task.cancel()
                 raise
             value, raised = None, error
@@ -749,53 +750,8 @@ def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportE
         then(outcome)
 
 
-async def _whole(work: Awaitable[Any]) -> Any:
-    """A plain function around an ``async def`` returns something that is still to be awaited."""
-    value = await work
-    while hasattr(type(value), "__await__"):
-        value = await value
-    return value
-
-
-async def _within(timeout: float, work: Awaitable[Any]) -> Any:
-    deadline = asyncio.timeout(timeout)
-    try:
-        async with deadline:
-            return await work
-    except TimeoutError:
-        if deadline.expired():
-            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
-        raise
-
-
-async def _done_within(task: asyncio.Task[Any], timeout: float) -> bool:
-    """False, and the task cancelled, where it is not done by then. Does not wait for the end of a cancellation."""
-    try:
-        await asyncio.wait({task}, timeout=timeout)
-    finally:
-        done = task.done()
-        task.cancel()  # does nothing to one that is done
-    return done
-
-
-async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
-    try:
-        return await work, None
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        return None, error
-
-
 def _nothing() -> None:
     pass
-
-
-def _cancelled_from_outside() -> bool:
-    """Is this task to end, rather than that its handler raised CancelledError by itself?"""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _tell_loop(loop: asyncio.AbstractEventLoop, told: asyncio.Future[None] | Callable[[], None]) -> None:
