@@ -7,10 +7,18 @@
 # true     the string as a condition
 # number   the string + 0, with 17 digits: the same double, whoever reads it
 # printed  the string + 0, as Perl prints it: integers whole, doubles with 15 digits
+# Ends with status 2 and a line on stderr where a module is missing: some distributions part Perl's own from perl.
 use strict;
 use warnings;
-use JSON::PP ();
-use Scalar::Util qw(looks_like_number);
+
+BEGIN {
+    for my $module (qw(JSON::PP Scalar::Util)) {
+        next if eval "require $module; 1";
+        print STDERR "scalars.pl: the module $module cannot be loaded: install all of Perl (Debian: the package perl)\n";
+        exit 2;
+    }
+    Scalar::Util->import('looks_like_number');
+}
 
 my $json = JSON::PP->new->canonical;
 $| = 1;

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["STRINGS", "Scalar", "ask_perl", "recorded"]
+__all__ = ["NO_MODULES", "STRINGS", "Scalar", "ask_perl", "recorded", "run_script"]
 
 SCRIPT = Path(__file__).resolve().parents[2] / "perl_fixtures" / "bin" / "scalars.pl"
 RECORDED = Path(__file__).with_suffix(".json")
@@ -77,17 +77,32 @@ def _read(lines: list[str]) -> tuple[str, list[Scalar]]:
     return head["perl"], scalars
 
 
-def _run() -> list[str] | None:
+NO_MODULES = 2
+"""Status of the script where Perl's own modules are not there."""
+
+
+def run_script(*options: str) -> subprocess.CompletedProcess[str] | None:
+    """Ask the Perl here, with ``options``, about ``STRINGS``; None where there is none."""
     perl = shutil.which("perl")
     if perl is None:
         return None
     asked = "".join(f"{string.hex()}\n" for string in STRINGS)
-    done = subprocess.run([perl, str(SCRIPT)], input=asked, capture_output=True, text=True, check=True, timeout=60)
+    return subprocess.run(
+        [perl, *options, str(SCRIPT)], input=asked, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def _run() -> list[str] | None:
+    done = run_script()
+    if done is None or done.returncode == NO_MODULES:
+        return None
+    done.check_returncode()
     return done.stdout.splitlines()
 
 
 def ask_perl() -> tuple[str, list[Scalar]] | None:
-    """The version of the Perl here and what it says of ``STRINGS``; None where there is no Perl."""
+    """The version of the Perl here and what it says of ``STRINGS``; None where there is no Perl, or
+    not all of it."""
     lines = _run()
     return None if lines is None else _read(lines)
 
@@ -100,5 +115,5 @@ def recorded() -> tuple[str, list[Scalar]]:
 if __name__ == "__main__":
     said = _run()
     if said is None:
-        raise SystemExit("there is no perl on PATH")
+        raise SystemExit("there is no perl on PATH, or not all of it")
     RECORDED.write_text("".join(f"{line}\n" for line in said))

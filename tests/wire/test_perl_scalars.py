@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import pytest
-from perl_scalars import STRINGS, Scalar, ask_perl, recorded
+from perl_scalars import NO_MODULES, STRINGS, Scalar, ask_perl, recorded, run_script
 
 from jobwire.wire.codec.typed import Converter, converter
 
@@ -133,7 +134,7 @@ def table(request: pytest.FixtureRequest) -> list[Scalar]:
     """What Perl says: as it was recorded, and as the Perl here says it now."""
     said = recorded() if request.param == "recorded" else ask_perl()
     if said is None:
-        pytest.skip("PERL MISSING: no perl on PATH, so the recorded table alone was used")
+        pytest.skip("PERL MISSING: no perl on PATH, or not all of it, so the recorded table alone was used")
     rows: list[Scalar] = said[1]
     return rows
 
@@ -172,8 +173,19 @@ def test_numbers_are_text_as_perl_prints_them(table: list[Scalar]) -> None:
 def test_what_was_recorded_is_what_this_perl_says() -> None:
     here = ask_perl()
     if here is None:
-        pytest.skip("PERL MISSING: no perl on PATH, so the recorded table was not compared")
+        pytest.skip("PERL MISSING: no perl on PATH, or not all of it, so the recorded table was not compared")
     version, rows = recorded()
     if here[0] != version:
         pytest.skip(f"the table was recorded with Perl {version}, here is {here[0]}")
     assert here[1] == rows
+
+
+def test_a_perl_without_its_modules_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "JSON").mkdir()
+    (tmp_path / "JSON" / "PP.pm").write_text("die 'not installed'\n")
+    done = run_script(f"-I{tmp_path}")
+    if done is None:
+        pytest.skip("PERL MISSING: no perl on PATH")
+    assert done.returncode == NO_MODULES
+    assert done.stdout == ""
+    assert done.stderr.startswith("scalars.pl: the module JSON::PP cannot be loaded: install all of Perl")
