@@ -178,6 +178,26 @@ def test_the_index_of_the_documents_is_complete() -> None:
     assert [page.name for page in tracked("docs/*.md") if page.name != "README.md" and page.name not in index] == []
 
 
+def test_every_module_that_a_script_or_document_runs_is_there() -> None:
+    own = re.compile(r"python[0-9.]*\"? -m ((?:jobwire|endurance|bench|ci)[a-z_.]*)")
+    places = (ROOT, ROOT / "conformance")
+    named = {
+        name.rstrip(".")
+        for path in others("*.md", "*.yml", "*.toml", "ci/*", "examples/*")
+        if path.name != "CHANGELOG.md"  # it also names what is gone
+        for name in own.findall(path.read_text(errors="replace"))
+    }
+    assert len(named) >= 5
+    found = {
+        name
+        for name in named
+        for place in places
+        if (place / name.replace(".", "/")).with_suffix(".py").is_file()
+        or (place / name.replace(".", "/") / "__main__.py").is_file()
+    }
+    assert named - found == set()
+
+
 def test_every_dependency_has_its_reason() -> None:
     pages = (ROOT / "CONTRIBUTING.md").read_text()
     listed = re.findall(r'"([A-Za-z0-9_-]+)(?:\[[a-z]+\])?>=', (ROOT / "pyproject.toml").read_text())
