@@ -262,6 +262,7 @@ def test_a_worker_starts_once_and_needs_a_handler(redis_url: str) -> None:
     worker.stop()
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # which is what is tried here
 def test_after_a_fork_the_child_gets_an_error(client: sync.Client) -> None:
     handle = client.submit({"op": "sleep", "seconds": 0.3})
     child = os.fork()
