@@ -100,12 +100,15 @@ async def deadlines(url: str, watch: Watch) -> Figures:
     many = 100_000
     async with Client(url, timeout=60.0) as client:
         handles = await client.submit_many({"n": number} for number in range(many))
+        waiting = [asyncio.ensure_future(_end(handle, JobwireError)) for handle in handles]
         await handles[-1].submitted()
         while client.outstanding == many:  # noqa: ASYNC110 - nobody tells when the first has gone
             await asyncio.sleep(0.05)
         watch.reset()
         async with stalls() as worst:
-            await asyncio.wait([asyncio.ensure_future(_end(handle, JobwireError)) for handle in handles])
+            while client.outstanding:  # noqa: ASYNC110 - nobody tells when the last has gone
+                await asyncio.sleep(0.05)
+            await asyncio.wait(waiting)
             while True:  # until Redis has answered all that was asked
                 before = watch.calls()
                 await asyncio.sleep(0.5)

@@ -7,8 +7,10 @@ long the queues are. What looks like ours under other names is looked for once a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 from jobwire.errors import DecodeError, ServerError, printable
 from jobwire.transport import Connection
@@ -17,6 +19,8 @@ from jobwire.wire.commands import list_items, scan, scanned, set_size, value_typ
 from jobwire.wire.dead_letters import decode_rejected
 from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
 from jobwire.wire.states import LOOKED_AT, JobState
+
+T = TypeVar("T")
 
 __all__ = ["TimeoutReport"]
 
@@ -34,6 +38,7 @@ class TimeoutReport:
         self._queues: list[bytes] = []
         self._fleets: list[bytes] = []
         self._looked_around: float | None = None
+        self._refused: set[str] = set()
 
     async def explain(
         self, connection: Connection, queue: bytes, states: Mapping[bytes, JobState | ServerError]
@@ -41,13 +46,22 @@ class TimeoutReport:
         """Say of each job of ``queue``, in a sentence, where it is and what to look at. Raises ``TransportError``."""
         known = [state for state in states.values() if isinstance(state, JobState)]
         rejected, around = dict[bytes, str](), ""
-        with suppress(ServerError):  # an ACL may leave to a client nothing but its queue and its jobs
-            if any(state.place == "unknown" for state in known):
-                rejected = await self._rejections(connection)
-        with suppress(ServerError):
-            if any(map(_waits, known)):
-                around = f"; {await self._around(connection, queue)}"
+        if any(state.place == "unknown" for state in known):
+            rejected = await self._if_permitted("rejected", partial(self._rejections, connection), rejected)
+        if any(map(_waits, known)):
+            around = await self._if_permitted("workers", partial(self._workers, connection), "")
+            around += await self._if_permitted("elsewhere", partial(self._elsewhere, connection, queue), "")
         return {job_id: self._sentence(queue, state, rejected.get(job_id), around) for job_id, state in states.items()}
+
+    async def _if_permitted(self, what: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        """An ACL may leave to a client its queue and its jobs alone: what is refused once is not asked for again."""
+        if what in self._refused:
+            return otherwise
+        try:
+            return await ask()
+        except ServerError:
+            self._refused.add(what)
+            return otherwise
 
     def _sentence(self, queue: bytes, state: JobState | ServerError, rejected: str | None, around: str) -> str:
         if isinstance(state, ServerError):
@@ -88,22 +102,19 @@ class TimeoutReport:
                 found.setdefault(record.raw, printable(record.reason, at_most=300))
         return found
 
-    async def _around(self, connection: Connection, queue: bytes) -> str:
-        """The workers of this prefix, and what looks like ours under other names."""
+    async def _workers(self, connection: Connection) -> str:
         workers = await connection.execute(set_size(self._mode.keyspace.workers))
-        known = (
-            f"{workers!r} jobwire workers are known under this prefix"
-            if workers
-            else "no jobwire worker is known under this prefix (Perl workers leave no sign)"
-        )
+        if not workers:
+            return "; no jobwire worker is known under this prefix (Perl workers leave no sign)"
+        return f"; {workers!r} jobwire workers are known under this prefix"
+
+    async def _elsewhere(self, connection: Connection, queue: bytes) -> str:
+        """Say what looks like ours under other names; empty where nothing does."""
         now = time.monotonic()
         if self._looked_around is None or now - self._looked_around >= _LOOK_AROUND_EVERY:
             self._queues = await _keys(connection, ANY_PENDING, b"list")
             self._fleets = await _keys(connection, ANY_WORKERS, b"set")
             self._looked_around = now
-        return f"{known}{self._elsewhere(queue)}"
-
-    def _elsewhere(self, queue: bytes) -> str:
         queues = [printable(key) for key in self._queues if key != queue]
         fleets = [prefix_of_workers(key) for key in self._fleets if key != self._mode.keyspace.workers]
         prefixes = [printable(prefix) if prefix else "'' (none)" for prefix in fleets if prefix is not None]

@@ -76,9 +76,12 @@ def list_items(key: bytes, first: int = 0, last: int = -1) -> Command:
     return (b"LRANGE", key, b"%d" % first, b"%d" % last)
 
 
-def list_position(key: bytes, item: bytes) -> Command:
-    """LPOS: how far from the left an entry stands."""
-    return (b"LPOS", key, item)
+def list_position(key: bytes, item: bytes, *, within: int | None = None) -> Command:
+    """LPOS: how far from the left an entry stands; ``within`` so many from there, or, negative, from the right."""
+    if within is None:
+        return (b"LPOS", key, item)
+    rank = (b"RANK", b"-1") if within < 0 else ()
+    return (b"LPOS", key, item, *rank, b"MAXLEN", b"%d" % abs(within))
 
 
 def list_push(key: bytes, *items: bytes) -> Command:

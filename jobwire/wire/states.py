@@ -119,60 +119,61 @@ def _state(values: Reply, *, gone: bool, dead: bool, taken: bool, ahead: int | N
 
 
 LOOKED_AT = 500
-"""Entries at either end of a list that a look at many jobs goes through; the rest of the list is not read."""
+"""Entries at either end of a list among which a look at many jobs looks; the rest of the list is left alone."""
 
 
 def ask_for_states(job_ids: Sequence[bytes], queue: bytes, processing: bytes, dead: bytes) -> tuple[Command, ...]:
     """Return the commands whose replies ``read_states`` reads: the cost of them does not grow with the lists.
 
-    The lists before the hashes: a job that is taken meanwhile was queued, and is not missing in both.
+    The lists before the hash: a job that is taken meanwhile was queued, and is not missing in both.
     """
-    return (
-        c.list_length(queue),
-        c.list_items(queue, -LOOKED_AT, -1),
-        c.list_items(queue, 0, LOOKED_AT - 1),
-        c.list_items(processing, 0, LOOKED_AT - 1),
-        c.list_items(dead, 0, LOOKED_AT - 1),
-        *(c.hash_get(job_key(job_id), *_FIELDS, m.REPLY_TO) for job_id in job_ids),
-    )
-
-
-def read_states(job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobState | ServerError]:
-    """Read the replies to ``ask_for_states``, in the order of ``job_ids``; the error of a key that is no hash is the
-    answer for its job. A job that stands further inside of a list is ``unknown``.
-
-    Raises the first ``ServerError`` among the replies for the lists.
-    """
-    lists = [*replies[:3], *(None if _is_forbidden(reply) else reply for reply in replies[3:5])]
-    error = c.first_error(lists)
-    if error is not None:
-        raise error
-    length, next_ones, last_ones, processing, dead = lists
-    total = length if isinstance(length, int) else 0
-    ahead = {entry: total - 1 - at for at, entry in enumerate(_entries(last_ones))}
-    ahead |= {entry: at for at, entry in enumerate(reversed(_entries(next_ones)))}
-    taken, buried = frozenset(_entries(processing)), frozenset(_entries(dead))
-    return [
-        reply
-        if isinstance(reply, ServerError)
-        else _state(
-            reply,
-            gone=isinstance(reply, list) and all(value is None for value in reply),
-            dead=job_id in buried,
-            taken=job_id in taken,
-            ahead=ahead.get(job_id),
-            queue_length=total,
+    commands = [c.list_length(queue)]
+    for job_id in job_ids:
+        commands += (
+            c.list_position(queue, job_id, within=-LOOKED_AT),
+            c.list_position(queue, job_id, within=LOOKED_AT),
+            c.list_position(processing, job_id, within=LOOKED_AT),
+            c.list_position(dead, job_id, within=LOOKED_AT),
+            c.hash_get(job_key(job_id), *_FIELDS, m.REPLY_TO),
         )
-        for job_id, reply in zip(job_ids, replies[5:], strict=True)
-    ]
+    return tuple(commands)
+
+
+_EACH = 5
+
+
+def read_states(replies: Sequence[Reply]) -> list[JobState | ServerError]:
+    """Read the replies to ``ask_for_states``, in the order of its jobs: an error that is about one job is its answer. A
+    job that stands further inside of a list is ``unknown``.
+
+    Raises ``ServerError`` where the queue cannot be looked at.
+    """
+    length, *rest = replies
+    if isinstance(length, ServerError):
+        raise length
+    total = length if isinstance(length, int) else 0
+    return [_one_of_many(total, rest[first : first + _EACH]) for first in range(0, len(rest), _EACH)]
+
+
+def _one_of_many(length: int, replies: Sequence[Reply]) -> JobState | ServerError:
+    processing, dead = (None if _is_forbidden(reply) else reply for reply in replies[2:4])
+    near, far, fields = replies[0], replies[1], replies[4]
+    error = c.first_error([near, far, processing, dead, fields])
+    if error is not None:
+        return error
+    position = near if isinstance(near, int) else far
+    return _state(
+        fields,
+        gone=isinstance(fields, list) and all(value is None for value in fields),
+        dead=dead is not None,
+        taken=processing is not None,
+        ahead=max(0, length - 1 - position) if isinstance(position, int) else None,
+        queue_length=length,
+    )
 
 
 def _is_forbidden(reply: Reply) -> bool:
     return isinstance(reply, ServerError) and reply.code == "NOPERM"
-
-
-def _entries(reply: Reply) -> list[bytes]:
-    return [item for item in reply if isinstance(item, bytes)] if isinstance(reply, list) else []
 
 
 def _place(*found: tuple[bool, Place]) -> Place:

@@ -45,8 +45,8 @@ async def test_many_deadlines_at_once_share_their_looks(
     }
     assert sum(count for why, count in found.items() if "still in" in why) == 1000
     asked = calls(raw)
-    assert "lpos" not in asked
-    assert asked["lrange"] <= DEEP / 10, "for each look, not for each job"
+    assert asked["lpos"] == 4 * DEEP
+    assert asked["scard"] <= DEEP / 20, "for each look, not for each job"
     assert asked["hmget"] == DEEP
     assert asked["scan"] <= 40, "looked around once"
 

@@ -25,7 +25,7 @@ RULES = {
 
 @pytest.fixture(params=["all", "nothing dangerous"])
 def urls(raw: redis.Redis, redis_url: str, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    assert set(RULES) == {"job-client", "job-worker"}
+    assert set(RULES) == {"job-client", "job-client-that-explains", "job-worker"}
     for user, rules in RULES.items():
         strict = ["-@dangerous"] if request.param == "nothing dangerous" else []
         raw.execute_command("ACL", "SETUSER", user, "reset", "on", ">pw", *rules, *strict)
