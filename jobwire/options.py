@@ -50,11 +50,13 @@ def build_mode(
     nested: Nested = "sereal",
     owner: Text | None = None,
     processing_queue: Text | None = PROCESSING,
+    queues: int = 1,
     spread: bool = False,
 ) -> Mode:
     """Return the mode called ``mode``; raises ``ConfigError`` for one that there is not, and for the other options.
 
-    ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own; ``spread`` is for a
+    ``processing_queue=None`` with an ``owner`` gives the owner a processing list of its own, in ``recoverable`` if it
+    takes from one queue; ``spread`` is for a
     transport whose keys live on several servers.
     """
     kind = (CLUSTER_MODES if spread else MODES).get(mode)
@@ -76,6 +78,7 @@ def build_mode(
         keyspace,
         owner=owner,
         processing_queue=processing_queue,
+        queues=queues,
         dialect=known,
         use_multi=use_multi,
         strings=strings,

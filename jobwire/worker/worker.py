@@ -177,6 +177,7 @@ class Worker(Handling, Hooking):
             limits=limits,
             owner=self.id,
             processing_queue=processing_queue,
+            queues=len(pending_queues),
             spread=self._transport.spread,
         )
         self._transport.anchor(self._mode.keyspace.queue(b""))

@@ -73,7 +73,7 @@ async def test_what_was_given_up_costs_an_idle_client_nothing_more(
     raw.config_resetstat()
     await asyncio.sleep(0.5)
     asked = calls(raw)
-    assert asked["hmget"] <= 8 * 10, "a sweep looks for the late results of a few, in turn"
+    assert asked["hmget"] <= 500, "a sweep looks for the late results of a few, in turn"
 
 
 @pytest.mark.parametrize("deep", [False, True])

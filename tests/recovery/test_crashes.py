@@ -46,6 +46,22 @@ async def test_what_a_killed_worker_had_goes_back_in_order_within_the_bound(
 
 
 @pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+async def test_no_job_is_lost_between_pop_and_mark(faces: Faces, raw: redis.Redis, victims: Victims, mode: str) -> None:
+    """Killed at any moment under load: what a pop had taken, and nobody had marked, comes back as well."""
+    client = await faces.client(timeout=60, mode=mode, max_outstanding=10_000)
+    handles = await client.submit_many({"op": "echo", "value": n} for n in range(3000))
+    for number in range(4):
+        victim = await victims.worker(f"v{number}", mode=mode, max_concurrent_jobs=64)
+        done = client.outstanding
+        await eventually(lambda done=done: client.outstanding < done - 50)
+        await victim.kill()
+    await watch(faces, mode=mode)
+    await victims.worker("last", mode=mode, max_concurrent_jobs=64)
+    await within(asyncio.gather(*handles), 60)
+    await eventually(lambda: not raw.keys("job::*"))
+
+
+@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
 async def test_a_job_that_kills_its_workers_ends_among_the_dead_whole(
     faces: Faces, raw: redis.Redis, victims: Victims, mode: str
 ) -> None:

@@ -356,10 +356,17 @@ class Wire:
         return made
 
 
-@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+@pytest.mark.parametrize(
+    ("mode", "queues", "completion"),
+    [
+        ("reliable", ["pending"], b"EVALSHA"),
+        ("recoverable", ["pending"], b"EVALSHA"),
+        ("recoverable", ["pending", "low"], b"PUBLISH"),
+    ],
+)
 @pytest.mark.parametrize("action", ["cut", "cut-after", "half"])
 async def test_a_connection_cut_around_the_completion_runs_nothing_twice(
-    redis_url: str, raw: redis.Redis, mode: str, action: str
+    redis_url: str, raw: redis.Redis, mode: str, queues: list[str], completion: bytes, action: str
 ) -> None:
     runs = 0
 
@@ -369,8 +376,8 @@ async def test_a_connection_cut_around_the_completion_runs_nothing_twice(
         return "done"
 
     async with Wire(redis_url) as wire, faces_for(wire.url) as behind, faces_for(redis_url) as faces:
-        worker = await behind.worker(work, mode=mode, **FAST)
-        rule = wire.rule(">", b"EVALSHA" if mode == "reliable" else b"PUBLISH", action)
+        worker = await behind.worker(work, mode=mode, pending_queues=queues, **FAST)
+        rule = wire.rule(">", completion, action)
         client = await faces.client(mode=mode)
         assert await within(client.submit({})) == "done"
         assert rule.hits == 1

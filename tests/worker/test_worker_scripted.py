@@ -328,7 +328,7 @@ async def test_a_server_without_lmove_is_refused_at_start(started: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"processing_queue": "processing"}, {"mode": "recoverable"}, {"mode": "simple"}],
+    [{"processing_queue": "processing"}, {"mode": "recoverable", "pending_queues": ["a", "b"]}, {"mode": "simple"}],
     ids=lambda options: next(iter(options.values())),
 )
 async def test_a_worker_that_needs_no_lmove_does_not_ask(started: Any, options: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self, TypeAlias, TypedDict, Unpack
+from typing import ClassVar, Literal, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
@@ -191,11 +191,18 @@ class Mode(ABC):
 
     @classmethod
     def for_worker(
-        cls, keyspace: Keyspace, *, owner: Text | None, processing_queue: Text | None, **options: Unpack[ModeOptions]
-    ) -> Self:
-        """Return the mode of the worker ``owner``; ``processing_queue=None`` gives it a list of its own where this
-        mode has such lists.
+        cls,
+        keyspace: Keyspace,
+        *,
+        owner: Text | None,
+        processing_queue: Text | None,
+        queues: int = 1,
+        **options: Unpack[ModeOptions],
+    ) -> Mode:
+        """Return the mode of the worker ``owner``, which takes from so many ``queues``; ``processing_queue=None`` gives
+        it a list of its own where this mode has such lists.
         """
+        del queues
         own = keyspace.own_list(owner) if owner is not None and processing_queue is None and cls.moves_jobs else None
         processing = own or keyspace.queue(processing_queue or PROCESSING)
         return cls(keyspace, owner=owner, own_list=own is not None, processing=processing, **options)

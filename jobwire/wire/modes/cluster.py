@@ -24,7 +24,7 @@ from jobwire.wire.modes.base import (
     error_text,
     outcome_fields,
 )
-from jobwire.wire.modes.recoverable import Recoverable
+from jobwire.wire.modes.recoverable import MarkedInList, Recoverable
 from jobwire.wire.modes.reliable import OwnList, Reliable
 from jobwire.wire.scripts import CALL_OFF, LOSE, NOTE, REJECT, WITHDRAW, Script
 from jobwire.wire.text import epoch
@@ -124,8 +124,14 @@ class SpreadReliable(_SpreadHashes, Reliable):
         return (self._note(taken, reason), moved)
 
 
+class SpreadRecoverableInList(MarkedInList, SpreadReliable):
+    """A worker of one queue."""
+
+
 class SpreadRecoverable(_SpreadHashes, Recoverable):
     """A mark is taken off last, or left to the next worker to write over: an unmarked job in no list would be lost."""
+
+    in_list_type = SpreadRecoverableInList
 
     def give_back(self, taken: Taken) -> tuple[Command, ...]:
         return (c.list_push_next(taken.queue, taken.entry),)

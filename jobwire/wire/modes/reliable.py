@@ -19,6 +19,7 @@ from jobwire.wire.codec.jobs import Job
 from jobwire.wire.codec.results import Result, Success, encode_failure, encode_outcome
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, LONGEST_KEPT, Keyspace, channel_to, job_key, kept_channel
+from jobwire.wire.lifecycle import ModeName
 from jobwire.wire.modes.base import Ending, HashMode, Ownership, Taken, Told, entry_of, error_text, seconds
 from jobwire.wire.scripts import BURY, COMPLETE, FORGET_DUPLICATE, GIVE_BACK, LOSE, NOTE_FAILURE, REJECT, REQUEUE
 from jobwire.wire.text import epoch
@@ -71,7 +72,7 @@ class OwnList:
 class Reliable(HashMode):
     """Popping moves the ID to a processing list; completion removes it from there. One queue a worker."""
 
-    name = "reliable"
+    name: ClassVar[ModeName] = "reliable"
     many_queues = False
     moves_jobs = True
 
