@@ -35,7 +35,7 @@ PLANTS = [
     Plant("jobwire.wire: modes over", "jobwire.wire.states", "jobwire.wire.workers"),
     Plant("jobwire.client: client over", "jobwire.client.handle", "jobwire.client.outstanding"),
     Plant("jobwire.worker: worker over", "jobwire.worker.registration", "jobwire.worker.executor"),
-    Plant("jobwire.worker: worker over", "jobwire.worker.delivery", "jobwire.worker.handlers"),
+    Plant("jobwire.worker: worker over", "jobwire.worker.handlers", "jobwire.worker.delivery"),
     Plant("nothing outside jobwire.wire names", "jobwire.worker.executor", "jobwire.wire.modes.simple"),
     Plant("the wire is sans-IO", "jobwire.wire.keys", "socket"),
     Plant("the Sereal codec stands alone", "jobwire.sereal.decoder", "msgspec"),

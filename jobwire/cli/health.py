@@ -36,8 +36,10 @@ def address_of(text: str) -> tuple[str, int]:
 class HealthServer:
     """Answers for ``workers`` as long as the context lasts."""
 
-    def __init__(self, workers: Sequence[Worker], address: tuple[str, int]) -> None:
+    def __init__(self, workers: Sequence[Worker], address: tuple[str, int], *, shared: bool = False) -> None:
+        """``shared``: another process may listen at the same port."""
         self._workers = workers
+        self._shared = shared
         self._address = address
         self._server: asyncio.Server | None = None
         self._metrics = importlib.util.find_spec("prometheus_client") is not None
@@ -50,7 +52,9 @@ class HealthServer:
                 observe_worker(worker)
         host, port = self._address
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=_LONGEST_REQUEST)
+            self._server = await asyncio.start_server(
+                self._serve, host, port, limit=_LONGEST_REQUEST, reuse_port=self._shared or None
+            )
         except OSError as error:
             raise CliError(f"cannot listen at {host}:{port}: {error}", ENVIRONMENT) from error
         return self

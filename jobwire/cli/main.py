@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = words[0] if words else ""
     try:
         options = build_parser(asked).parse_args(words)
+        options.words = list(words)
         outcome = options.run(options)
         code: int = asyncio.run(outcome) if inspect.iscoroutine(outcome) else outcome
         sys.stdout.flush()

@@ -35,6 +35,7 @@ from jobwire.cli.common import (
 )
 from jobwire.cli.health import HealthServer, address_of, ask
 from jobwire.cli.logs import LEVELS, set_up_logging
+from jobwire.cli.supervise import Supervised, supervise
 from jobwire.cli.targets import load_all
 from jobwire.errors import AuthError, JobwireError, TransportError, printable
 from jobwire.worker.signals import told_of_signals
@@ -70,11 +71,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     life.add_argument(
         "--loop", choices=("asyncio", "uvloop"), help="the event loop (default: uvloop where it is installed)"
     )
+    many = parser.add_argument_group("processes")
+    many.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="so many, each with an ID of its own; one that dies is started again; SIGHUP replaces them one by one",
+    )
+    many.add_argument("--reload", action="store_true", help="start again when a Python file below here changes")
     watch = parser.add_argument_group("watching")
     watch.add_argument(
         "--health",
         metavar="HOST:PORT",
-        help="answer /live, /ready and /metrics there over HTTP; nobody is asked for a password",
+        help="answer /live, /ready and /metrics there over HTTP, without a password; the next process at the next port",
     )
     watch.add_argument(
         "--check",
@@ -94,19 +103,26 @@ def run(options: argparse.Namespace) -> int:
         options.log_level = "debug"
     if options.check:
         return _check(options)
+    supervised = Supervised.of_environment()
+    if options.processes is not None and options.processes < 1:
+        raise CliError("--processes must be at least 1", USAGE)
+    if supervised is None and (options.processes or options.reload):
+        return asyncio.run(supervise(options))
     name, factory = _loop(options.loop)
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(_run(options, name))
+        return runner.run(_run(options, name, supervised))
 
 
-async def _run(options: argparse.Namespace, loop: str) -> int:
+async def _run(options: argparse.Namespace, loop: str, supervised: Supervised | None) -> int:
     asyncio.get_running_loop().set_default_executor(DaemonThreadPool())
     workers = load_all(options.targets, verbose=options.verbose)
+    if (options.processes or 0) > 1 and any(worker.named for worker in workers):
+        raise CliError("several processes cannot share the worker ID that was given (id=): leave it out", USAGE)
     set_up_logging(level=options.log_level, style=options.log_format, config=options.log_config)
     _log.info("%s", _introduction(loop))
     signalled: list[float] = []
     with told_of_signals(lambda _: signalled.append(time.monotonic())):
-        code = await _serve(workers, options)
+        code = await _serve(workers, options, supervised)
     # Its work is done: one more signal must not make a failure of that.
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(ValueError):  # not in the main thread
@@ -141,11 +157,17 @@ def _introduction(loop: str) -> str:
     return f"jobwire {__version__}, Python {python}, {loop}; {code}; pid {os.getpid()} on {socket.gethostname()}"
 
 
-async def _serve(workers: Sequence[Worker], options: argparse.Namespace) -> int:
+async def _serve(workers: Sequence[Worker], options: argparse.Namespace, supervised: Supervised | None) -> int:
     try:
         async with contextlib.AsyncExitStack() as stack:
+            if supervised is not None:
+                await stack.enter_async_context(supervised.watching(workers))
             if options.health is not None:
-                server = await stack.enter_async_context(HealthServer(workers, address_of(options.health)))
+                host, port = address_of(options.health)
+                # In a rolling restart the old process and the new one answer at the same port.
+                shared = supervised is not None
+                place = (host, port + (supervised.number if supervised is not None else 0))
+                server = await stack.enter_async_context(HealthServer(workers, place, shared=shared))
                 _log.info("health at http://%s: /live, /ready, /metrics", server.address)
             if options.wait_for_redis is not None and not await _reached_redis(workers, options.wait_for_redis):
                 _log.info("a signal came before Redis was reached")

@@ -40,6 +40,7 @@ from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import Failure, Mode, Result, Submission, Success
 from jobwire.wire.codec.extensions import EXPIRES
+from jobwire.wire.commands import Command, first_error
 from jobwire.wire.keys import job_key
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.states import JobState
@@ -48,6 +49,10 @@ from jobwire.wire.text import Text, epoch, readable, words_of
 __all__ = ["Collector"]
 
 _EXPIRES = EXPIRES.decode()
+_JOINED_AT_MOST = 64
+"""Submissions that are pushed together; Redis works on them while more are made here."""
+_FETCHED_AT_ONCE = 16
+"""Results that are held as they came until all of them are there, whatever their size."""
 _SWEEP_EVERY = 30.0
 _SWEEP_AT_ONCE = 256
 _GIVEN_UP_AT_ONCE = 8
@@ -85,6 +90,9 @@ class Collector:
         self._report = TimeoutReport(mode)
         self._late: deque[Pending] = deque()
         self._expiring = False
+        # Of this turn of the loop: submissions to be pushed together, jobs whose notice has come.
+        self._submissions: list[tuple[Pending, tuple[Command, ...]]] = []
+        self._announced: list[Pending] = []
 
     # -- life
 
@@ -103,6 +111,8 @@ class Collector:
         """Take up work on fresh connections: listen first, then look at what happened meanwhile."""
         await notices.execute(self._mode.subscribe(self._client_id))
         self._commands = commands
+        self._submissions.clear()
+        self._announced.clear()
         if self._cleanup is not None:
             self._cleanup.connected(commands)
         for pending in list(self.pending.values()):
@@ -217,12 +227,36 @@ class Collector:
         if expires is not None and self._clock.due:
             self._commands.send((self._clock.ASK,), partial(self._told_time, pending, time.monotonic()))
             return
-        pending.sent = True
-        self._commands.send(commands, partial(self._pushed, pending))
-        if self._events.traced:
-            if self._mode.keeps_jobs:
-                self._events.emit("write", readable(pending.job_id))
-            self._events.emit("push", readable(pending.job_id), printable(pending.queue))
+        if not self._submissions:
+            self._commands.before_write(self.push_all)
+        self._submissions.append((pending, commands))
+        if len(self._submissions) >= _JOINED_AT_MOST:
+            self.push_all()
+
+    def push_all(self) -> None:
+        """Send the submissions of this turn of the loop, with one push for all to one queue."""
+        submissions, self._submissions = self._submissions, []
+        if self._commands is None or self._commands.closed:
+            return  # they are sent once there is a connection
+        queues: dict[bytes, list[tuple[Pending, tuple[Command, ...]]]] = {}
+        for submission in submissions:
+            queues.setdefault(submission[0].queue, []).append(submission)
+        for together in queues.values():
+            self._push_together(self._commands, together)
+
+    def _push_together(self, connection: Connection, together: list[tuple[Pending, tuple[Command, ...]]]) -> None:
+        jobs = [pending for pending, _ in together]
+        joined = self._mode.join([commands for _, commands in together]) if len(together) > 1 else None
+        if joined is not None:
+            connection.send(joined, partial(self._all_pushed, jobs))
+        for pending, commands in together:
+            pending.sent = True
+            if joined is None:
+                connection.send(commands, partial(self._pushed, pending))
+            if self._events.traced:
+                if self._mode.keeps_jobs:
+                    self._events.emit("write", readable(pending.job_id))
+                self._events.emit("push", readable(pending.job_id), printable(pending.queue))
 
     def _by_the_clock_of_the_server(self, submission: Submission, expires: Text) -> Submission:
         moved = epoch(float(expires) + self._clock.ahead).decode()
@@ -234,6 +268,21 @@ class Collector:
         if self._clock.due:
             self._clock.learn(outcome[0], asked=asked)
         self._push(pending)
+
+    def _all_pushed(self, jobs: list[Pending], outcome: Replies | TransportError) -> None:
+        """The answer to a joined submission."""
+        if isinstance(outcome, TransportError) or first_error(outcome) is not None:
+            replies = outcome.replies if isinstance(outcome, ConnectionLost) else outcome
+            apart = self._mode.apart(replies, len(jobs)) if isinstance(replies, Sequence) and replies else None
+            for at, pending in enumerate(jobs):
+                self._pushed(pending, outcome if apart is None else apart[at])
+            return
+        for pending in jobs:
+            pending.acknowledge()
+        length = self.queue_length = self._mode.submitted(outcome)
+        for callback in self.on_queue_length:
+            for behind in reversed(range(len(jobs))):
+                callback(length - behind)
 
     def _pushed(self, pending: Pending, outcome: Replies | TransportError) -> None:
         if isinstance(outcome, ConnectionLost) and outcome.replies:
@@ -303,15 +352,31 @@ class Collector:
         if notice.result is not None:
             self._resolve(pending, notice.result)
             return
-        command = self._mode.collect(notice.job_id)
-        if command is not None and self._commands is not None:
-            self._commands.send((command,), partial(self._collected, pending))
+        if self._commands is not None:
+            if not self._announced:
+                self._commands.before_write(self._collect)
+            self._announced.append(pending)
 
-    def _collected(self, pending: Pending, outcome: Replies | TransportError) -> None:
-        if isinstance(outcome, TransportError) or pending.ended:
-            return  # the sweep after the reconnection collects it; or another notice was faster
+    def _collect(self) -> None:
+        """Fetch the results that were announced in this turn of the loop."""
+        announced, self._announced = self._announced, []
+        if self._commands is None:
+            return  # the sweep after the reconnection collects them
+        for at in range(0, len(announced), _FETCHED_AT_ONCE):
+            some = announced[at : at + _FETCHED_AT_ONCE]
+            commands = [self._mode.collect(pending.job_id) for pending in some]
+            self._commands.send([command for command in commands if command], partial(self._collected, some))
+
+    def _collected(self, some: list[Pending], outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError):
+            return  # the sweep after the reconnection collects them
+        for pending, reply in zip(some, outcome, strict=True):
+            if not pending.ended:  # by another notice, which was faster
+                self._read(pending, reply)
+
+    def _read(self, pending: Pending, reply: Reply) -> None:
         try:
-            result = self._mode.collected(pending.job_id, outcome[0])
+            result = self._mode.collected(pending.job_id, reply)
         except BaseException as error:
             self._unreadable(pending, error)
             return
@@ -411,6 +476,8 @@ class Collector:
 
     def abandon(self, pending: Pending, error: JobwireError, *, withdraw: bool) -> None:
         """End the wait for a job; ``withdraw`` takes it out of the queue where no worker has taken it yet."""
+        if self._submissions:
+            self.push_all()  # what is said of the job now comes behind its submission
         self._end(pending, error)
         if self._cleanup is not None:
             self._cleanup.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
@@ -478,6 +545,7 @@ class Collector:
     async def inspect(self, job_id: bytes, queue: bytes) -> JobState:
         if self._commands is None:
             raise ConnectionLost("there is no connection to Redis at the moment")
+        self.push_all()
         return self._mode.inspected(await self._commands.call(*self._mode.inspect(job_id, queue)))
 
     async def _sweep_for_ever(self) -> None:

@@ -330,16 +330,25 @@ class Worker:
     @overload
     def handler(self, function: F) -> F: ...
     @overload
-    def handler(self, *, type: Any = ..., strict: bool = ...) -> Callable[[F], F]: ...
-    def handler(self, function: Any = None, *, type: Any = None, strict: bool = False) -> Any:
+    def handler(self, *, type: Any = ..., strict: bool = ..., in_process: bool = ...) -> Callable[[F], F]: ...
+    def handler(self, function: Any = None, *, type: Any = None, strict: bool = False, in_process: bool = False) -> Any:
         """The function that does this worker's jobs; see ``jobwire.Worker.handler``. A plain function runs in a thread
         of the worker's pool, so it may block.
         """
-        return self.asynchronous.handler(function, type=type, strict=strict)  # type: ignore[call-overload]  # both forms in one call
+        return self.asynchronous.handler(function, type=type, strict=strict, in_process=in_process)  # type: ignore[call-overload]  # both forms in one call
 
-    def route(self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False) -> Callable[[F], F]:
+    def route(
+        self,
+        value: Text,
+        /,
+        *,
+        field: str = "name",
+        type: Any = None,
+        strict: bool = False,
+        in_process: bool = False,
+    ) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; see ``jobwire.Worker.route``."""
-        return self.asynchronous.route(value, field=field, type=type, strict=strict)
+        return self.asynchronous.route(value, field=field, type=type, strict=strict, in_process=in_process)
 
     def middleware(self, function: M) -> M:
         """Code around each call of a handler; see ``jobwire.Worker.middleware``: it is ``async`` here as well."""

@@ -114,6 +114,7 @@ class ClusterConnection:
         self._links: dict[Node, NodeLink] = {}
         self._end: TransportError | None = None
         self._refreshing = False
+        self._before: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.description} ({'closed' if self.closed else len(self._links)})>"
@@ -144,6 +145,23 @@ class ClusterConnection:
         else:
             Batch(self, commands, on_replies, self._loop).start()
 
+    def before_write(self, work: Callable[[], object]) -> None:
+        if not self._before:
+            self._loop.call_soon(self.flush)
+        self._before.append(work)
+
+    def flush(self) -> None:
+        while self._before:
+            before, self._before = self._before, []
+            for work in before:
+                try:
+                    work()
+                except Exception as error:  # of any kind: the others have work to do as well
+                    self._loop.call_exception_handler({"message": f"{work!r} failed", "exception": error})
+        for link in list(self._links.values()):
+            if link.connection is not None:
+                link.connection.flush()
+
     def call(self, *commands: Command) -> asyncio.Future[Replies]:
         future: asyncio.Future[Replies] = self._loop.create_future()
         self.send(commands, partial(_settle, future))
@@ -163,6 +181,7 @@ class ClusterConnection:
             raise ConnectionLost(str(self._end))
 
     async def answered(self) -> None:
+        self.flush()
         while self._end is None:
             connections = [link.connection for link in list(self._links.values())]
             busy = [one for one in connections if one is not None and one.outstanding]
@@ -267,6 +286,8 @@ class ClusterConnection:
 
     async def close(self) -> None:
         self._on_lost = None
+        if self._end is None:
+            self.flush()
         end = self._end or lost_error(self.description, "closed on this side")
         self._end = end
         # First write out the queue; then nobody is left waiting.

@@ -68,6 +68,9 @@ class RedisConnection(asyncio.Protocol):
         self._errors = ErrorReplies()
         self._reader = hiredis.Reader(replyError=self._errors)
         self._outbox = new_outbox()
+        self._before: list[Callable[[], object]] = []
+        #: ``flush`` is called at the end of this turn of the loop.
+        self._due = False
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
         self._end: ConnectionLost | None = None
@@ -102,6 +105,7 @@ class RedisConnection(asyncio.Protocol):
     def left_to_parent(self) -> None:
         """In a forked child: the connection is the parent's."""
         self.on_lost = None
+        self._before.clear()
         self._mark("it belongs to the process that this one was forked from")
         self._outbox.clear()
 
@@ -118,11 +122,21 @@ class RedisConnection(asyncio.Protocol):
         if count:
             self._queue.append((count, on_replies))
             if waiting + count >= EARLY_WRITE:
-                self._flush()
-            elif not waiting:
-                self._loop.call_soon(self._flush)
+                self._write()
+            elif not self._due:
+                self._due = True
+                self._loop.call_soon(self.flush)
         elif on_replies is not None:
             self._loop.call_soon(self._deliver, on_replies, [])
+
+    def before_write(self, work: Callable[[], object]) -> None:
+        if self._end is not None:
+            self._loop.call_soon(work)
+            return
+        self._before.append(work)
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self.flush)
 
     def call(self, *commands: Command) -> asyncio.Future[Replies]:
         future: asyncio.Future[Replies] = self._loop.create_future()
@@ -142,13 +156,26 @@ class RedisConnection(asyncio.Protocol):
             raise lost_error(self.description, self.reason)
 
     async def answered(self) -> None:
+        self.flush()
         if self._queue:
             last: asyncio.Future[None] = self._loop.create_future()
             count, on_replies = self._queue[-1]
             self._queue[-1] = (count, partial(_hand_on, on_replies, last))
             await last
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        self._due = True  # what the work sends is written below
+        while self._before:
+            before, self._before = self._before, []
+            for work in before:
+                try:
+                    work()
+                except Exception as error:  # of any kind: the others have work to do as well
+                    self._report(error, work)
+        self._due = False
+        self._write()
+
+    def _write(self) -> None:
         if self._outbox and self._transport is not None:
             self._transport.write(self._outbox.take())
 
@@ -232,7 +259,7 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._end is None:
-            self._flush()
+            self.flush()
             self._mark("closed on this side")
             self._transport.close()
         try:
@@ -247,6 +274,9 @@ class RedisConnection(asyncio.Protocol):
         if self._end is None:
             self.reason = reason
             self._end = lost_error(self.description, reason)
+            before, self._before = self._before, []
+            for work in before:
+                self._loop.call_soon(work)
         return self._end
 
     # Callbacks of asyncio

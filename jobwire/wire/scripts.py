@@ -19,6 +19,7 @@ __all__ = [
     "BURY_MARKED",
     "CALL_OFF",
     "COMPLETE",
+    "COMPLETE_MANY",
     "DELETE_GHOST",
     "EXPIRE_UNHEARD",
     "FORGET_DUPLICATE",
@@ -31,6 +32,7 @@ __all__ = [
     "REJECT",
     "REQUEUE",
     "REQUEUE_MARKED",
+    "TAKE_MANY",
     "TELL_REJECTED",
     "WITHDRAW",
     "Script",
@@ -40,7 +42,6 @@ __all__ = [
 
 _SOURCES: dict[bytes, bytes] = {}
 """The scripts that there are, by their SHA-1."""
-_COUNTS = (b"0", b"1", b"2", b"3")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ class Script(msgspec.Struct, frozen=True):
 
     def opening(self, keys: int) -> Command:
         """Return the beginning of a call by SHA-1, before its keys."""
-        return (b"EVALSHA", self.sha, _COUNTS[keys])
+        return (b"EVALSHA", self.sha, b"%d" % keys)
 
     def call(self, keys: tuple[bytes, ...], *args: bytes) -> Command:
         """Call by SHA-1; answers the error ``NOSCRIPT`` on a server that does not know it (yet, or any more)."""
@@ -85,6 +86,52 @@ return 1 + call('PUBLISH', given[2], given[1])
 """KEYS own list, job hash; ARGV job ID, channel, result, and in dialects that write them when it was started and
 processed → 0 given away meanwhile, else written and published: 1 and how many heard it. From the tail, where the oldest
 entry of an own list is."""
+
+COMPLETE_MANY = Script.of("""\
+local call, own, count, codes = redis.pcall, KEYS[1], #KEYS - 1, {}
+local oldest, in_order = call('LRANGE', own, -count, -1), true
+for at = 1, count do
+  in_order = in_order and oldest[count + 1 - at] == string.sub(KEYS[at + 1], 6)
+end
+if in_order then in_order = not call('RPOP', own, count).err end
+for at = 1, count do
+  local job, given = KEYS[at + 1], 4 * at - 3
+  local id = string.sub(job, 6)
+  local code = in_order and 1 or call('LREM', own, -1, id)
+  if code == 1 then
+    if ARGV[given + 2] ~= '' then
+      code = call('HSET', job, 'result', ARGV[given + 1], '_started', ARGV[given + 2], '_processed', ARGV[given + 3])
+    else
+      code = call('HSET', job, 'result', ARGV[given + 1])
+    end
+    if type(code) == 'number' then code = call('PUBLISH', ARGV[given], id) end
+    if type(code) == 'number' then code = 1 + code end
+  end
+  codes[at] = code
+end
+return codes
+""")
+"""KEYS own list, job hashes; ARGV for each of these channel, result, when it was started and processed (both empty in
+dialects that do not write them) → for each what COMPLETE answers, or an error, which is that job's alone. Jobs that end
+in the order in which they were taken, as most do, are the tail of the list, and leave it by one command."""
+
+TAKE_MANY = Script.of("""\
+local call, pending, own = redis.pcall, KEYS[1], KEYS[2]
+local last = call('LRANGE', pending, -tonumber(ARGV[1]), -1)
+local count, oldest = #last, {}
+if last.err or count == 0 then return last end
+for at = 1, count do oldest[at] = last[count + 1 - at] end
+local moved = call('LPUSH', own, unpack(oldest))
+if type(moved) == 'table' then return moved end
+local gone = call('RPOP', pending, count)
+if gone.err then
+  for at = 1, count do call('LREM', own, 1, oldest[at]) end
+  return gone
+end
+return oldest
+""")
+"""KEYS pending queue, own list; ARGV how many → the entries moved, the oldest first, as so many RPOPLPUSH would have;
+an error where there is one, and then nothing was moved."""
 
 GIVE_BACK = Script.of("""\
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,8 +13,9 @@ from jobwire.wire import Command, Job, Taken
 from jobwire.wire.lifecycle import Event, State
 from jobwire.wire.modes.base import Ending
 from jobwire.worker.hooks import Call
+from jobwire.worker.processes import ProcessCall
 
-__all__ = ["Delivery"]
+__all__ = ["AfterFirstSteps", "Delivery"]
 
 
 class Delivery(msgspec.Struct, eq=False):
@@ -22,10 +24,12 @@ class Delivery(msgspec.Struct, eq=False):
     ``state``       that of the life-cycle table
     ``start_said``  Redis was told that the handler has begun
     ``call``        the call of a plain handler in its thread; ``begun`` is done once it has one
+    ``process``     the same of a handler that runs in a process
     ``described``   the call of the handler as middleware sees it; None where there is none
     ``ending``      set once it is known how the worker lets go of it
     ``steps``, ``commands``  the events and the commands of ``ending``
     ``sent``        ``commands`` were written to a connection
+    ``released``    its slot is free: its handler is done, and its completion was written to a connection
     ``waiting``     it holds no slot: it stays in hand until it is to be tried again
     ``insists``     Redis was out of memory: ``commands`` are in words that it does not refuse
     """
@@ -39,11 +43,13 @@ class Delivery(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     call: Future[Any] | None = None
     begun: asyncio.Future[None] | None = None
+    process: ProcessCall | None = None
     described: Call | None = None
     ending: Ending | None = None
     steps: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()
     sent: bool = False
+    released: bool = False
     waiting: bool = False
     insists: bool = False
     timer: asyncio.TimerHandle | None = None
@@ -53,3 +59,28 @@ class Delivery(msgspec.Struct, eq=False):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+
+class AfterFirstSteps:
+    """Calls ``function`` for each delivery that is added, once all tasks made in the same turn of the loop have made
+    their first step.
+    """
+
+    def __init__(self, function: Callable[[Delivery], None]) -> None:
+        self._function = function
+        self._added: list[Delivery] = []
+
+    def add(self, delivery: Delivery, loop: asyncio.AbstractEventLoop) -> None:
+        """Call ``function(delivery)`` soon."""
+        if not self._added:
+            loop.call_soon(self._again)
+        self._added.append(delivery)
+
+    def _again(self) -> None:
+        # Behind the task of the first, before those of the others: they stand in the queue by now.
+        added, self._added = self._added, []
+        asyncio.get_running_loop().call_soon(self._call, added)
+
+    def _call(self, added: list[Delivery]) -> None:
+        for delivery in added:
+            self._function(delivery)

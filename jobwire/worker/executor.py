@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any, cast
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.events import Events
 from jobwire.options import Unset
-from jobwire.transport import Connection, Replies
+from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
 from jobwire.wire.dead_letters import encode_rejected
@@ -26,13 +26,15 @@ from jobwire.wire.lifecycle import Outcome
 from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
-from jobwire.wire.text import Text, readable
-from jobwire.worker.delivery import Delivery
+from jobwire.wire.text import Text, readable, words_of
+from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, whole, within
+from jobwire.worker.delivery import AfterFirstSteps, Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Answers, Handler, current
 from jobwire.worker.hooks import Call, Hooks
 from jobwire.worker.maintenance import Maintenance
 from jobwire.worker.notices import Notices
+from jobwire.worker.processes import HandlerProcesses, ProcessCall
 from jobwire.worker.refusals import Refusals
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
 from jobwire.worker.threads import HandlerThreads
@@ -43,6 +45,8 @@ _LASTING = frozenset({"NOPERM", "WRONGTYPE"})
 """Errors that do not pass by themselves: the entry stays where it is, until an operator has mended their cause."""
 _LOST_DELAY = 1.0
 """Seconds until a job is given back whose handler somebody else has cancelled."""
+_LOADED_AT_ONCE = 16
+"""Jobs that are held as they came until all of them are there, whatever their size."""
 
 
 class Executor:
@@ -76,6 +80,7 @@ class Executor:
         self._decide = decide
         self._timeout = timeout
         self._threads = HandlerThreads(threads)
+        self._processes = HandlerProcesses()
         self._thread_slots = threads
         self.slots = slots
         """Jobs at a time."""
@@ -98,18 +103,30 @@ class Executor:
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
         self._draining = False
+        self._joins = mode.joins_completions
+        self._completed: list[Delivery] = []
+        """To be told at the end of this turn of the loop."""
+        self._preparing = False
 
     # -- one job, step by step
 
-    def accept(self, taken: Taken) -> None:
-        """Take an entry in hand."""
+    def accept(self, entries: Sequence[Taken]) -> None:
+        """Take entries in hand, in their order."""
+        deliveries = [delivery for taken in entries if (delivery := self._deliver(taken)) is not None]
+        if not self._draining:
+            self._load(deliveries)
+            return
+        for delivery in deliveries:
+            self.finish(delivery, life.RETURNED)
+
+    def _deliver(self, taken: Taken) -> Delivery | None:
         identity = self._mode.identity(taken)
         key: object = object() if identity is None else identity
         before = self.deliveries.get(key)
         if before is not None:
             if before.ending is None or before.ending.result is not None or not before.sent:
                 self._drop_duplicate(taken)
-                return
+                return None
             # We let it go, and were faster to take it again than to hear that it is back.
             self._end(before, before.ending.outcome)
         delivery = Delivery(key, taken)
@@ -119,10 +136,7 @@ class Executor:
             self.left -= 1
         if self._events.traced and identity is not None:
             self._events.emit("take", readable(identity))
-        if self._draining:
-            self.finish(delivery, life.RETURNED)
-        else:
-            self._load(delivery)
+        return delivery
 
     def _drop_duplicate(self, taken: Taken) -> None:
         # It runs here at this moment, so one of the two entries is enough; the client is told once.
@@ -130,23 +144,40 @@ class Executor:
         self._log.warning("job %s came again while it runs; the second entry is dropped", printable(taken.entry))
         self.send(self._mode.forget_duplicate(taken))
 
-    def _load(self, delivery: Delivery) -> None:
-        command = self._mode.load(delivery.taken)
-        if command is None:
-            self._loaded(delivery, [None])
-        elif self._commands is not None:
-            self._commands.send((command,), partial(self._loaded, delivery))
+    def _load(self, deliveries: Sequence[Delivery]) -> None:
+        for at in range(0, len(deliveries), _LOADED_AT_ONCE):
+            some = deliveries[at : at + _LOADED_AT_ONCE]
+            commands = [command for delivery in some if (command := self._mode.load(delivery.taken)) is not None]
+            if not commands:
+                self._each(self._read, some, [None] * len(some))
+            elif self._commands is not None:
+                self._commands.send(commands, partial(self._loaded, some))
 
-    def _loaded(self, delivery: Delivery, replies: Replies | TransportError) -> None:
-        if isinstance(replies, TransportError) or delivery.state != "taken" or delivery.ending is not None:
+    def _loaded(self, deliveries: Sequence[Delivery], replies: Replies | TransportError) -> None:
+        if not isinstance(replies, TransportError):
+            self._each(self._read, deliveries, replies)
+
+    def _each(
+        self, step: Callable[[Delivery, Reply], None], some: Sequence[Delivery], replies: Sequence[Reply]
+    ) -> None:
+        """Take a step with each, whatever becomes of the others."""
+        for delivery, reply in zip(some, replies, strict=True):
+            try:
+                step(delivery, reply)
+            except Exception as error:
+                self._log.exception("job %s: %s", self._name_of(delivery), words_of(error))
+
+    def _read(self, delivery: Delivery, reply: Reply) -> None:
+        """Begin the job in ``reply``, or say why it cannot be begun."""
+        if delivery.state != "taken" or delivery.ending is not None:
             return
         try:
-            job = self._mode.read(delivery.taken, replies[0])
+            job = self._mode.read(delivery.taken, reply)
         except ServerError as error:
             self._not_loaded(delivery, error)
             return
         except DecodeError as error:
-            self._reject(delivery, error, self._mode.address(delivery.taken, replies[0]))
+            self._reject(delivery, error, self._mode.address(delivery.taken, reply))
             return
         delivery.job = job
         if self._refusals.troubled:
@@ -182,7 +213,7 @@ class Executor:
         if error.code == "WRONGTYPE":
             self._reject(delivery, JobDecodeError(f"the key of job {name} holds no hash: {error}"))
             return
-        delivery.timer = self._loop.call_later(self._refusals.refused("read jobs", error), self._load, delivery)
+        delivery.timer = self._loop.call_later(self._refusals.refused("read jobs", error), self._load, (delivery,))
 
     def _expire(self, delivery: Delivery, job: Job) -> None:
         self._log.warning("job %s had expired before it was begun", self._name_of(delivery))
@@ -224,7 +255,7 @@ class Executor:
             if delivery.ending is None and delivery.state == self._started:
                 self.finish(delivery, life.DONE, Success(value))
         except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
-            cancelled = isinstance(error, asyncio.CancelledError) and _cancelled_from_outside()
+            cancelled = isinstance(error, asyncio.CancelledError) and cancelled_from_outside()
             if delivery.ending is None and delivery.state == self._started:
                 if cancelled and self._mode.redeliverable:
                     self._lose(delivery)
@@ -232,6 +263,9 @@ class Executor:
                     self._fail(delivery, job, error)
             if cancelled:
                 raise
+        finally:
+            if delivery.process is not None:
+                delivery.process.stop()
 
     def _surrounded(self, delivery: Delivery, job: Job) -> Awaitable[Any]:
         delivery.described = call = self._describe(delivery, job)
@@ -250,11 +284,11 @@ class Executor:
         work = self._begin(delivery, handler, job if handler.takes_job else handler.prepare(job))
         if limit is None:
             value = await work
-            return await _whole(value) if hasattr(type(value), "__await__") else value
+            return await whole(value) if hasattr(type(value), "__await__") else value
         if delivery.begun is not None:
             await delivery.begun  # a deadline begins with the call
         try:
-            return await _within(limit, _whole(work))
+            return await within(limit, whole(work))
         except TimeoutError:
             self._warn_of_thread(delivery, handler, limit)
             raise
@@ -268,16 +302,16 @@ class Executor:
         except BaseException as error:
             return answers.unfit(error, job)
         # A task of its own, so that a handler that cancels itself is told from a worker that stops.
-        task = self._loop.create_task(_outcome(_whole(self._begin(delivery, handler, argument))))
+        task = self._loop.create_task(outcome_of(whole(self._begin(delivery, handler, argument))))
         try:
             if delivery.begun is not None:
                 await delivery.begun
-            if limit is not None and not await _done_within(task, limit):
+            if limit is not None and not await done_within(task, limit):
                 self._warn_of_thread(delivery, handler, limit)
                 return answers.late(limit, job)
             value, raised = await task
         except asyncio.CancelledError as error:
-            if _cancelled_from_outside():
+            if cancelled_from_outside():
                 task.cancel()
                 raise
             value, raised = None, error
@@ -294,14 +328,17 @@ class Executor:
         if not handler.in_thread:
             return cast("Awaitable[Any]", handler.function(argument))
         delivery.begun = self._loop.create_future()
-        context = copy_context()
-        delivery.call = self._threads.submit(
-            lambda: context.run(handler.function, argument), begun=partial(_tell_loop, self._loop, delivery.begun)
-        )
+        begun = partial(_tell_loop, self._loop, delivery.begun)
+        if handler.in_process:
+            delivery.process = ProcessCall(self._processes, handler.function, argument, current.get(), begun)
+            delivery.call = self._threads.submit(delivery.process.work, begun=_nothing)
+        else:
+            context = copy_context()
+            delivery.call = self._threads.submit(lambda: context.run(handler.function, argument), begun=begun)
         return asyncio.wrap_future(delivery.call)
 
     def _warn_of_thread(self, delivery: Delivery, handler: Handler, limit: float) -> None:
-        if delivery.call is not None and not delivery.call.done():
+        if delivery.call is not None and not delivery.call.done() and delivery.process is None:
             self._log.warning(
                 "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it returns",
                 getattr(handler.function, "__qualname__", repr(handler.function)),
@@ -413,7 +450,54 @@ class Executor:
             self._reported(delivery, [])
         elif self._commands is not None:
             delivery.sent = True
-            self._commands.send(delivery.commands, partial(self._reported, delivery))
+            if (
+                self._joins
+                and not delivery.insists
+                and delivery.ending is not None
+                and delivery.ending.result is not None
+            ):
+                self._complete_later(self._commands, delivery)
+            else:
+                self._commands.send(delivery.commands, partial(self._reported, delivery))
+
+    def _complete_later(self, connection: Connection, delivery: Delivery) -> None:
+        if not self._completed:
+            connection.before_write(self._complete)
+        self._completed.append(delivery)
+
+    def _complete(self) -> None:
+        """Say in few commands which jobs were completed in this turn of the loop."""
+        completed, self._completed = self._completed, []
+        if self._commands is None:
+            return  # ``connected`` goes on
+        for delivery in completed:
+            if delivery.call is None and not delivery.released:
+                delivery.released = True
+                self.busy -= 1
+        at = 0
+        for command, count in self._mode.complete_many([delivery.commands for delivery in completed]):
+            some = completed[at : at + count]
+            at += count
+            then = partial(self._reported, some[0]) if count == 1 else partial(self._all_reported, some)
+            self._commands.send((command,), then)
+        self.on_free()
+
+    def _hold(self, delivery: Delivery) -> None:
+        """Keep its slot, after all: it could not be completed, and no others are taken instead."""
+        if delivery.released:
+            delivery.released = False
+            self.busy += 1
+
+    def _all_reported(self, some: list[Delivery], outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError):
+            return
+        codes = outcome[0]
+        if not isinstance(codes, list):  # an error, which is everybody's
+            codes = [codes] * len(some)
+        self._each(self._reported_code, some, codes)
+
+    def _reported_code(self, delivery: Delivery, code: Reply) -> None:
+        self._reported(delivery, [code])
 
     def _reported(self, delivery: Delivery, replies: Replies | TransportError) -> None:
         if isinstance(replies, TransportError) or delivery.ending is None:
@@ -439,8 +523,11 @@ class Executor:
     def _refuse(self, delivery: Delivery, ending: Ending, error: ServerError) -> None:
         """Redis refused an end."""
         name = self._name_of(delivery)
+        self._hold(delivery)
         if error.code == "NOSCRIPT":  # the server was restarted, or its scripts were flushed
-            self.send(self._mode.prepare())
+            if not self._preparing:
+                self._preparing = True
+                self.send(self._mode.prepare(), self._prepared)
             delivery.timer = self._loop.call_later(0.0, self._report, delivery)
         elif is_out_of_memory(error) and not delivery.insists:
             delivery.insists = True
@@ -456,6 +543,10 @@ class Executor:
             self._log.error("cannot end job %s (%s): %s", name, ending.outcome.counter, error)
             self.refused = True
             self._end(delivery, ending.outcome)
+
+    def _prepared(self, replies: Replies) -> None:
+        del replies
+        self._preparing = False
 
     def _insists(self, ending: Ending, error: ServerError) -> bool:
         if ending.result is not None:
@@ -474,7 +565,9 @@ class Executor:
             self._maintain(delivery, ending)
         if delivery.timer is not None:
             delivery.cancel_timer()
-        if delivery.call is None and not delivery.waiting:
+        if delivery.released:
+            delivery.released = False
+        elif delivery.call is None and not delivery.waiting:
             self.busy -= 1
             self.on_free()
         elif not delivery.waiting:
@@ -505,6 +598,8 @@ class Executor:
     def connected(self, commands: Connection) -> None:
         """Take up again all that a lost connection interrupted."""
         self._commands = commands
+        self._completed.clear()
+        self._preparing = False
         self._loop = asyncio.get_running_loop()
         self.notices.connected(commands)
         for delivery in list(self.deliveries.values()):
@@ -515,7 +610,7 @@ class Executor:
         if ending is None:
             if delivery.state == "taken":
                 delivery.cancel_timer()
-                self._load(delivery)
+                self._load((delivery,))
             return
         if delivery.timer is not None and not delivery.sent:
             self._note(delivery)
@@ -558,6 +653,8 @@ class Executor:
         self._commands = None
         self.notices.disconnected()
         self.on_free = _nothing
+        for delivery in self.deliveries.values():
+            self._hold(delivery)
         if self._mode.ownership == "list":
             # Not begun yet, and perhaps given away until we are back: what is still ours is found in the list.
             for delivery in list(self.deliveries.values()):
@@ -617,6 +714,7 @@ class Executor:
 
     def abandon(self) -> None:
         """All this is somebody else's now: cancel the handlers, and say nothing."""
+        self._completed.clear()
         for delivery in list(self.deliveries.values()):
             self._leave(delivery)
 
@@ -626,12 +724,13 @@ class Executor:
         delivery.cancel_timer()
         if delivery.task is not None:
             delivery.task.cancel()
-        if not delivery.waiting:
+        if not delivery.waiting and not delivery.released:
             self._release_slot(delivery)
 
     def close(self) -> None:
-        """End the threads; a handler that still runs in one is not waited for."""
+        """End the threads and processes; a handler that still runs in one is not waited for."""
         self._threads.close()
+        self._processes.close()
 
     # -- names
 
@@ -645,84 +744,14 @@ class Executor:
         return readable(delivery.key) if isinstance(delivery.key, bytes) else ""
 
 
-class AfterFirstSteps:
-    """Calls ``function`` for each delivery that is added, once all tasks made in the same turn of the loop have made
-    their first step.
-    """
-
-    def __init__(self, function: Callable[[Delivery], None]) -> None:
-        self._function = function
-        self._added: list[Delivery] = []
-
-    def add(self, delivery: Delivery, loop: asyncio.AbstractEventLoop) -> None:
-        """Call ``function(delivery)`` soon."""
-        if not self._added:
-            loop.call_soon(self._again)
-        self._added.append(delivery)
-
-    def _again(self) -> None:
-        # Behind the task of the first, before those of the others: they stand in the queue by now.
-        added, self._added = self._added, []
-        asyncio.get_running_loop().call_soon(self._call, added)
-
-    def _call(self, added: list[Delivery]) -> None:
-        for delivery in added:
-            self._function(delivery)
-
-
 def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
     """``then``, unless the connection was lost instead."""
     if not isinstance(outcome, TransportError):
         then(outcome)
 
 
-async def _whole(work: Awaitable[Any]) -> Any:
-    """A plain function around an ``async def`` returns something that is still to be awaited."""
-    value = await work
-    while hasattr(type(value), "__await__"):
-        value = await value
-    return value
-
-
-async def _within(timeout: float, work: Awaitable[Any]) -> Any:
-    deadline = asyncio.timeout(timeout)
-    try:
-        async with deadline:
-            return await work
-    except TimeoutError:
-        if deadline.expired():
-            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
-        raise
-
-
-async def _done_within(task: asyncio.Task[Any], timeout: float) -> bool:
-    """False, and the task cancelled, where it is not done by then. Does not wait for the end of a cancellation."""
-    try:
-        await asyncio.wait({task}, timeout=timeout)
-    finally:
-        done = task.done()
-        task.cancel()  # does nothing to one that is done
-    return done
-
-
-async def _outcome(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
-    try:
-        return await work, None
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        return None, error
-
-
 def _nothing() -> None:
     pass
-
-
-def _cancelled_from_outside() -> bool:
-    """Is this task to end, rather than that its handler raised CancelledError by itself?"""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _tell_loop(loop: asyncio.AbstractEventLoop, told: asyncio.Future[None] | Callable[[], None]) -> None:

@@ -1,8 +1,9 @@
 """Fetchers take a worker's entries from its queues: never more than it has free slots for, and none of them lost.
 
-Two ways, chosen by the safety of a popped entry. In a list of the worker's own, pops are pipelined: one for each
-free slot waits at the server. In a list that is shared, or where a pop only removes (BRPOP), one blocking pop waits,
-and further entries are fetched by pops that do not wait; its connection is never closed with a pop outstanding.
+Two ways, chosen by the safety of a popped entry. Into a list of the worker's own, two pops wait at the server; where
+both bring an entry at once there are more, and one script takes as many as there are free slots, until it brings fewer.
+From a list that is shared, or where a pop only removes (BRPOP), one blocking pop waits, and further entries are fetched
+by pops that do not wait; its connection is never closed with a pop outstanding.
 """
 
 from __future__ import annotations
@@ -23,26 +24,34 @@ from jobwire.worker.refusals import Refusals
 __all__ = ["Fetcher", "PipelinedFetcher", "SingleFetcher", "end_pops"]
 
 MAX_IN_FLIGHT = 64
-"""Pops that wait at the server; more gain nothing (docs/PERFORMANCE.md)."""
+"""Entries that are asked for at a time; more gain nothing (docs/PERFORMANCE.md)."""
+_WAITING = 2
+"""Pops that wait at the server: two answers at once say that there is more."""
+_SINGLY = 30.0
+"""Seconds for which entries are taken one by one after the script was refused."""
 _OUT_OF_MEMORY = "; what waits is taken all the same, so that it can be worked off (docs/OPERATIONS.md, The server)"
 
 
 class Fetcher(ABC):
-    """Keep pops going on one connection while ``free()`` returns more than 0."""
+    """Keep pops going while ``free()`` returns more than 0: those that wait on ``connection``, which has nothing else
+    to do; others may go along with what a worker says on its connection ``commands``.
+    """
 
     def __init__(
         self,
         mode: Mode,
         connection: Connection,
         *,
+        commands: Connection,
         queues: Sequence[bytes],
         wait: float,
         free: Callable[[], int],
-        on_taken: Callable[[Taken], None],
+        on_taken: Callable[[Sequence[Taken]], None],
         log: logging.Logger,
     ) -> None:
         self._mode = mode
         self._connection = connection
+        self._commands = commands
         self._queues = tuple(queues)
         self._free = free
         self._on_taken = on_taken
@@ -83,7 +92,7 @@ class Fetcher(ABC):
             # Almost always: one pop, one entry.
             taken = self._mode.taken(outcome[0], queues)
             if taken is not None:
-                self._on_taken(taken)
+                self._on_taken((taken,))
             return 1
         found, trouble = self._accept(outcome, queues)
         if trouble is not None:
@@ -94,7 +103,7 @@ class Fetcher(ABC):
         return found
 
     def _accept(self, replies: Replies, queues: Sequence[bytes]) -> tuple[int, Exception | None]:
-        found = 0
+        entries: list[Taken] = []
         trouble: Exception | None = None
         # Entries that come while stopping are given back: the youngest first, so that the oldest is taken next.
         for reply in reversed(replies) if self._stopping else replies:
@@ -104,9 +113,10 @@ class Fetcher(ABC):
                 trouble = error
                 continue
             if taken is not None:
-                found += 1
-                self._on_taken(taken)
-        return found, trouble
+                entries.append(taken)
+        if entries:
+            self._on_taken(entries)
+        return len(entries), trouble
 
     # A queue key of the wrong type, a server that is loading, or out of memory: one pop is sent after a pause, which
     # grows, until it is mended.
@@ -161,6 +171,13 @@ class PipelinedFetcher(Fetcher):
     """For a list of the worker's own."""
 
     _in_flight = 0
+    _taking = False
+    _asking = False
+    _brought = 0
+    """Entries that pops have brought since it was last asked for some."""
+    _plenty = False
+    """All that was asked for last has come, so there may be more."""
+    _singly_until = 0.0
 
     @property
     def owed(self) -> bool:
@@ -170,24 +187,94 @@ class PipelinedFetcher(Fetcher):
     def _conclusive(self) -> bool:
         return self._in_flight == 0
 
+    @property
+    def _held_up(self) -> bool:
+        return self._taking or super()._held_up
+
     def fill(self) -> None:
-        if self._stopping or self._insisting or self._pause is not None:
+        """Ask at the end of this turn of the loop, behind what is said then of the jobs that have ended in it."""
+        if not self._asking:
+            self._asking = True
+            self._commands.before_write(self._ask)
+
+    def _ask(self) -> None:
+        self._asking = False
+        brought, self._brought = self._brought, 0
+        if self._held_up:
             return
-        wanted = min(self._free(), MAX_IN_FLIGHT) - self._in_flight
+        free = min(self._free(), MAX_IN_FLIGHT)
         if self._refusals.troubled:
-            wanted = min(wanted, 1 - self._in_flight)
-        for _ in range(wanted):
+            self._pop(min(free, 1) - self._in_flight)
+        elif self._singly_until > self._loop.time():
+            self._pop(free - self._in_flight)
+        elif free > 1 and not self._in_flight and (self._plenty or brought > 1):
+            self._take_many(free)
+        else:
+            self._pop(min(free, _WAITING) - self._in_flight)
+
+    def _pop(self, count: int) -> None:
+        for _ in range(count):
             self._in_flight += 1
             self._connection.send((self._take,), self._popped)
+        if count > 0:
+            self._connection.flush()
 
     def _popped(self, outcome: Replies | TransportError) -> None:
         self._in_flight -= 1
         refused = self._refusals.troubled
         found = self._read(outcome, self._queues)
-        # The entry found has the slot of its pop: there is one for another only where more are free than pops may wait,
-        # or where it was the only one that was sent.
-        if found is not None and (not found or refused or self._free() >= MAX_IN_FLIGHT):
+        if found is None:
+            return
+        self._brought += found
+        # Else there is one more in flight, and another one is sent when a slot becomes free.
+        if not found or refused or not self._in_flight:
             self.fill()
+
+    def _take_many(self, count: int) -> None:
+        """Take what there is; where the last time has brought all that was there, wait for the first entry."""
+        waits = not self._plenty
+        command = self._mode.take_many(self._queues[0], count - waits)
+        if command is None:
+            self._pop(min(count, _WAITING))
+            return
+        self._taking = True
+        if not waits:
+            self._commands.send((command,), partial(self._took, count))
+            return
+        self._connection.send((self._take, command), partial(self._waited, count - 1))
+        self._connection.flush()
+
+    def _waited(self, count: int, outcome: Replies | TransportError) -> None:
+        found = self._read(outcome if isinstance(outcome, TransportError) else outcome[:1], self._queues)
+        self._brought = found or 0
+        if found is None or isinstance(outcome, TransportError):
+            self._taking = False
+        else:
+            self._took(count, outcome[1:])
+
+    def _took(self, count: int, outcome: Replies | TransportError) -> None:
+        self._taking = False
+        if isinstance(outcome, TransportError):
+            return
+        try:
+            entries = self._mode.taken_many(outcome[0], self._queues[0])
+        except (ServerError, DecodeError) as error:
+            self._not_taken(error)
+            return
+        self._plenty = len(entries) == count
+        self._brought += len(entries)
+        if entries:
+            self._on_taken(entries[::-1] if self._stopping else entries)
+        self.fill()
+
+    def _not_taken(self, error: ServerError | DecodeError) -> None:
+        """The single pops that follow say what is wrong, if they are refused as well."""
+        self._plenty = False
+        if isinstance(error, ServerError) and error.code == "NOSCRIPT":
+            self._commands.send(self._mode.prepare())
+        else:
+            self._singly_until = self._loop.time() + _SINGLY
+        self.fill()
 
     async def stop(self) -> None:
         """Close the connection: entries moved by its pops meanwhile stand in the worker's own list."""

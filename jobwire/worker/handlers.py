@@ -61,10 +61,11 @@ class Answers(Protocol):
 class Handler:
     """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it.
 
-    ``timeout`` is its own, in seconds, instead of the worker's; ``answers`` makes a result of whatever happens.
+    ``timeout`` is its own, in seconds, instead of the worker's; ``answers`` makes a result of whatever happens;
+    ``in_process``: a thread waits for a process that calls it.
     """
 
-    __slots__ = ("answers", "function", "in_thread", "prepare", "takes_job", "timeout")
+    __slots__ = ("answers", "function", "in_process", "in_thread", "prepare", "takes_job", "timeout")
 
     def __init__(
         self,
@@ -73,21 +74,31 @@ class Handler:
         *,
         timeout: float | Unset | None = UNSET,
         answers: Answers | None = None,
+        in_process: bool = False,
     ) -> None:
         self.function = function
         self.prepare = prepare
         self.takes_job = prepare is _whole
         self.timeout = timeout
         self.answers = answers
+        self.in_process = in_process
         call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at, not callability
         self.in_thread = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
+        if in_process and not self.in_thread:
+            name = getattr(function, "__qualname__", repr(function))
+            raise ConfigError(f"the handler {name} is async: what runs in a process is a plain function")
 
     def __call__(self, job: Job) -> Awaitable[Any] | Any:
         return self.function(self.prepare(job))
 
 
 def make_handler(
-    function: AnyHandler, wanted: Any = None, *, strict: bool = False, characters: Characters = "utf-8"
+    function: AnyHandler,
+    wanted: Any = None,
+    *,
+    strict: bool = False,
+    characters: Characters = "utf-8",
+    in_process: bool = False,
 ) -> Handler:
     """``function`` as a handler, for parameters of the type ``wanted`` where its annotation does not say.
 
@@ -101,9 +112,8 @@ def make_handler(
         raise ConfigError(f"a handler is a function, not {function!r}")
     annotated = _first_parameter_type(function)
     wanted = annotated if wanted is None else wanted
-    if wanted is None or wanted is Job:
-        return Handler(function, _whole)
-    return Handler(function, _converter(wanted, function, strict, characters))
+    prepare = _whole if wanted is None or wanted is Job else _converter(wanted, function, strict, characters)
+    return Handler(function, prepare, in_process=in_process)
 
 
 def _whole(job: Job) -> Job:
@@ -199,8 +209,8 @@ class Handling:
     @overload
     def handler(self, function: F) -> F: ...
     @overload
-    def handler(self, *, type: Any = ..., strict: bool = ...) -> Callable[[F], F]: ...
-    def handler(self, function: Any = None, *, type: Any = None, strict: bool = False) -> Any:
+    def handler(self, *, type: Any = ..., strict: bool = ..., in_process: bool = ...) -> Callable[[F], F]: ...
+    def handler(self, function: Any = None, *, type: Any = None, strict: bool = False, in_process: bool = False) -> Any:
         """The function that does this worker's jobs (Perl: ``jobs->each``).
 
         It takes a ``jobwire.Job``, or the job's parameters as whatever type its annotation says (or ``type``). What it
@@ -208,23 +218,40 @@ class Handling:
         function in a thread; an awaitable that it returns is awaited in the event loop.
 
         A type reads scalars as Perl does (README, Types): ``""`` is false, a number is text where the type says
-        ``str``. ``strict=True`` refuses both. Raises ``ConfigError`` for a function that cannot take a job, and for a
-        type that cannot be made.
+        ``str``. ``strict=True`` refuses both.
+
+        ``in_process=True`` calls a plain function, which its module must have by its name, in a process: for code that
+        computes. There it is killed when its time-out is over, or the grace of a stop. The process imports the module,
+        so what the application has set up elsewhere, its log too, is not there.
+
+        Raises ``ConfigError`` for a function that cannot take a job, and for a type that cannot be made.
         """
         if function is None:
-            return lambda found: self._set_handler(found, type, strict)
-        return self._set_handler(function, type, strict)
+            return lambda found: self._set_handler(found, type, strict, in_process)
+        return self._set_handler(function, type, strict, in_process)
 
-    def _set_handler(self, function: F, wanted: Any, strict: bool) -> F:
+    def _set_handler(self, function: F, wanted: Any, strict: bool, in_process: bool) -> F:
         if self._handler is not None:
             raise ConfigError("this worker has a handler already; use worker.route(value) for several")
-        self._handler = make_handler(function, wanted, strict=strict, characters=self._characters)
+        self._handler = self._make(function, wanted, strict, in_process)
         return function
 
-    def route(self, value: Text, /, *, field: str = "name", type: Any = None, strict: bool = False) -> Callable[[F], F]:
+    def _make(self, function: AnyHandler, wanted: Any, strict: bool, in_process: bool) -> Handler:
+        return make_handler(function, wanted, strict=strict, characters=self._characters, in_process=in_process)
+
+    def route(
+        self,
+        value: Text,
+        /,
+        *,
+        field: str = "name",
+        type: Any = None,
+        strict: bool = False,
+        in_process: bool = False,
+    ) -> Callable[[F], F]:
         """The function for jobs whose parameter ``field`` is ``value``; jobs that no route fits go to ``handler``.
 
-        ``type`` and ``strict`` as there.
+        ``type``, ``strict`` and ``in_process`` as there.
         """
 
         def register(function: F) -> F:
@@ -232,7 +259,7 @@ class Handling:
                 self._router = Router(field)
             if self._router.field != field:
                 raise ConfigError(f"this worker routes by {self._router.field!r}; it cannot route by {field!r} as well")
-            self._router.add(value, make_handler(function, type, strict=strict, characters=self._characters))
+            self._router.add(value, self._make(function, type, strict, in_process))
             return function
 
         return register
@@ -245,8 +272,12 @@ class Handling:
 
     def _all_in_threads(self) -> bool:
         """Are they all plain functions?"""
-        handlers = [] if self._router is None else list(self._router.handlers.values())
-        return all(handler.in_thread for handler in (*handlers, self._handler) if handler is not None)
+        return all(handler.in_thread for handler in self._handlers)
+
+    @property
+    def _handlers(self) -> list[Handler]:
+        routed = [] if self._router is None else list(self._router.handlers.values())
+        return routed if self._handler is None else [*routed, self._handler]
 
     def _needs_handler(self) -> None:
         if self._handler is None and self._router is None:

@@ -33,6 +33,7 @@ from jobwire.worker.handlers import Handling
 from jobwire.worker.heartbeat import BEAT, TTL
 from jobwire.worker.hooks import Hooking
 from jobwire.worker.maintenance import MAX_REJECTED, Maintenance
+from jobwire.worker.processes import check_sendable
 from jobwire.worker.registration import Membership
 from jobwire.worker.rescuer import return_leftovers, until_gone
 from jobwire.worker.retry import OnFailure, decide_by
@@ -166,6 +167,8 @@ class Worker(Handling, Hooking):
         at_least("heartbeat", heartbeat, 0.01)
         at_least("heartbeat_ttl", heartbeat_ttl, 2 * heartbeat)
         self.id: Text = new_id() if id is None else id
+        #: True where this ID was given to it.
+        self.named = id is not None
         check_id(self.id)
         self._transport = transport or open_transport(url, health_check_interval=health_check_interval, **(tls or {}))
         self._mode = build_mode(
@@ -188,6 +191,7 @@ class Worker(Handling, Hooking):
         self._connections: list[Connection] = []
         self._popping_id: int | None = None
         self._popping_name = ""
+        self._commands_id: int | None = None
         self._gave_up: TransportError | None = None
         self._commands: Connection | None = None
         self._state: LinkState | None = None
@@ -278,6 +282,9 @@ class Worker(Handling, Hooking):
         if self._state is not None:
             raise ClosedError("a worker is started once; make a new one")
         self._needs_handler()
+        for handler in self._handlers:
+            if handler.in_process:
+                check_sendable(handler.function)
         if self._all_in_threads():
             self._executor.needs_threads()
         self._loop = asyncio.get_running_loop()
@@ -487,9 +494,11 @@ class Worker(Handling, Hooking):
     # -- connections
 
     async def _connect(self, lost: OnLost) -> None:
-        commands = await self._transport.connect(name=f"jobwire-worker-{self.id!s}", on_lost=lost)
+        name = f"jobwire-worker-{self.id!s}"
+        commands = await self._transport.connect(name=name, on_lost=lost)
         self._connections = [commands]
         previous_id, previous_name = self._popping_id, self._popping_name
+        previous_commands, self._commands_id = self._commands_id, commands.client_id
         # Each with a name of its own: the IDs of connections begin anew when the server is restarted.
         self._popping_name = f"{connection_tag(self._mode.keyspace, wire_bytes(self.id))}-{new_id()}"
         popping = await self._transport.connect(name=self._popping_name, on_lost=lost, longest_silence=self._wait)
@@ -499,6 +508,8 @@ class Worker(Handling, Hooking):
             await commands.execute(command)
         if self._owns_list:
             await until_gone(commands, previous_id, previous_name)
+            if previous_commands is not None and previous_commands < (commands.client_id or 0):
+                await until_gone(commands, previous_commands, name)
         if self._membership is not None:
             await self._membership.connected(commands)
         await self._return_leftovers(commands)
@@ -510,6 +521,7 @@ class Worker(Handling, Hooking):
         self._fetcher = kind(
             self._mode,
             popping,
+            commands=commands,
             queues=self._queues,
             wait=self._wait,
             free=self._executor.free,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tap_traffic import CLIENT, JOB, LISTENING, NOW, OWNER, POPPING, WORKER, Traffic, array, bulk, flags_in
 
 from ci.requirements import load_document
-from jobwire.wire.scripts import COMPLETE
+from jobwire.wire.scripts import COMPLETE, COMPLETE_MANY, TAKE_MANY
 from jobwire_conformance.cases.places import GOLDEN
 from jobwire_conformance.record.resp import Frame, Map, Push, RespError, pack
 from jobwire_conformance.record.transcripts import read_transcript
@@ -464,6 +464,39 @@ def test_the_script_that_completes_is_known() -> None:
     wrong = Traffic()
     wrong.submit()
     wrong.send(WORKER, *COMPLETE.call(keys, JOB, b"client::x", b"Sdone", NOW, NOW), reply=b":1\r\n")
+    assert wrong.flagged == ["RES-1", "CMP-7"]
+
+
+def test_joined_forms_are_known() -> None:
+    traffic = Traffic()
+    traffic.listen()
+    names = [b"job-%d" % number for number in range(70)]
+    for name in names:
+        traffic.send(CLIENT, b"HMSET", b"job::" + name, b"_reply_to", OWNER, b"_queued", NOW, b"text_op", b"echo")
+    traffic.send(CLIENT, b"LPUSH", b"jobs::pending", *names, reply=b":70\r\n")
+    own = b"jobs::processing::w1"
+    taken = traffic.send(POPPING, *TAKE_MANY.call((b"jobs::pending", own), b"70"), reply=array(names))
+    assert taken[-1].about == "70 entries"
+    assert traffic.follower.watch.jobs.taken == 70
+    completion = (b"client::" + OWNER, b"Tdone", NOW, NOW)
+    call = COMPLETE_MANY.call((own, *(b"job::" + name for name in names)), *completion * 70)
+    codes = b"*70\r\n" + b":2\r\n" * 68 + b":0\r\n" + b"-WRONGTYPE x\r\n"
+    steps = traffic.send(WORKER, *call, reply=codes)
+    assert steps[0].about == "script COMPLETE_MANY, 70 jobs"
+    assert (steps[1].job, steps[1].about) == ("job-68", "nothing written: the job was given away")
+    assert traffic.follower.watch.jobs.completed == 68
+    for name in names[:68]:
+        traffic.send(5, b"HMGET", b"job::" + name, b"result", reply=array([b"Tdone"]))
+        traffic.send(5, b"DEL", b"job::" + name, reply=b":1\r\n")
+    traffic.wait(60)
+    assert traffic.end() == []
+    assert len(traffic.follower.watch.jobs) == 2
+    wrong = Traffic()
+    wrong.submit()
+    keys = (own, b"job::" + JOB, b"job::b")
+    wrong.send(
+        WORKER, *COMPLETE_MANY.call(keys, b"client::x", b"Sdone", NOW, NOW, *completion), reply=b"*2\r\n:1\r\n:1\r\n"
+    )
     assert wrong.flagged == ["RES-1", "CMP-7"]
 
 

@@ -72,7 +72,7 @@ async def test_a_child_keeps_no_connection(server_binary: Path, socket: str) -> 
             def has_none() -> bool:
                 # What is sent there goes nowhere, and the parent's socket is not touched.
                 connection.send([(b"LPUSH", b"list", b"the child was here")])
-                connection._flush()  # type: ignore[attr-defined]  # what the loop would do
+                connection.flush()  # what the loop would do
                 return connection.closed
 
             with forked(has_none):

@@ -51,7 +51,7 @@ async def test_no_more_jobs_are_outstanding_than_allowed() -> None:
         assert client.outstanding == 500
         notices = link(transport, "jobwire-notices")
         commands = link(transport, "jobwire-client").commands
-        first = [command[2] for command in commands if command[0] == b"LPUSH"][:100]
+        first = [job_id for command in commands if command[0] == b"LPUSH" for job_id in command[2:]][:100]
         for job_id in first:
             notices.push([b"message", b"client::x", job_id])
         assert await settled(source) == 601

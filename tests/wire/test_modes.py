@@ -44,7 +44,7 @@ from jobwire.wire.commands import (
 )
 from jobwire.wire.modes.base import popped, refuse_queues
 from jobwire.wire.modes.cluster import SpreadReliable
-from jobwire.wire.scripts import COMPLETE, DELETE_GHOST, GIVE_BACK
+from jobwire.wire.scripts import COMPLETE, COMPLETE_MANY, DELETE_GHOST, GIVE_BACK, TAKE_MANY
 from jobwire.wire.states import JobState
 
 pytestmark = pytest.mark.usefixtures("either_code")
@@ -279,7 +279,7 @@ def own() -> Reliable:
 
 def test_completion_from_an_own_list_is_one_script() -> None:
     mode = own()
-    assert mode.prepare() == ((b"SCRIPT", b"LOAD", COMPLETE.source),)
+    assert mode.prepare() == tuple((b"SCRIPT", b"LOAD", one.source) for one in (COMPLETE, COMPLETE_MANY, TAKE_MANY))
     assert Reliable(JOBS).prepare() == ()
     call = (b"EVALSHA", COMPLETE.sha, b"2", b"jobs::processing::w1", b"job::j", b"j", b"client::c")
     completion = mode.complete(job_of(mode), TAKEN, Success(1), started=1.0, at=2.5)

@@ -18,6 +18,9 @@ MAX_WAITING = 100_000
 MAX_CHANNELS = 10_000
 #: Kept of a command until its reply comes.
 _KEPT_WORDS = 12
+#: Of commands that may name many jobs.
+_KEPT_OF_MANY = 200
+_OF_MANY = frozenset({"EVAL", "EVALSHA", "LPUSH"})
 _KEPT_BYTES = 4096
 
 _SUBSCRIBING = {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"}
@@ -80,7 +83,7 @@ class Tapped:
     def sends(self, words: tuple[bytes, ...]) -> Sent:
         """A command has passed."""
         name = words[0][:40].upper().decode("latin-1") if words else ""
-        kept = tuple(word[:_KEPT_BYTES] for word in words[:_KEPT_WORDS])
+        kept = tuple(word[:_KEPT_BYTES] for word in words[: _KEPT_OF_MANY if name in _OF_MANY else _KEPT_WORDS])
         sent = Sent(name, kept, _replies(name, words))
         if name == "MULTI":
             self.transaction = []

@@ -176,8 +176,9 @@ class Linter:
         code = error.message.split(b" ", 1)[0]
         if code in _ORDINARY or link.role in ("", "other"):
             return
-        if sent.name == "LPUSH" and len(sent.words) == 3:
-            push_refused(self.watch, sent.words[2])
+        if sent.name == "LPUSH":
+            for job_id in sent.words[2:]:
+                push_refused(self.watch, job_id)
         requirement = "CON-5"
         if code == b"WRONGTYPE":
             requirement = "ERR-10" if sent.name in {"HGETALL", "HMSET"} else "QUE-1"
@@ -298,7 +299,7 @@ def _certain_role(watch: Watch, name: str, key: bytes, words: tuple[bytes, ...])
         role = "" if script is None else "client" if script in {"WITHDRAW", "CALL_OFF"} else "worker"
     elif name == "LRANGE" and b"processing::" in key:
         role = "worker"  # the rest of its own list
-    elif name == "LPUSH" and len(words) == 3:
+    elif name == "LPUSH" and len(words) > 2:
         job = watch.jobs.get(words[2])
         if (job is not None or words[2][:1] == b"{") and watch.is_queue(key, b""):
             role = "worker" if job is not None and job.submitted_on is None else "client"

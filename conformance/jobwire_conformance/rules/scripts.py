@@ -7,8 +7,9 @@ changes: fleets are upgraded worker by worker, and recordings are read for years
 from __future__ import annotations
 
 from hashlib import sha1
+from typing import NamedTuple
 
-__all__ = ["SCRIPTS", "script_name", "script_words"]
+__all__ = ["SCRIPTS", "Completion", "completed", "completions", "script_name", "script_words"]
 
 #: SHA-1 in lower case -> name.
 SCRIPTS: dict[bytes, str] = {
@@ -20,6 +21,7 @@ SCRIPTS: dict[bytes, str] = {
     b"5d342b0276f42d3f83fff6b4c0c29996d7fb49c2": "CLAIM",
     b"18bec509a4fe36cbd6b431c63524aea15b776395": "COMPLETE",
     b"36d44ca54a9d3116531ac813f57c0e890fdc9e45": "COMPLETE",
+    b"392329d452faebb667ddbeacbb2151f3c0daf784": "COMPLETE_MANY",
     b"a5533f16e99f6b6bcf191e8d6b37f06f4693cda8": "DELETE_GHOST",
     b"505b1501ee2da76d8c72480b7878b884edcd31cb": "EXPIRE_UNHEARD",
     b"4403d09e2d2773808888d2c52034f9e4f2a6f987": "FORGET_DUPLICATE",
@@ -45,6 +47,7 @@ SCRIPTS: dict[bytes, str] = {
     b"8e8f3f9033eba0a13c1d800fdf38e822adcd0113": "RETURN_TO_LIST",
     b"43dfdcd03f345abfe57bd0afc05018b0fa06a4dc": "SETTLE",
     b"27d103dffcee70b459a5056a2db60ebf98104366": "STRIP",
+    b"28209d8bdd7262f9bb9b104fd7371d22c64aecf3": "TAKE_MANY",
     b"6495d43e9203e034bbac2eac8b32ee1a6c0f8e92": "TAKE_WORD_BACK",
     b"9a8b61d918e3f9a0b67209d253f13f1f97f4da18": "TELL_REJECTED",
     b"832c7effce3662157517b5b0e61584396708652f": "WITHDRAW",
@@ -67,3 +70,44 @@ def script_words(words: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[byt
     """The keys and the arguments of EVAL or EVALSHA."""
     count = int(words[2]) if len(words) > 2 and words[2].isdigit() else 0
     return words[3 : 3 + count], words[3 + count :]
+
+
+class Completion(NamedTuple):
+    """What a script is to complete."""
+
+    job: bytes
+    key: bytes
+    channel: bytes
+    fields: dict[bytes, bytes]
+
+
+_COMPLETION = (b"result", b"_started", b"_processed")
+
+
+def completions(name: str | None, words: tuple[bytes, ...]) -> list[Completion]:
+    """The jobs that a call of the script ``name`` is to complete; none where that is another script."""
+    keys, given = script_words(words)
+    if name == "COMPLETE" and len(given) >= 3 and len(keys) == 2:
+        return [Completion(given[0], keys[1], given[1], _fields(given[2:]))]
+    if name == "WRITE_RESULT" and len(given) >= 4 and keys:
+        fields = dict(zip(given[4::2], given[5::2], strict=False))
+        return [Completion(given[0], keys[0], given[1], fields)]
+    if name == "COMPLETE_MANY" and len(given) == 4 * (len(keys) - 1):
+        return [
+            Completion(key.removeprefix(b"job::"), key, given[4 * at], _fields(given[4 * at + 1 : 4 * at + 4]))
+            for at, key in enumerate(keys[1:])
+        ]
+    return []
+
+
+def completed(name: str | None, words: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The IDs of the jobs that a call of the script ``name`` is to complete; its first words are enough."""
+    keys, given = script_words(words)
+    if name == "COMPLETE_MANY":
+        return tuple(key.removeprefix(b"job::") for key in keys[1:])
+    return given[:1] if name in {"COMPLETE", "WRITE_RESULT"} else ()
+
+
+def _fields(given: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """Result and times; empty ones are of a dialect that does not write them."""
+    return {name: value for name, value in zip(_COMPLETION, given, strict=False) if value or name == b"result"}

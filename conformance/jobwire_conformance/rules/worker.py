@@ -12,7 +12,7 @@ from jobwire_conformance.rules.facts import shown_dialect, traits_of
 from jobwire_conformance.rules.forms import Breach
 from jobwire_conformance.rules.jobs import SeenJob
 from jobwire_conformance.rules.links import Tapped
-from jobwire_conformance.rules.scripts import script_words
+from jobwire_conformance.rules.scripts import completed, completions, script_words
 from jobwire_conformance.rules.watch import CHANNEL, JOB, Watch
 
 __all__ = [
@@ -269,14 +269,9 @@ def removes(watch: Watch, link: Tapped, words: tuple[bytes, ...]) -> None:
 
 def runs_script(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...]) -> None:
     """Check the writes of a call of one of jobwire's scripts."""
-    keys, given = script_words(words)
-    if name == "COMPLETE" and len(given) >= 3 and len(keys) == 2:
-        fields: dict[bytes, bytes] = dict(zip((b"result", b"_started", b"_processed"), given[2:], strict=False))
-        completes(watch, link, keys[1], fields, at_once=True)
-        _channel(watch, link, given[1], given[0])
-    elif name == "WRITE_RESULT" and len(given) >= 4 and keys:
-        completes(watch, link, keys[0], rules.fields_of(given[4:]), at_once=True)
-        _channel(watch, link, given[1], given[0])
+    for completion in completions(name, words):
+        completes(watch, link, completion.key, completion.fields, at_once=True)
+        _channel(watch, link, completion.channel, completion.job)
 
 
 def _channel(watch: Watch, link: Tapped, channel: bytes, job_id: bytes) -> None:
@@ -293,19 +288,30 @@ _ENDS = frozenset({"BURY", "REJECT", "WITHDRAW", "RETURN_NEWEST", "RETURN_MARKED
 def script_answered(watch: Watch, link: Tapped, name: str, words: tuple[bytes, ...], value: object) -> None:
     """Follow the effect that its answer shows."""
     keys, given = script_words(words)
-    if name in {"COMPLETE", "WRITE_RESULT"} and given:
-        job = watch.jobs.get(given[0])
-        if job is not None and value:
-            _done(watch, link, job)
-            job.noticed = True
-            job.removed = job.removed or name == "COMPLETE"
-            if name == "WRITE_RESULT" and job.processing is not None:
-                watch.jobs.expect(job, "removal", link.number, watch.now)
-            if job.collected and job.removed:
-                watch.jobs.finish(job.id)
-    elif name in _ENDS:
-        job_id = value[0] if isinstance(value, list) and value else given[0] if given and value else None
-        if isinstance(job_id, bytes):
-            watch.jobs.finish(job_id)
+    if name == "TAKE_MANY" and len(keys) == 2 and isinstance(value, list):
+        for entry in value:
+            if isinstance(entry, bytes):
+                takes(watch, link, keys[0], keys[1], entry)
+        return
+    codes = value if isinstance(value, list) else [value]
+    for job_id, code in zip(completed(name, words), codes, strict=False):
+        job = watch.jobs.get(job_id)
+        if job is not None and isinstance(code, int) and code:
+            _completed(watch, link, job, listed=name != "WRITE_RESULT")
+    if name in _ENDS:
+        ended = value[0] if isinstance(value, list) and value else given[0] if given and value else None
+        if isinstance(ended, bytes):
+            watch.jobs.finish(ended)
     elif name == "DELETE_GHOST" and keys:
         watch.jobs.finish(keys[0].removeprefix(JOB))
+
+
+def _completed(watch: Watch, link: Tapped, job: SeenJob, *, listed: bool) -> None:
+    """A script has written a result and published it; ``listed``: and removed the entry."""
+    _done(watch, link, job)
+    job.noticed = True
+    job.removed = job.removed or listed
+    if not listed and job.processing is not None:
+        watch.jobs.expect(job, "removal", link.number, watch.now)
+    if job.collected and job.removed:
+        watch.jobs.finish(job.id)

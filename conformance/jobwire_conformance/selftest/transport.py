@@ -111,6 +111,12 @@ class _MutantConnection:
     def client_id(self) -> int | None:
         return self._inner.client_id
 
+    def before_write(self, work: Callable[[], object]) -> None:
+        self._inner.before_write(work)
+
+    def flush(self) -> None:
+        self._inner.flush()
+
     async def drained(self) -> None:
         await self._inner.drained()
 

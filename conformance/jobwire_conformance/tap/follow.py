@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from jobwire_conformance.record.readable import shown
@@ -11,7 +12,7 @@ from jobwire_conformance.rules import forms as rules
 from jobwire_conformance.rules.client import pairs_of
 from jobwire_conformance.rules.links import Answer, Pushed, Sent, Tapped
 from jobwire_conformance.rules.linter import Linter, error_text
-from jobwire_conformance.rules.scripts import script_name, script_words
+from jobwire_conformance.rules.scripts import completed, completions, script_name, script_words
 from jobwire_conformance.rules.steps import Field, Flag, Step, Summary
 from jobwire_conformance.rules.watch import JOB, Watch
 from jobwire_conformance.rules.worker import MOVING, popped_keys
@@ -217,7 +218,7 @@ class Follower:
             told["keys"] = [shown(item) for item in words[2:10]]
         elif name in {"LPUSH", "RPUSH", "PUBLISH", "LREM"} and len(words) > 2:
             told["keys"] = [shown(key)]
-            told |= self._entry_told(words[-1])
+            told |= self._entry_told(words[-1]) if len(words) == 3 or name == "LREM" else {"about": _entries(words[2:])}
         else:
             told["keys"] = [shown(key)] if key else []
             if len(words) > 2:
@@ -238,12 +239,12 @@ class Follower:
         name = script_name(words)
         keys, given = script_words(words)
         told: dict[str, Any] = {"keys": [shown(key) for key in keys], "about": f"script {name or 'of another program'}"}
-        if name in {"COMPLETE", "WRITE_RESULT"} and len(given) > 2:
-            told["job"] = shown(given[0])
-            pairs = rules.fields_of(given[4:])
-            if name == "COMPLETE":
-                pairs = dict[bytes, bytes](zip((b"result", b"_started", b"_processed"), given[2:], strict=False))
-            told["fields"] = fields_read(pairs, values=self.values)
+        done = completions(name, words)
+        if len(done) == 1:
+            told["job"] = shown(done[0].job)
+            told["fields"] = fields_read(done[0].fields, values=self.values)
+        elif done:
+            told["about"] += f", {len(done)} jobs"
         elif name is not None and given and self.watch.jobs.get(given[0]) is not None:
             told["job"] = shown(given[0])
         return told
@@ -284,8 +285,17 @@ class Follower:
             zero = {"LREM": "nothing removed", "PUBLISH": "nobody listens"}.get(name, "nothing deleted")
             job = words[-1] if name in {"LREM", "PUBLISH"} else words[-1].removeprefix(JOB)
             return {"about": zero, "job": shown(job) if rules.envelope_of(job) is None else ""}
-        if name in {"EVAL", "EVALSHA"} and script_name(words) in {"COMPLETE", "WRITE_RESULT"} and value == 0:
-            return {"about": "nothing written: the job was given away", "job": shown(script_words(words)[1][0])}
+        return self._script_reply_told(words, value) if name in {"EVAL", "EVALSHA"} else {}
+
+    def _script_reply_told(self, words: tuple[bytes, ...], value: Any) -> dict[str, Any]:
+        name = script_name(words)
+        jobs, codes = completed(name, words), value if isinstance(value, list) else [value]
+        given_away = [shown(job) for job, code in zip(jobs, codes, strict=False) if code == 0]
+        if given_away:
+            return {"about": "nothing written: the job was given away", "job": given_away[0]}
+        if name == "TAKE_MANY" and value:
+            keys = [shown(key) for key in script_words(words)[0]]
+            return {"keys": keys, "about": _entries(codes)}
         return {}
 
     def _popped_told(self, name: str, words: tuple[bytes, ...], value: Any) -> dict[str, Any]:
@@ -318,6 +328,10 @@ class Follower:
             facts |= self._entry_told(value[2])
             return self._step(t, link, "push", **facts)
         return self._step(t, link, "push", plain=True, **facts)
+
+
+def _entries(entries: Sequence[Any]) -> str:
+    return f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
 
 
 def _command_name(sent: Sent) -> str:

@@ -150,6 +150,7 @@ class Mode(ABC):
     ``redeliverable``  a command whose reply was lost may be said again: at least once; False where it is at most once
     ``ownership``      the sign that a popped entry belongs to its worker
     ``spread``         lists and hashes live on several servers
+    ``joins_completions``  ``complete_many`` can say several completions at once
     ``completion_says_start``  ``complete`` writes the fields of ``start``, too: a job done at once needs no ``start``
     """
 
@@ -159,6 +160,7 @@ class Mode(ABC):
     moves_jobs: ClassVar[bool]
     redeliverable: ClassVar[bool]
     spread: ClassVar[bool] = False
+    joins_completions = False
 
     def __init__(
         self,
@@ -235,7 +237,24 @@ class Mode(ABC):
 
     @abstractmethod
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
-        """Write the job and push it on ``queue`` (a whole key). Raises ``EncodeError``."""
+        """Write the job and push it, last, on ``queue`` (a whole key). Raises ``EncodeError``."""
+
+    def join(self, submissions: Sequence[tuple[Command, ...]]) -> tuple[Command, ...] | None:
+        """Return the commands of several ``submit``s to one queue with one push for all of them, in their order; None
+        where each goes by itself.
+        """
+        if self.use_multi or self.spread:
+            return None
+        pushes = [commands[-1] for commands in submissions]
+        before = [command for commands in submissions for command in commands[:-1]]
+        return (*before, (*pushes[0][:2], *[push[2] for push in pushes]))
+
+    def apart(self, replies: Sequence[Reply], count: int) -> list[list[Reply]]:
+        """Return the replies to the commands of ``join`` as each of ``count`` submissions alone would have had them."""
+        each = (len(replies) - 1) // count
+        *written, pushed = replies
+        after = [pushed - (count - 1 - at) if isinstance(pushed, int) else pushed for at in range(count)]
+        return [[*written[at * each : at * each + each], after[at]] for at in range(count)]
 
     def submitted(self, replies: Sequence[Reply]) -> int:
         """Return the length of the queue after the push. Raises ``ServerError``."""
@@ -333,6 +352,17 @@ class Mode(ABC):
     def taken(self, reply: Reply, queues: Sequence[bytes]) -> Taken | None:
         """Read the reply to ``take`` or ``take_now`` on ``queues``; None for no entry. Raises ``ServerError``."""
 
+    def take_many(self, queue: bytes, count: int) -> Command | None:
+        """Pop up to ``count`` entries from one queue, without waiting; None where entries come one by one."""
+        del queue, count
+        return None
+
+    def taken_many(self, reply: Reply, queue: bytes) -> list[Taken]:
+        """Read the reply to ``take_many``, the oldest entry first. Raises ``ServerError``, ``DecodeError``."""
+        if isinstance(reply, ServerError):
+            raise reply
+        return [Taken(queue, entry_of(entry, queue)) for entry in reply] if isinstance(reply, list) else []
+
     @abstractmethod
     def load(self, taken: Taken) -> Command | None:
         """Fetch the job of an entry; None where the entry is the job."""
@@ -348,6 +378,13 @@ class Mode(ABC):
     @abstractmethod
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         """Write and publish a result. Raises ``EncodeError``."""
+
+    def complete_many(self, completions: Sequence[tuple[Command, ...]]) -> list[tuple[Command, int]]:
+        """Return what several ``complete``s say in few commands, each with how many of them it carries, in their
+        order; the reply to one that carries several is a list, of what each alone would have been answered. Only where
+        the mode ``joins_completions``.
+        """
+        return [(command, 1) for (command,) in completions]
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         """Return True where the result was written, False where the job had been given away. Raises ``ServerError``."""

@@ -26,7 +26,7 @@ from jobwire.wire.modes.base import (
 )
 from jobwire.wire.modes.recoverable import MarkedInList, Recoverable
 from jobwire.wire.modes.reliable import OwnList, Reliable
-from jobwire.wire.scripts import CALL_OFF, LOSE, NOTE, REJECT, WITHDRAW, Script
+from jobwire.wire.scripts import CALL_OFF, LOSE, NOTE, REJECT, TAKE_MANY, WITHDRAW, Script
 from jobwire.wire.text import epoch
 
 __all__ = ["SpreadRecoverable", "SpreadReliable"]
@@ -76,8 +76,10 @@ class _SpreadHashes(HashMode):
 class ClusterOwnList(OwnList):
     """The result first, then the entry: the hash says whether a job is done, the list who has it."""
 
+    joins = False  # their hashes are in slots of their own
+
     def prepare(self) -> tuple[Command, ...]:
-        return (_WRITE_RESULT.load(),)
+        return (_WRITE_RESULT.load(), TAKE_MANY.load())
 
     def complete(self, job: Job, taken: Taken, result: Result, *, started: float, at: float) -> tuple[Command, ...]:
         fields = outcome_fields(job, result, at, self._limits)

@@ -21,15 +21,34 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, LONGEST_KEPT, Keyspace, channel_to, job_key, kept_channel
 from jobwire.wire.lifecycle import ModeName
 from jobwire.wire.modes.base import Ending, HashMode, Ownership, Taken, Told, entry_of, error_text, seconds
-from jobwire.wire.scripts import BURY, COMPLETE, FORGET_DUPLICATE, GIVE_BACK, LOSE, NOTE_FAILURE, REJECT, REQUEUE
+from jobwire.wire.scripts import (
+    BURY,
+    COMPLETE,
+    COMPLETE_MANY,
+    FORGET_DUPLICATE,
+    GIVE_BACK,
+    LOSE,
+    NOTE_FAILURE,
+    REJECT,
+    REQUEUE,
+    TAKE_MANY,
+)
 from jobwire.wire.text import epoch
 from jobwire.wire.workers import Home
 
 __all__ = ["OwnList", "Reliable"]
 
 
+COMPLETED_AT_ONCE = 64
+"""Completions in one script, which nothing else of the server waits longer for than for a few commands."""
+_MOST_BYTES = 1 << 20
+"""Bytes of the results in one script: larger ones gain nothing by company, and Lua copies them."""
+
+
 class OwnList:
     """Completion from a list of the worker's own: one script, fenced by the entry in the list."""
+
+    joins: ClassVar[bool] = True
 
     def __init__(self, key: bytes, limits: Limits) -> None:
         self._key = key
@@ -62,11 +81,35 @@ class OwnList:
         job_id, client = commands[0][5:7]
         return c.publish(client, job_id)
 
+    def complete_many(self, completions: Sequence[Command]) -> list[tuple[Command, int]]:
+        """Join calls of COMPLETE to calls of COMPLETE_MANY, in their order."""
+        joined: list[tuple[Command, int]] = []
+        first, size = 0, 0
+        for at, call in enumerate(completions):
+            size += len(call[_RESULT])
+            if at > first and (size > _MOST_BYTES or at - first == COMPLETED_AT_ONCE):
+                joined.append(self._join(completions[first:at]))
+                first, size = at, len(call[_RESULT])
+        return [*joined, self._join(completions[first:])]
+
+    def _join(self, calls: Sequence[Command]) -> tuple[Command, int]:
+        if len(calls) == 1:
+            return calls[0], 1
+        args: list[bytes] = []
+        for call in calls:
+            args += call[_CHANNEL:] if len(call) > _RESULT + 1 else (*call[_CHANNEL:], b"", b"")
+        count = len(calls)
+        return (*COMPLETE_MANY.opening(count + 1), self._key, *[call[_JOB] for call in calls], *args), count
+
     def prepare(self) -> tuple[Command, ...]:
-        return (COMPLETE.load(),)
+        return (COMPLETE.load(), COMPLETE_MANY.load(), TAKE_MANY.load())
 
     def forget_duplicate(self, taken: Taken) -> tuple[Command, ...]:
         return (FORGET_DUPLICATE.call_whole((self._key,), taken.entry),)
+
+
+_JOB, _CHANNEL, _RESULT = 4, 6, 7
+"""The places of words in a call of COMPLETE."""
 
 
 class Reliable(HashMode):
@@ -81,6 +124,7 @@ class Reliable(HashMode):
     def __init__(self, keyspace: Keyspace, **options: Any) -> None:
         super().__init__(keyspace, **options)
         self._own = self.own_list_type(self.processing, self.written) if self.own_list else None
+        self.joins_completions = self._own is not None and self._own.joins
 
     @property
     def ownership(self) -> Ownership:
@@ -94,6 +138,9 @@ class Reliable(HashMode):
 
     def take_now(self, queue: bytes) -> Command:
         return (b"RPOPLPUSH", queue, self.processing)
+
+    def take_many(self, queue: bytes, count: int) -> Command | None:
+        return None if self._own is None else TAKE_MANY.call((queue, self.processing), b"%d" % count)
 
     def taken(self, reply: Reply, queues: Sequence[bytes]) -> Taken | None:
         if isinstance(reply, bytes):
@@ -111,6 +158,11 @@ class Reliable(HashMode):
         if self._own is None:
             return super().complete(job, taken, result, started=started, at=at)
         return self._own.complete(job, taken, result, started=started, at=at)
+
+    def complete_many(self, completions: Sequence[tuple[Command, ...]]) -> list[tuple[Command, int]]:
+        if self._own is None:
+            return super().complete_many(completions)
+        return self._own.complete_many([command for (command,) in completions])
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         return super().completed(replies) if self._own is None else self._own.completed(replies)

@@ -1,0 +1,55 @@
+"""Ways to await a handler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+__all__ = ["cancelled_from_outside", "done_within", "outcome_of", "whole", "within"]
+
+
+async def whole(work: Awaitable[Any]) -> Any:
+    """A plain function around an ``async def`` returns something that is still to be awaited."""
+    value = await work
+    while hasattr(type(value), "__await__"):
+        value = await value
+    return value
+
+
+async def within(timeout: float, work: Awaitable[Any]) -> Any:
+    """The result of ``work``; raises ``TimeoutError`` that says so after ``timeout`` seconds."""
+    deadline = asyncio.timeout(timeout)
+    try:
+        async with deadline:
+            return await work
+    except TimeoutError:
+        if deadline.expired():
+            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
+        raise
+
+
+async def done_within(task: asyncio.Task[Any], timeout: float) -> bool:
+    """False, and the task cancelled, where it is not done by then. Does not wait for the end of a cancellation."""
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        done = task.done()
+        task.cancel()  # does nothing to one that is done
+    return done
+
+
+async def outcome_of(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Nothing leaves a task: SystemExit and KeyboardInterrupt would end the event loop."""
+    try:
+        return await work, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error
+
+
+def cancelled_from_outside() -> bool:
+    """Is this task to end, rather than that its handler raised CancelledError by itself?"""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
