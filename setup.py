@@ -56,7 +56,7 @@ setup(
         **{f"{SUITE}.data.{folder}": f"conformance/{folder}" for folder in DATA},
     },
     package_data={
-        "jobwire": ["py.typed", "*/*.c"],
+        "jobwire": ["py.typed", "*/*.c", "cli/web/page/*"],
         f"{SUITE}.report": ["assets/*"],
         **{f"{SUITE}.data.{folder}": ["**/*.toml", "**/*.jsonl"] for folder in DATA},
     },

@@ -16,7 +16,19 @@ from jobwire.errors import JobwireError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS: tuple[str, ...] = ("worker", "submit", "top", "job", "rejected", "dead", "recover", "doctor", "server", "tap")
+COMMANDS: tuple[str, ...] = (
+    "worker",
+    "submit",
+    "top",
+    "web",
+    "job",
+    "rejected",
+    "dead",
+    "recover",
+    "doctor",
+    "server",
+    "tap",
+)
 """The commands: each is the module ``jobwire.cli.<name>``."""
 EXTERNAL = frozenset({"tap"})
 """Those that another package brings: loaded only when they are asked for."""

@@ -117,6 +117,16 @@ def hash_get_all(key: bytes) -> Command:
     return (b"HGETALL", key)
 
 
+def hash_names(key: bytes) -> Command:
+    """Ask for the names of all fields of a hash, without their contents."""
+    return (b"HKEYS", key)
+
+
+def field_length(key: bytes, field: bytes) -> Command:
+    """Ask for the bytes of one field of a hash; 0 where it is not there."""
+    return (b"HSTRLEN", key, field)
+
+
 def hash_increment(key: bytes, field: bytes, by: int = 1) -> Command:
     return (b"HINCRBY", key, field, b"%d" % by)
 
@@ -212,6 +222,7 @@ __all__ = [
     "hash_get",
     "hash_get_all",
     "hash_increment",
+    "hash_names",
     "hash_pairs",
     "hash_set",
     "is_unheard",
