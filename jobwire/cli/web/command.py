@@ -1,6 +1,5 @@
 """The options of ``jobwire web``, and the server."""
 
-
 from __future__ import annotations
 
 import argparse
