@@ -60,8 +60,8 @@ def test_every_type_ignore_says_what_it_ignores() -> None:
     assert lines_with(r"#\s*type:\s*ignore(?!\[)", others("*.py")) == []
 
 
-#: Folders that every machine has, ours in a container, and those that tests make up.
-_PATHS = "bin|dev|etc|lib|proc|run|sys|usr|var|opt/jobwire|exec|no|nonexistent|nowhere|packaged"
+#: Folders that every machine has, ours in a container, what we serve, and those that tests make up.
+_PATHS = "api|bin|dev|etc|lib|proc|run|sys|usr|var|opt/jobwire|exec|no|nonexistent|nowhere|packaged"
 A_PATH = rf"(?:(?<![\w.~}}\])*$/-])|file://)/(?!(?:{_PATHS})/)[a-z]+/(?=\w)"
 _HOSTS = ["docker.io", "example.com", "example.org", "github.com", "img.shields.io", "json-schema.org"]
 _HOSTS += ["keepachangelog.com", "redis.io", "semver.org", "www.w3.org"]
