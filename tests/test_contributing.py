@@ -133,7 +133,7 @@ async def run(options: argparse.Namespace) -> int:
     return 0
 ''',
     )
-    copy.change("jobwire/cli/main.py", '"worker", "submit"', '"hello", "worker", "submit"')
+    copy.change("jobwire/cli/main.py", '    "worker",', '    "hello",\n    "worker",')
     assert copy.run("import sys; from jobwire.cli import main; sys.exit(main(['hello']))") == "hello"
     copy.check("A command")
 
