@@ -374,6 +374,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
                 *("-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=localhost"),
                 *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+                *("-addext", "keyUsage=critical,digitalSignature,keyCertSign"),  # Python 3.13 and later insist on it
             ],
             cwd=folder,
             check=True,

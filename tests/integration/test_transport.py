@@ -273,9 +273,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "2",
             "-subj",
             f"/CN={name}",
+            "-addext",
+            "keyUsage=critical,keyCertSign",  # Python 3.13 and later insist on it, and on the key identifiers
         )
     run("req", *new_key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (folder / "names").write_text(
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
+    )
     signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
     run("x509", "-req", "-in", "server.csr", *signing, "-extfile", "names", "-out", "server.pem")
     return folder
