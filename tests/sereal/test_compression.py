@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import importlib.util
 import zlib
 from typing import Any
 
@@ -22,21 +23,44 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+ZSTANDARD = ("zstandard", "compression.zstd")
+"""The package, and the module of Python 3.14."""
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Make these modules missing."""
     real = importlib.import_module
 
     def refuse(name: str, *rest: Any) -> Any:
-        if name in {"cramjam", "zstandard", "compression.zstd"}:
+        if name in names:
             raise ImportError(name)
         return real(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", refuse)
 
 
+@pytest.fixture
+def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, "cramjam", *ZSTANDARD)
+
+
+@pytest.fixture(params=ZSTANDARD)
+def zstandard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each library alone."""
+    hide(monkeypatch, *(name for name in ZSTANDARD if name != request.param))
+    return pytest.importorskip(request.param, reason="needs the extra jobwire[sereal], the other one Python 3.14")
+
+
 def need(compression: str) -> None:
-    if compression == "zstd":
-        pytest.importorskip("zstandard", reason="Zstandard needs the extra: pip install jobwire[sereal]")
+    if compression == "zstd" and not any(map(importlib.util.find_spec, ("zstandard", "compression"))):
+        pytest.skip("Zstandard needs Python 3.14 or the extra: pip install jobwire[sereal]")
+
+
+def zstd_frame(library: Any, body: bytes, *, with_size: bool = True) -> bytes:
+    if library.__name__ == "zstandard":
+        return bytes(library.ZstdCompressor(write_content_size=with_size).compress(body))
+    flag = library.CompressionParameter.content_size_flag
+    return bytes(library.compress(body, options={flag: int(with_size)}))
 
 
 @pytest.mark.parametrize(("compression", "version", "kind"), KINDS)
@@ -133,12 +157,27 @@ def test_zip_bombs_are_not_inflated() -> None:
             loads(packed(kind, snappy, *[len(snappy)] * (kind == 2)), limits=SMALL)
 
 
-def test_a_zstandard_bomb() -> None:
-    zstandard = pytest.importorskip("zstandard", reason="Zstandard needs the extra: pip install jobwire[sereal]")
-    for options in ({}, {"write_content_size": False}):
-        blob = zstandard.ZstdCompressor(**options).compress(bytes(50_000_000))
-        with pytest.raises(SerealDecodeError, match="max_inflated"):
-            loads(packed(4, blob, len(blob)), limits=SMALL)
+def test_each_zstandard_library(zstandard: Any) -> None:
+    del zstandard
+    document = dumps(VALUE, compression="zstd", version=4)
+    assert loads(document) == VALUE
+    for end in (len(document) - 1, len(document) - 8, 40):
+        with pytest.raises(SerealDecodeError):
+            loads(document[:end])
+
+
+@pytest.mark.parametrize("cut", [1, 4, 30])
+def test_a_zstandard_frame_that_is_cut_off(zstandard: Any, cut: int) -> None:
+    blob = zstd_frame(zstandard, dumps(VALUE)[6:])[:-cut]
+    with pytest.raises(SerealDecodeError):
+        loads(packed(4, blob, len(blob)))
+
+
+@pytest.mark.parametrize("with_size", [True, False])
+def test_a_zstandard_bomb(zstandard: Any, with_size: bool) -> None:
+    blob = zstd_frame(zstandard, bytes(50_000_000), with_size=with_size)
+    with pytest.raises(SerealDecodeError, match="max_inflated"):
+        loads(packed(4, blob, len(blob)), limits=SMALL)
 
 
 @pytest.mark.parametrize(
