@@ -12,6 +12,7 @@ from ci import schemas
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import NONSENSE, PeerCommand, PeerFault, PeerProcess
 from jobwire_conformance.peers.registry import MissingPeer, UsageFault, resolve
+from jobwire_conformance.peers.servers import version_in
 from jobwire_conformance.run.runner import probe
 
 
@@ -121,3 +122,16 @@ def test_perl_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingPeer, match="no perl on PATH"):
         resolve("perl")
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ("redis_version:7.0.15", "Redis 7.0.15"),
+        ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2", "Valkey 9.1.2"),
+        ("redis_version:7.2.4\r\nredict_version:7.3.6", "redict 7.3.6"),
+        ("", "Redis unknown"),
+    ],
+)
+def test_the_servers_name_and_version(info: str, said: str) -> None:
+    assert version_in(f"# Server\r\n{info}\r\n".encode()) == said

@@ -19,7 +19,7 @@ from jobwire_conformance.peers.containers import ContainerFault, RedisContainer,
 from jobwire_conformance.record.proxy import Upstream
 from jobwire_conformance.record.redis_link import RedisLink
 
-__all__ = ["Environment", "EnvironmentFault", "Server", "make_factory"]
+__all__ = ["Environment", "EnvironmentFault", "Server", "make_factory", "version_in"]
 
 
 class EnvironmentFault(RuntimeError):
@@ -188,6 +188,11 @@ async def _version(server: Server) -> str:
         info = await link.call("INFO", "server")
     finally:
         await link.close()
+    return version_in(info)
+
+
+def version_in(info: bytes) -> str:
+    """Return name and version of a server from its answer to INFO; forks say a version of Redis as well."""
     facts = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    name = "Valkey" if "valkey_version" in facts else "Redis"
-    return f"{name} {facts.get('valkey_version') or facts.get('redis_version', 'unknown')}"
+    name = next((name for name in ("Valkey", "redict") if f"{name.lower()}_version" in facts), "Redis")
+    return f"{name} {facts.get(f'{name.lower()}_version', 'unknown')}"
