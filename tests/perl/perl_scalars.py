@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,29 +82,27 @@ NO_MODULES = 2
 """Status of the script where Perl's own modules are not there."""
 
 
-def run_script(*options: str) -> subprocess.CompletedProcess[str] | None:
-    """Ask the Perl here, with ``options``, about ``STRINGS``; None where there is none."""
-    perl = shutil.which("perl")
-    if perl is None:
+def run_script(*options: str, perl: Sequence[str] = ("perl",)) -> subprocess.CompletedProcess[str] | None:
+    """Ask a Perl, by default the one here, with ``options``, about ``STRINGS``; None where there is none."""
+    if shutil.which(perl[0]) is None:
         return None
     asked = "".join(f"{string.hex()}\n" for string in STRINGS)
-    return subprocess.run(
-        [perl, *options, str(SCRIPT)], input=asked, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = [*perl, *options, "-e", SCRIPT.read_text()]  # a Perl in another root does not see the file
+    return subprocess.run(command, input=asked, capture_output=True, text=True, check=False, timeout=60)
 
 
-def _run() -> list[str] | None:
-    done = run_script()
+def _run(perl: Sequence[str] = ("perl",)) -> list[str] | None:
+    done = run_script(perl=perl)
     if done is None or done.returncode == NO_MODULES:
         return None
     done.check_returncode()
     return done.stdout.splitlines()
 
 
-def ask_perl() -> tuple[str, list[Scalar]] | None:
-    """The version of the Perl here and what it says of ``STRINGS``; None where there is no Perl, or
+def ask_perl(perl: Sequence[str] = ("perl",)) -> tuple[str, list[Scalar]] | None:
+    """The version of a Perl, by default the one here, and what it says of ``STRINGS``; None where there is no Perl, or
     not all of it."""
-    lines = _run()
+    lines = _run(perl)
     return None if lines is None else _read(lines)
 
 

@@ -14,6 +14,8 @@ import pytest
 from perl_scalars import NO_MODULES, STRINGS, Scalar, ask_perl, recorded, run_script
 
 from jobwire.wire.codec.typed import Converter, converter
+from jobwire_conformance.peers.perl import stacks_folder
+from jobwire_conformance.peers.perl_roots import SUITES, PerlRoot
 
 REFUSED = object()
 
@@ -129,10 +131,16 @@ TYPES: list[tuple[Any, Callable[[Any], Any], Callable[[Scalar], Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module", params=["recorded", "perl"])
+@pytest.fixture(scope="module", params=["recorded", "perl", *SUITES])
 def table(request: pytest.FixtureRequest) -> list[Scalar]:
-    """What Perl says: as it was recorded, and as the Perl here says it now."""
-    said = recorded() if request.param == "recorded" else ask_perl()
+    """What Perl says: as it was recorded, as the Perl here says it now, and those of other releases of Debian."""
+    if request.param in SUITES:
+        root = PerlRoot(request.param, stacks_folder())
+        if why := root.missing("0.004"):
+            pytest.skip(f"NO PERL: {why}")
+        said = ask_perl(root.command("perl"))
+    else:
+        said = recorded() if request.param == "recorded" else ask_perl()
     if said is None:
         pytest.skip("PERL MISSING: no perl on PATH, or not all of it, so the recorded table alone was used")
     rows: list[Scalar] = said[1]
