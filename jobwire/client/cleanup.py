@@ -59,8 +59,7 @@ class Cleanup:
         """Delete the hash of a job; those of one turn of the loop go in one command."""
         self._deleting[job_id] = None
         if not self._due:
-            soon = self._loop.call_soon if self._connection is None else self._connection.before_write
-            soon(self._delete_due)
+            self._loop.call_soon(self._delete_due)
         self._due.append(job_id)
 
     def _delete_due(self) -> None:

@@ -27,6 +27,8 @@ MAX_IN_FLIGHT = 64
 """Entries that are asked for at a time; more gain nothing (docs/PERFORMANCE.md)."""
 _WAITING = 2
 """Pops that wait at the server: two answers at once say that there is more."""
+_SETTLED_WITHIN = 0.02
+"""Seconds until entries are asked for again where nothing was heard of the last ones: they cannot be read, say."""
 _SINGLY = 30.0
 """Seconds for which entries are taken one by one after the script was refused."""
 _OUT_OF_MEMORY = "; what waits is taken all the same, so that it can be worked off (docs/OPERATIONS.md, The server)"
@@ -175,8 +177,9 @@ class PipelinedFetcher(Fetcher):
     _asking = False
     _brought = 0
     """Entries that pops have brought since it was last asked for some."""
-    _plenty = False
-    """All that was asked for last has come, so there may be more."""
+    _lively = False
+    """Several entries came at once, so there may be more."""
+    _settling: asyncio.TimerHandle | None = None
     _singly_until = 0.0
 
     @property
@@ -200,14 +203,18 @@ class PipelinedFetcher(Fetcher):
     def _ask(self) -> None:
         self._asking = False
         brought, self._brought = self._brought, 0
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
         if self._held_up:
             return
+        self._lively = self._lively or brought > 1
         free = min(self._free(), MAX_IN_FLIGHT)
         if self._refusals.troubled:
             self._pop(min(free, 1) - self._in_flight)
         elif self._singly_until > self._loop.time():
             self._pop(free - self._in_flight)
-        elif free > 1 and not self._in_flight and (self._plenty or brought > 1):
+        elif free > 1 and not self._in_flight and self._lively:
             self._take_many(free)
         else:
             self._pop(min(free, _WAITING) - self._in_flight)
@@ -231,28 +238,15 @@ class PipelinedFetcher(Fetcher):
             self.fill()
 
     def _take_many(self, count: int) -> None:
-        """Take what there is; where the last time has brought all that was there, wait for the first entry."""
-        waits = not self._plenty
-        command = self._mode.take_many(self._queues[0], count - waits)
+        """Take what there is."""
+        command = self._mode.take_many(self._queues[0], count)
         if command is None:
             self._pop(min(count, _WAITING))
-            return
-        self._taking = True
-        if not waits:
-            self._commands.send((command,), partial(self._took, count))
-            return
-        self._connection.send((self._take, command), partial(self._waited, count - 1))
-        self._connection.flush()
-
-    def _waited(self, count: int, outcome: Replies | TransportError) -> None:
-        found = self._read(outcome if isinstance(outcome, TransportError) else outcome[:1], self._queues)
-        self._brought = found or 0
-        if found is None or isinstance(outcome, TransportError):
-            self._taking = False
         else:
-            self._took(count, outcome[1:])
+            self._taking = True
+            self._commands.send((command,), partial(self._took, count))
 
-    def _took(self, count: int, outcome: Replies | TransportError) -> None:
+    def _took(self, count: int, outcome: Replies | TransportError, found: int = 0) -> None:
         self._taking = False
         if isinstance(outcome, TransportError):
             return
@@ -261,15 +255,43 @@ class PipelinedFetcher(Fetcher):
         except (ServerError, DecodeError) as error:
             self._not_taken(error)
             return
-        self._plenty = len(entries) == count
-        self._brought += len(entries)
+        self._brought = found + len(entries)
         if entries:
             self._on_taken(entries[::-1] if self._stopping else entries)
-        self.fill()
+        if not self._brought:
+            self._wait(count)
+        elif self._brought > 1:
+            # When these have ended, or have been begun, there is more.
+            self._settling = self._loop.call_later(_SETTLED_WITHIN, self.fill)
+        else:
+            self._lively = False
+            self.fill()
+
+    def _wait(self, count: int) -> None:
+        """Wait for the first entry, and take those that come with it."""
+        count = min(count, self._free(), MAX_IN_FLIGHT) - 1
+        command = self._mode.take_many(self._queues[0], count)
+        if self._held_up or count < 1 or command is None:
+            self._lively = False
+            self.fill()
+            return
+        self._taking = True
+        self._connection.send((self._take, command), partial(self._waited, count))
+
+    def _waited(self, count: int, outcome: Replies | TransportError) -> None:
+        self._taking = False
+        found = self._read(outcome if isinstance(outcome, TransportError) else outcome[:1], self._queues)
+        if found is None or isinstance(outcome, TransportError):
+            return
+        if found:
+            self._took(count, outcome[1:], found)
+        else:
+            self._lively = False
+            self.fill()
 
     def _not_taken(self, error: ServerError | DecodeError) -> None:
         """The single pops that follow say what is wrong, if they are refused as well."""
-        self._plenty = False
+        self._lively = False
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
             self._commands.send(self._mode.prepare())
         else:
