@@ -278,7 +278,11 @@ class Collector:
                 self._pushed(pending, outcome if apart is None else apart[at])
             return
         for pending in jobs:
-            pending.acknowledge()
+            if pending.submitters is None:
+                pending.acknowledged = True  # ``acknowledge``, without the call
+                pending.submission = None
+            else:
+                pending.acknowledge()
         length = self.queue_length = self._mode.submitted(outcome)
         for callback in self.on_queue_length:
             for behind in reversed(range(len(jobs))):
@@ -370,21 +374,20 @@ class Collector:
     def _collected(self, some: list[Pending], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
             return  # the sweep after the reconnection collects them
+        collected = self._mode.collected
         for pending, reply in zip(some, outcome, strict=True):
-            if not pending.ended:  # by another notice, which was faster
-                self._read(pending, reply)
-
-    def _read(self, pending: Pending, reply: Reply) -> None:
-        try:
-            result = self._mode.collected(pending.job_id, reply)
-        except BaseException as error:
-            self._unreadable(pending, error)
-            return
-        if result is None:
-            # A notice without result: forged, or the hash is gone.
-            self._check(pending)
-        else:
-            self._finish(pending, result)
+            if pending.ended:
+                continue  # by another notice, which was faster
+            try:
+                result = collected(pending.job_id, reply)
+            except BaseException as error:
+                self._unreadable(pending, error)
+                continue
+            if result is None:
+                # A notice without result: forged, or the hash is gone.
+                self._check(pending)
+            else:
+                self._finish(pending, result)
 
     def _check(self, pending: Pending) -> None:
         commands = self._mode.check(pending.job_id)
@@ -445,6 +448,9 @@ class Collector:
             self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
+        if type(result) is Success and pending.convert is None:
+            self._end(pending, None, result.value)
+            return
         if not isinstance(result, Success):
             failed = JobFailed(
                 result.message, job_id=readable(pending.job_id), type=result.type, traceback=result.traceback
@@ -452,9 +458,7 @@ class Collector:
             self._end(pending, failed)
             return
         try:
-            value = result.value
-            if pending.convert is not None:
-                value = pending.read(value, self._mode.characters_in(value))
+            value = pending.read(result.value, self._mode.characters_in(result.value))
         except BaseException as error:
             self._unreadable(pending, error)
         else:

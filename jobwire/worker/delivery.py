@@ -62,12 +62,13 @@ class Delivery(msgspec.Struct, eq=False):
 
 
 class AfterFirstSteps:
-    """Calls ``function`` for each delivery that is added, once all tasks made in the same turn of the loop have made
-    their first step.
+    """Calls ``function`` for each delivery that is added, and then ``begun``, once all tasks made in the same turn of
+    the loop have made their first step.
     """
 
-    def __init__(self, function: Callable[[Delivery], None]) -> None:
+    def __init__(self, function: Callable[[Delivery], None], begun: Callable[[], None]) -> None:
         self._function = function
+        self._begun = begun
         self._added: list[Delivery] = []
 
     def add(self, delivery: Delivery, loop: asyncio.AbstractEventLoop) -> None:
@@ -84,3 +85,4 @@ class AfterFirstSteps:
     def _call(self, added: list[Delivery]) -> None:
         for delivery in added:
             self._function(delivery)
+        self._begun()

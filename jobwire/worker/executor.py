@@ -88,7 +88,7 @@ class Executor:
         """How many more jobs may be taken; None for no limit."""
         self._max_losses = max_losses
         self.on_free: Callable[[], None] = _nothing
-        """Called whenever a slot has become free."""
+        """Called whenever a slot has become free, or the jobs that came together have been begun."""
         self._log = log
         self._events = events
         self._maintenance = maintenance
@@ -97,7 +97,7 @@ class Executor:
         self.notices = Notices()
         self._refusals = Refusals(log)
         self._clock = ServerClock()
-        self._later = AfterFirstSteps(self._say_start)
+        self._later = AfterFirstSteps(self._say_start, lambda: self.on_free())
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
         self._commands: Connection | None = None
@@ -494,6 +494,11 @@ class Executor:
         codes = outcome[0]
         if not isinstance(codes, list):  # an error, which is everybody's
             codes = [codes] * len(some)
+        elif self._mode.all_heard(codes) and not self._refusals.troubled:
+            for delivery in some:
+                if delivery.ending is not None:
+                    self._end(delivery, delivery.ending.outcome)
+            return
         self._each(self._reported_code, some, codes)
 
     def _reported_code(self, delivery: Delivery, code: Reply) -> None:

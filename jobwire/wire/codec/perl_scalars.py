@@ -59,6 +59,11 @@ class PerlScalar:
             del self._by_type[kind]
 
     @property
+    def reads_digits(self) -> bool:
+        """True where a text of digits alone is an integer."""
+        return self._by_type.get(str) == self._from_digits
+
+    @property
     def reads(self) -> bool:
         """False where any value is taken as it is."""
         return not self._anything

@@ -386,6 +386,10 @@ class Mode(ABC):
         """
         return [(command, 1) for (command,) in completions]
 
+    def all_heard(self, codes: Sequence[Reply]) -> bool:
+        """Return whether every one of several completions was written, and its notice heard: nothing is left to do."""
+        return all(type(code) is int and code > 1 for code in codes)
+
     def completed(self, replies: Sequence[Reply]) -> bool:
         """Return True where the result was written, False where the job had been given away. Raises ``ServerError``."""
         self._apart(replies)
