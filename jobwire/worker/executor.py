@@ -97,7 +97,7 @@ class Executor:
         self.notices = Notices()
         self._refusals = Refusals(log)
         self._clock = ServerClock()
-        self._later = AfterFirstSteps(self._say_start, lambda: self.on_free())
+        self._later = AfterFirstSteps(self._say_start, self._ask_for_more)
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
         self._commands: Connection | None = None
@@ -237,6 +237,9 @@ class Executor:
             self._say_start(delivery)
         if self._events.traced:
             self._events.emit("start", job.id)
+
+    def _ask_for_more(self) -> None:
+        self.on_free()
 
     def _say_start(self, delivery: Delivery) -> None:
         if delivery.ending is None and not delivery.start_said and delivery.job is not None:
