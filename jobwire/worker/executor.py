@@ -230,11 +230,10 @@ class Executor:
         delivery.started = time.time()
         # The task first: what a handler that does not wait gives back then leaves in the same write.
         delivery.task = self._loop.create_task(self._execute(delivery, job))
-        if self._mode.completion_says_start:
-            # Where the handler is done by then, its completion says all.
-            self._later.add(delivery, self._loop)
-        else:
+        if not self._mode.completion_says_start:
             self._say_start(delivery)
+        # Where the handler is done by then, its completion says all.
+        self._later.add(delivery, self._loop)
         if self._events.traced:
             self._events.emit("start", job.id)
 

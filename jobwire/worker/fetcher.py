@@ -241,7 +241,7 @@ class PipelinedFetcher(Fetcher):
         """Take what there is."""
         command = self._mode.take_many(self._queues[0], count)
         if command is None:
-            self._pop(min(count, _WAITING))
+            self._pop(count)
         else:
             self._taking = True
             self._commands.send((command,), partial(self._took, count))
