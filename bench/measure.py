@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +21,8 @@ from bench.systems import PEERS, Load, System
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _CONTROL = ("config|resetstat", "info", "ping", "flushall")
+_IDLE = 9.0
+"""Seconds for which an idle worker is watched: some of its rounds."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,22 @@ class Sample:
     rate: float
     p50: float
     p99: float
+    p999: float
     client_cpu: float
     worker_cpu: float
     redis_cpu: float
     commands: float
     reads: float
     writes: float
+
+    @property
+    def cpu_parts(self) -> tuple[float, float, float]:
+        """Client, worker, Redis."""
+        return self.client_cpu, self.worker_cpu, self.redis_cpu
+
+    @property
+    def cpu(self) -> float:
+        return sum(self.cpu_parts)
 
 
 def medians(samples: list[Sample]) -> Sample:
@@ -58,6 +71,7 @@ def measure(system: System, load: Load, server: Any) -> Sample:
         rate=told["jobs"] / told["seconds"],
         p50=1e3 * told["p50"],
         p99=1e3 * told["p99"],
+        p999=1e3 * told.get("p999", 0.0),
         client_cpu=1e6 * told["cpu"] / jobs,
         worker_cpu=1e6 * cost["worker"],
         redis_cpu=1e6 * cost["redis"],
@@ -65,6 +79,29 @@ def measure(system: System, load: Load, server: Any) -> Sample:
         reads=cost["reads"],
         writes=cost["writes"],
     )
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What a worker without jobs costs: commands a second, and milliseconds of CPU a second of worker and Redis."""
+
+    commands: float
+    worker_cpu: float
+    redis_cpu: float
+
+
+def idle(system: System, load: Load, server: Any) -> Idle:
+    """Raises ``RuntimeError`` as ``measure`` does."""
+    control = redis.Redis(port=server.port)
+    control.flushall()
+    with _processes(system, load, server.port) as workers:
+        time.sleep(1.0)
+        control.config_resetstat()
+        before, began = _state(control, workers), time.monotonic()
+        time.sleep(_IDLE)
+        after, seconds = _state(control, workers), time.monotonic() - began
+    cost = {name: (after[name] - before[name]) / seconds for name in after}
+    return Idle(cost["commands"], 1e3 * cost["worker"], 1e3 * cost["redis"])
 
 
 @contextmanager
@@ -91,6 +128,7 @@ def _client(system: System, load: Load, port: int) -> Iterator[subprocess.Popen[
 
 def _start(system: System, command: list[str]) -> subprocess.Popen[str]:
     root = str(PEERS.parent.parent)
+    # ``system.environment`` may name another checkout.
     environment = {**os.environ, "PYTHONPATH": root, **system.environment}
     return subprocess.Popen(
         command,

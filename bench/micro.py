@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
+
+import redis
 
 from bench.systems import Load, System
 from jobwire.wire import DIALECTS, decode_job, decode_result, encode_job, encode_result
@@ -49,13 +53,18 @@ def _time(function: Any, *words: Any, quick: bool, **options: Any) -> str:
     return f"{microseconds(lambda: function(*words, **options), quick=quick):.2f}"
 
 
-def _python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+def _python(code: str, root: Path | None = None) -> str:
+    """Run ``code`` in a fresh process, with the jobwire of the checkout ``root`` where one is named."""
+    environment = {**os.environ, **({} if root is None else {"PYTHONPATH": str(root.resolve())})}
+    python = None if root is None else root / ".venv" / "bin" / "python"
+    program = str(python) if python is not None and python.exists() else sys.executable
+    told = subprocess.run([program, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return told.stdout.strip()
 
 
-_MEMORY = "int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize()"
+_MEMORY = "int(open('/proc/self/statm').read().split()[1]) * __import__('os').sysconf('SC_PAGE_SIZE')"
 _MEASURED = """
-import resource, time
+import time
 began = time.process_time()
 {code}
 print(time.process_time() - began, {memory})
@@ -74,20 +83,36 @@ def imports() -> list[tuple[str, ...]]:
 
 
 _OUTSTANDING = """
-import asyncio, resource, jobwire
+import asyncio, jobwire
 async def main():
-    async with jobwire.Client("redis://127.0.0.1:%d", prefix="outstanding") as client:
+    async with jobwire.Client("redis://127.0.0.1:%d", prefix="outstanding", max_outstanding=JOBS) as client:
+        await (await client.submit_many([{"a": 1, "b": 7}] * 100))[-1].submitted()
         before = MEMORY
-        handles = await client.submit_many({"a": n, "b": 7} for n in range(10_000))
-        await client.state(handles[-1].id)
-        print((MEMORY - before) / 10_000)
+        handles = await client.submit_many({"a": n, "b": 7} for n in range(JOBS - 100))
+        await handles[-1].submitted()
+        print((MEMORY - before) / len(handles))
 asyncio.run(main())
 """
+OUTSTANDING = 100_000
 
 
-def memory_of_a_job(port: int) -> float:
-    """Bytes of the client for each outstanding job, at 10,000 of them."""
-    return float(_python(_OUTSTANDING.replace("MEMORY", _MEMORY) % port))
+class Memory(NamedTuple):
+    """Bytes for each of ``OUTSTANDING`` jobs that no worker takes."""
+
+    client: float
+    redis: float
+
+
+def memory_of_a_job(port: int, root: Path | None = None) -> Memory:
+    """Return the growth of the resident set of a client (of the checkout ``root``), and of the memory of Redis."""
+    control: Any = redis.Redis(port=port)
+    control.flushall()
+    before = control.info("memory")["used_memory"]
+    program = _OUTSTANDING.replace("MEMORY", _MEMORY).replace("JOBS", str(OUTSTANDING)) % port
+    client = float(_python(program, root))
+    used = control.info("memory")["used_memory"] - before
+    control.flushall()
+    return Memory(client, used / OUTSTANDING)
 
 
 def cold_start(system: System, port: int) -> float:

@@ -1,9 +1,9 @@
-"""Results as Markdown and SVG, without anything to install."""
+"""Results as Markdown and SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from xml.sax.saxutils import escape
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bench.measure import Sample
 
@@ -18,9 +18,9 @@ def load_table(results: dict[str, Sample], base: str) -> str:
     reference = results.get(base)
     rows = []
     for name, sample in sorted(results.items(), key=lambda item: -item[1].rate):
-        cpu = _cpu(sample)
+        cpu = sample.cpu_parts
         ratio = f"{sample.rate / reference.rate:.3f}" if reference else ""
-        costs = f"{sum(_cpu(reference)) / sum(cpu):.3f}" if reference else ""
+        costs = f"{reference.cpu / sample.cpu:.3f}" if reference else ""
         rows.append(
             (
                 name,
@@ -39,31 +39,38 @@ def load_table(results: dict[str, Sample], base: str) -> str:
     return table((*head, "CPU ratio", "commands", "reads", "writes"), rows)
 
 
-def _cpu(sample: Sample) -> tuple[float, float, float]:
-    return sample.client_cpu, sample.worker_cpu, sample.redis_cpu
+_OURS, _OTHERS = "#1a7f37", "#8c959f"
 
 
-_FONT = 'font-family="sans-serif" font-size="13"'
-
-
-def bars(title: str, values: dict[str, float], unit: str = "jobs/s") -> str:
-    """Return a bar chart as SVG; readable on light and dark pages."""
-    wide, row, left = 780, 24, 260
+def bars(title: str, values: Mapping[str, float], unit: str) -> str:
+    """Return a bar chart as SVG, the largest value first."""
     ordered = sorted(values.items(), key=lambda item: -item[1])
-    most = max(values.values(), default=1.0) or 1.0
-    height = row * len(ordered) + 50
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {height}" {_FONT}>',
-        f'<rect width="{wide}" height="{height}" fill="#ffffff"/>',
-        f'<text x="12" y="24" font-size="15" fill="#1f2328">{escape(title)}</text>',
-    ]
-    for number, (name, value) in enumerate(ordered):
-        y = 40 + number * row
-        length = max(1.0, (wide - left - 110) * value / most)
-        colour = "#1a7f37" if name.startswith("jobwire") else "#8c959f"
-        parts += [
-            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end" fill="#1f2328">{escape(name)}</text>',
-            f'<rect x="{left}" y="{y + 2}" width="{length:.1f}" height="{row - 8}" fill="{colour}"/>',
-            f'<text x="{left + length + 6:.1f}" y="{y + 14}" fill="#1f2328">{value:,.0f} {escape(unit)}</text>',
-        ]
-    return "\n".join([*parts, "</svg>", ""])
+    chart = _chart("HorizontalBar", height=90 + 28 * len(ordered), title=f"{title}, {unit}", show_legend=False)
+    chart.x_labels = [name for name, _ in ordered]
+    ours = ("jobwire", "now")
+    colours = [_OURS if name.startswith(ours) else _OTHERS for name, _ in ordered]
+    chart.add(unit, [{"value": value, "color": colour} for (_, value), colour in zip(ordered, colours, strict=True)])
+    return _svg(chart)
+
+
+def lines(title: str, across: Sequence[str], values: Mapping[str, Sequence[float]], unit: str) -> str:
+    """Return a line for each system as SVG, over ``across``, the values on a logarithmic scale."""
+    chart = _chart("Line", height=420, title=f"{title}, {unit}", logarithmic=True, legend_at_bottom=True)
+    chart.x_labels = list(across)
+    for name, row in values.items():
+        chart.add(name, [value if value > 0 else None for value in row])
+    return _svg(chart)
+
+
+#: No script: a page of documentation shows the picture alone.
+_LOOK: dict[str, Any] = {"js": [], "print_values": True, "width": 780, "value_formatter": lambda value: f"{value:,.3g}"}
+
+
+def _chart(kind: str, **options: Any) -> Any:
+    import pygal  # by whoever draws: it changes the import system of its process
+
+    return getattr(pygal, kind)(**_LOOK, **options)
+
+
+def _svg(chart: Any) -> str:
+    return str(chart.render(is_unicode=True, disable_xml_declaration=True)) + "\n"

@@ -37,6 +37,7 @@ class Load:
     size: int = 0
     slots: int = 64
     workers: int = 1
+    rate: float = 0.0
 
 
 Command = Callable[[int, Load], list[str]]
@@ -61,6 +62,7 @@ def _python(program: str, role: str, *more: str, interpreter: str = sys.executab
             "--kind": load.kind,
             "--size": load.size,
             "--slots": load.slots,
+            "--rate": load.rate,
         }
         words = [str(word) for pair in told.items() for word in pair]
         return [interpreter, str(PEERS / f"{program}_peer.py"), role, *words, *more]
@@ -107,6 +109,24 @@ def ours() -> Iterable[System]:
         _python("jobwire", "worker", *_SLOTS, "--shared"),
         _python("jobwire", "client"),
     )
+
+
+def pair(other: Path) -> list[System]:
+    """Return the build in the checkout ``other`` and this one, with 64 slots each; the one with its own environment
+    where it has one (``.venv``).
+    """
+    python = other / ".venv" / "bin" / "python"
+    before = {"interpreter": str(python)} if python.exists() else {}
+    told = ("--loop", "uvloop")
+    return [
+        System(
+            "before",
+            _python("jobwire", "worker", *told, **before),
+            _python("jobwire", "client", *told, **before),
+            {"PYTHONPATH": str(other.resolve())},
+        ),
+        System("now", _python("jobwire", "worker", *told), _python("jobwire", "client", *told)),
+    ]
 
 
 def floor_in_c() -> System | None:

@@ -1,8 +1,10 @@
-"""The common part of all clients of the comparison: a closed loop, and one line of JSON about it.
+"""The common part of all clients of the comparison: a loop, and one line of JSON about it.
 
-Standard library only: it runs in the environment of every queue. A client keeps as many jobs outstanding as it is
-told; each is submitted, its result awaited and checked, and the next one submitted. When the warm-up is over it prints
-``measuring``, and at the end a line of JSON: jobs, seconds, CPU seconds of the client, latencies in seconds.
+Standard library only: it runs in the environment of every queue. In a closed loop a client keeps as many jobs
+outstanding as it is told; each is submitted, its result awaited and checked, and the next one submitted. In an open one
+(``--rate``) it submits at a fixed rate, whatever becomes of the jobs before, and a job's latency counts from the moment
+at which it was due. When the warm-up is over it prints ``measuring``, and at the end a line of JSON: jobs, seconds, CPU
+seconds of the client, latencies in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import argparse
 import asyncio
 import json
 import os
+import queue
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -31,6 +35,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--shared", action="store_true")
     parser.add_argument("--profile", default="")
     parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=0.0)
     return parser.parse_args()
 
 
@@ -84,6 +89,7 @@ class Record:
                     "cpu": cpu,
                     "p50": ordered[len(ordered) // 2],
                     "p99": ordered[int(len(ordered) * 0.99)],
+                    "p999": ordered[int(len(ordered) * 0.999)],
                 }
             ),
             flush=True,
@@ -102,6 +108,9 @@ def finish() -> None:
 
 async def drive(call: Callable[[int], Awaitable[Any]], told: argparse.Namespace) -> None:
     """``call(number)`` submits a job, awaits its result and checks it."""
+    if told.rate:
+        await drive_at_rate(call, told)
+        return
     record = Record(told)
     over = asyncio.Event()
 
@@ -125,8 +134,35 @@ async def drive(call: Callable[[int], Awaitable[Any]], told: argparse.Namespace)
     finish()
 
 
+async def drive_at_rate(call: Callable[[int], Awaitable[Any]], told: argparse.Namespace) -> None:
+    """Submit what is due, and go on when the next job is."""
+    record = Record(told)
+    begun = time.perf_counter()
+    under_way: set[asyncio.Future[None]] = set()
+
+    async def one(number: int, due: float) -> None:
+        await call(number)
+        record.done(due)
+
+    number = 0
+    while time.perf_counter() < record.ends:
+        while (due := begun + number / told.rate) <= time.perf_counter():
+            number += 1
+            task = asyncio.ensure_future(one(number, due))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+    if under_way:
+        await asyncio.wait(under_way, timeout=10)
+    record.tell()
+    finish()
+
+
 def drive_blocking(submit: Callable[[int], Any], result: Callable[[Any], Any], told: argparse.Namespace) -> None:
     """For queues whose clients block: one thread, a window of outstanding jobs, awaited in their order."""
+    if told.rate:
+        drive_blocking_at_rate(submit, result, told)
+        return
     record = Record(told)
     window: deque[tuple[float, int, Any]] = deque()
     number = 0
@@ -139,5 +175,43 @@ def drive_blocking(submit: Callable[[int], Any], result: Callable[[Any], Any], t
         check(result(handle), which + 7)
         if not record.done(begun):
             break
+    record.tell()
+    finish()
+
+
+WAITERS = 16
+"""Threads of a blocking client that wait for results, beside the one that submits."""
+
+
+def drive_blocking_at_rate(
+    submit: Callable[[int], Any], result: Callable[[Any], Any], told: argparse.Namespace
+) -> None:
+    """For queues whose clients block: one thread submits, others await."""
+    record = Record(told)
+    begun = time.perf_counter()
+    under_way: queue.SimpleQueue[tuple[float, int, Any]] = queue.SimpleQueue()
+    lock = threading.Lock()
+    ended = 0
+
+    def await_results() -> None:
+        nonlocal ended
+        while True:
+            due, which, handle = under_way.get()
+            check(result(handle), which + 7)
+            with lock:
+                record.done(due)
+                ended += 1
+
+    for _ in range(WAITERS):
+        threading.Thread(target=await_results, daemon=True).start()
+    number = 0
+    while time.perf_counter() < record.ends:
+        due = begun + number / told.rate
+        time.sleep(max(0.0, due - time.perf_counter()))
+        number += 1
+        under_way.put((due, number, submit(number)))
+    patience = time.perf_counter() + 10
+    while ended < number and time.perf_counter() < patience:
+        time.sleep(0.01)
     record.tell()
     finish()
