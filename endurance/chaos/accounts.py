@@ -99,6 +99,8 @@ def settle(
     _explain(account, jobs, runs, faults)
     for kind in FAULTS:
         done = [fault for fault in faults if fault.kind == kind]
+        if not done and kind not in _ALWAYS:
+            continue
         account.rows.append(
             {
                 "fault": kind,
@@ -151,7 +153,7 @@ def _cause(before: Entry, again: Entry, faults: Sequence[Happened]) -> str | Non
     victims = [
         fault for fault in faults if fault.pid == before.pid and before.at <= fault.until and fault.at <= again.at
     ]
-    for kind in ("kill", "stop"):
+    for kind in ("kill", "stop", "term"):
         if any(fault.kind == kind for fault in victims):
             return kind
     # One that was stopped between taking a job and beginning it begins a job that was given to another meanwhile.
@@ -172,7 +174,7 @@ def time_returns(
 ) -> None:
     """How long the jobs of the killed stood in their lists, and those that stood there for too long."""
     victims = watch.victims
-    others = [(fault.at, fault.until) for fault in faults if fault.kind in ("restart", "storm")] + watch.held_up
+    others = [(fault.at, fault.until) for fault in faults if fault.kind not in _OF_ONE] + watch.held_up
     account.held_up = len(watch.held_up)
     bound = account.recovery_bound = allowed(Returned(worker="", died=0.0), (), heartbeat=heartbeat, ttl=ttl)
     for victim in victims:
@@ -188,11 +190,22 @@ def time_returns(
     account.late = late(victims, others, heartbeat=heartbeat, ttl=ttl)
 
 
+_ALWAYS = frozenset({"kill", "stop", "storm", "restart"})
+_OF_ONE = frozenset({"kill", "stop", "term", "clock", "client"})
 _WORDS: dict[str, str] = {
     "kill": "kill -9 of a worker",
     "stop": "SIGSTOP, SIGCONT of a worker",
     "storm": "all connections cut",
     "restart": "Redis restarted",
+    "term": "SIGTERM of a worker",
+    "half": "one of everybody's connections cut",
+    "flush": "SCRIPT FLUSH in a loop",
+    "memory": "no memory left for a while",
+    "pause": "CLIENT PAUSE",
+    "replica": "REPLICAOF for a while",
+    "proxy": "a way that holds, cuts, drops",
+    "clock": "a worker's clock jumps by a day",
+    "client": "kill -9 of a client",
     "resent": "submission sent again after a cut",
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
@@ -22,12 +23,14 @@ import msgspec
 import redis
 
 from endurance.chaos.accounts import Account, Happened, Leftovers, Submitted, render, settle, time_returns
-from endurance.chaos.fleet import PerlClient, PerlWorkers, PythonWorkers
+from endurance.chaos.fleet import PerlWorkers, ProcessClient, PythonWorkers
 from endurance.chaos.plan import Fault, Kind, Plan, make_plan
 from endurance.chaos.recovery import Watch
+from endurance.chaos.server_faults import SERVER_FAULTS, Place
 from endurance.chaos.worker import read_journal
-from jobwire import Client, JobError, JobwireError, TraceEvent
+from jobwire import Client, JobError, JobwireError, ServerError, TraceEvent
 from jobwire.testing.server import RedisServer
+from jobwire.wire.lifecycle import ModeName
 from jobwire_conformance.driver.process import PeerCommand, PeerFault
 from jobwire_conformance.driver.text import one_line
 from jobwire_conformance.peers.registry import MissingPeer, resolve
@@ -38,11 +41,12 @@ from jobwire_conformance.report.verdicts import Exit
 __all__ = ["Settings", "configure", "main", "run_chaos"]
 
 _OUTSTANDING = 200
+_KILLABLE = 2
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One run. ``heartbeat`` and ``ttl`` in seconds; ``perl`` how many of the clients are Perl's, ``perl_workers``
-    how many of the workers.
+    how many of the workers; ``pairs`` how often two faults of any kinds meet, with clients in processes to be killed.
     """
 
     seed: int = 1
@@ -51,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stops: int = 20
     storms: int = 20
     restarts: int = 5
+    pairs: int = 0
+    mode: ModeName = "reliable"
     workers: int = 4
     slots: int = 8
     python: int = 2
@@ -75,12 +81,14 @@ class _Run:
         self.book: dict[str, Submitted] = {}
         self.faults: list[Happened] = []
         self._perl_command = perl
-        self._perl: list[PerlClient] = []
+        self._perl: list[ProcessClient] = []
+        self._killable: list[ProcessClient] = []
         self._python: list[Client] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._proxy = Proxy(Upstream(port=server.port), _Forgetful(), "worker")
         self._folder = folder
         self._made = 0
+        self._place = Place(lambda: self._raw, self._proxy)
         self.watch = Watch(redis.Redis(port=server.port, protocol=2))
         self.log: Callable[[str], object] = str
 
@@ -94,6 +102,7 @@ class _Run:
         settings = self.settings
         await self._proxy.start()
         options = {
+            "mode": settings.mode,
             "max_concurrent_jobs": settings.slots,
             "heartbeat": settings.heartbeat,
             "heartbeat_ttl": settings.ttl,
@@ -109,6 +118,7 @@ class _Run:
         for number in range(settings.python):
             client = Client(
                 urls[number % 2],
+                mode=settings.mode,
                 id=f"chaos-python-{number}",
                 timeout=settings.patience,
                 reconnect_delay=0.05,
@@ -117,6 +127,7 @@ class _Run:
             await client.start()
             self._python.append(client)
         await self._fill_perl()
+        await self._fill_killable()
         await self.workers.some_up(2, within=30)
 
     def _perl_workers(self) -> PerlWorkers | None:
@@ -132,9 +143,23 @@ class _Run:
         self._perl = [client for client in self._perl if client.usable]
         while len(self._perl) < self.settings.perl:
             self._made += 1
-            client = PerlClient(self._perl_command, self.server.url, f"perl-{self._made}", self.book)
+            client = ProcessClient(self._perl_command, self.server.url, f"perl-{self._made}", self.book)
             await client.start()
             self._perl.append(client)
+
+    async def _fill_killable(self) -> None:
+        self._killable = [client for client in self._killable if client.usable]
+        while self.settings.pairs and len(self._killable) < _KILLABLE:
+            self._made += 1
+            command = resolve("python")[0]
+            url = f"redis://127.0.0.1:{self._proxy.port}" if self._made % 2 else self.server.url
+            client = ProcessClient(command, url, f"process-{self._made}", self.book, mode=self.settings.mode)
+            with contextlib.suppress(PeerFault):  # it meets another fault; the next one fills its place
+                await client.start()
+                self._killable.append(client)
+                continue
+            await client.end()
+            return
 
     async def _end_perl(self) -> None:
         await asyncio.gather(*[client.end() for client in self._perl])
@@ -145,6 +170,7 @@ class _Run:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._end_perl()
+        await asyncio.gather(*[client.end() for client in self._killable])
         for client in self._python:
             await client.stop()
         await self.workers.close()
@@ -171,12 +197,13 @@ class _Run:
             await asyncio.sleep(0.005)
 
     def _outstanding(self) -> int:
-        return sum(client.outstanding for client in self._python) + sum(client.outstanding for client in self._perl)
+        processes = [*self._perl, *self._killable]
+        return sum(client.outstanding for client in self._python) + sum(client.outstanding for client in processes)
 
     def _submit(self, number: int, data: dict[str, Any]) -> None:
-        clients = len(self._python) + len(self._perl)
-        turn = number % max(1, clients)
-        if turn >= len(self._python) and self._perl[turn - len(self._python)].submit(number, data):
+        processes = [*self._perl, *self._killable]
+        turn = number % max(1, len(self._python) + len(processes))
+        if turn >= len(self._python) and processes[turn - len(self._python)].submit(number, data):
             return
         client = self._python[turn % len(self._python)]
         name = f"python-{number}"
@@ -196,6 +223,8 @@ class _Run:
             # Whether such a job is lost is for Redis to say.
             job.outcome = "" if type(error).__name__ in ("JobTimeout", "JobLost") else type(error).__name__
             self.log(f"{job.id}: {error}")
+        except ServerError as error:
+            job.outcome = f"refused by Redis: {error.code}"
         except JobwireError as error:
             self.log(f"{job.id}: {error}")
         else:
@@ -213,6 +242,8 @@ class _Run:
             await self.workers.some_up(min(2, self.settings.workers), within=60)
             raw = self._raw
             waiting = sum(raw.llen(key) for key in raw.keys("jobs::p*"))
+            if self.settings.pairs:
+                await self._fill_killable()
             if not waiting and not self._outstanding():
                 return
             await asyncio.sleep(0.2)
@@ -222,9 +253,61 @@ class _Run:
 
     async def _do(self, fault: Fault) -> None:
         self.log(f"{time.time():.2f} after {fault.at} jobs: {fault.kind} {fault.seconds or ''}")
-        await {"kill": self._kill, "stop": self._stop, "storm": self._storm, "restart": self._restart}[fault.kind](
-            fault
-        )
+        ways = {
+            "kill": self._kill,
+            "stop": self._stop,
+            "storm": self._storm,
+            "restart": self._restart,
+            "term": self._term,
+            "clock": self._clock,
+            "client": self._kill_client,
+        }
+        way = ways.get(fault.kind, self._afflict)
+        if fault.second is None:
+            await way(fault)
+        else:
+            await asyncio.gather(way(fault), self._later(fault.second, fault.after))
+
+    async def _later(self, fault: Fault, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._do(fault)
+
+    async def _afflict(self, fault: Fault) -> None:
+        """What is done to the server; one that is away at this moment has its own trouble."""
+        under_way, at = self._outstanding(), time.time()
+        with contextlib.suppress(redis.RedisError):
+            await SERVER_FAULTS[fault.kind](self._place, fault.choice, fault.seconds)
+        self.faults.append(Happened(kind=fault.kind, at=at, until=time.time(), under_way=under_way))
+        if fault.kind in ("replica", "memory", "half", "proxy", "pause"):
+            await self._end_perl()
+            await self._fill_perl()
+
+    async def _term(self, fault: Fault) -> None:
+        """An orderly stop, which the second fault meets."""
+        up = await self.workers.some_up(min(2, self.settings.workers), within=60)
+        victim = up[int(fault.choice * len(up))]
+        pid, at = victim.process.pid, time.time()
+        under_way = self._in_hand(pid)
+        victim.process.send_signal(signal.SIGTERM)
+        await victim.process.wait()
+        self.faults.append(Happened(kind="term", at=at, until=time.time(), pid=pid, under_way=under_way))
+        await self.workers.fill()
+
+    async def _clock(self, fault: Fault) -> None:
+        up = await self.workers.some_up(min(2, self.settings.workers), within=60)
+        victim = up[int(fault.choice * len(up))]
+        victim.process.send_signal(signal.SIGUSR1)
+        pid = victim.process.pid
+        self.faults.append(Happened(kind="clock", at=time.time(), until=time.time(), under_way=self._in_hand(pid)))
+
+    async def _kill_client(self, fault: Fault) -> None:
+        del fault
+        if self._killable:
+            client = self._killable.pop(0)
+            under_way, at = client.outstanding, time.time()
+            await client.end()
+            self.faults.append(Happened(kind="client", at=at, until=time.time(), under_way=under_way))
+        await self._fill_killable()
 
     def _in_hand(self, pid: int) -> int:
         # The end of the journal is enough: nobody has hundreds of jobs in hand.
@@ -268,18 +351,22 @@ class _Run:
         under_way, at = self._outstanding(), time.time()
         for _ in range(1 + int(fault.choice * 5)):
             self._proxy.cut()
-            raw = self._raw
-            for connection in raw.client_list():
-                if connection["name"]:
-                    raw.client_kill_filter(_id=connection["id"])
-            if fault.choice > 0.5:
-                for connection in raw.client_list():
-                    raw.client_kill_filter(_id=connection["id"], skipme=True)
+            with contextlib.suppress(redis.RedisError):  # away at this moment, by another fault
+                self._cut_at_the_server(everybody=fault.choice > 0.5)
             await asyncio.sleep(0.03)
         self.faults.append(Happened(kind="storm", at=at, until=time.time(), under_way=under_way))
         if fault.choice > 0.5:
             await self._end_perl()
             await self._fill_perl()
+
+    def _cut_at_the_server(self, *, everybody: bool) -> None:
+        raw = self._raw
+        for connection in raw.client_list():
+            if connection["name"]:
+                raw.client_kill_filter(_id=connection["id"])
+        if everybody:
+            for connection in raw.client_list():
+                raw.client_kill_filter(_id=connection["id"], skipme=True)
 
     async def _restart(self, fault: Fault) -> None:
         under_way, at = self._outstanding(), time.time()
@@ -314,7 +401,7 @@ async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None =
         "storm": settings.storms,
         "restart": settings.restarts,
     }
-    plan = make_plan(seed=settings.seed, jobs=settings.jobs, counts=counts, ttl=settings.ttl)
+    plan = make_plan(seed=settings.seed, jobs=settings.jobs, counts=counts, ttl=settings.ttl, pairs=settings.pairs)
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="jobwire-chaos-") as folder,
@@ -332,6 +419,7 @@ async def run_chaos(settings: Settings, *, log: Callable[[str], object] | None =
         account = settle(plan.seed, jobs, journal, run.faults, run.leftovers())
         time_returns(account, run.watch, run.faults, journal, heartbeat=settings.heartbeat, ttl=settings.ttl)
         account.settings = {
+            "mode": settings.mode,
             "server": f"{server.binary.name} {server.version}",
             "workers": f"{settings.workers} ({settings.perl_workers} Perl) + 1 that no fault is for alone",
             "clients": f"{settings.python} Python + {settings.perl} Perl",
@@ -351,6 +439,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "stops": "SIGSTOP of a worker, for shorter or longer than the heartbeat",
         "storms": "all connections cut",
         "restarts": "restarts of Redis, in order or killed",
+        "pairs": "two faults of any kinds that meet: FLUSHDB is none of them, as nothing survives it",
+        "mode": "reliable or recoverable; simple promises nothing under faults",
         "workers": "worker processes to be killed and stopped, beside one that is not",
         "slots": "jobs at a time for each",
         "python": "Python clients",
@@ -364,7 +454,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, words in about.items():
         default = getattr(defaults, name)
         parser.add_argument(
-            "--" + name.replace("_", "-"), type=type(default), default=default, help=f"{words} ({default:g})"
+            "--" + name.replace("_", "-"), type=type(default), default=default, help=f"{words} ({default})"
         )
     parser.add_argument("--json", action="store_true", help="print the accounts as JSON")
     parser.add_argument("--verbose", action="store_true", help="say every fault on stderr")

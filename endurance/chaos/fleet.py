@@ -20,10 +20,11 @@ import msgspec
 
 from endurance.chaos.accounts import Submitted
 from endurance.chaos.worker import WorkerSettings
+from jobwire.wire.lifecycle import ModeName
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
 
-__all__ = ["ChaosWorker", "PerlClient", "PerlWorkers", "PythonWorkers"]
+__all__ = ["ChaosWorker", "PerlWorkers", "ProcessClient", "PythonWorkers"]
 
 
 class PerlWorkers(NamedTuple):
@@ -146,11 +147,14 @@ class PythonWorkers:
                 await worker.end(signal.SIGKILL)
 
 
-class PerlClient:
-    """A real Perl client behind the driver protocol; its jobs go into ``book``."""
+class ProcessClient:
+    """A client in a process of its own, Perl or Python, behind the driver protocol; its jobs go into ``book``."""
 
-    def __init__(self, command: PeerCommand, url: str, name: str, book: dict[str, Submitted]) -> None:
+    def __init__(
+        self, command: PeerCommand, url: str, name: str, book: dict[str, Submitted], *, mode: ModeName = "reliable"
+    ) -> None:
         self._url = url
+        self._mode = mode
         self.name = name
         self._book = book
         self._sent: dict[int, tuple[Submitted, Any]] = {}
@@ -161,7 +165,7 @@ class PerlClient:
         """Raises ``PeerFault``."""
         await self._process.start()
         await self._process.handshake(30)
-        await self._process.ask(driver.Ready, 30, driver.Start(role="client", redis=self._url))
+        await self._process.ask(driver.Ready, 30, driver.Start(role="client", redis=self._url, mode=self._mode))
         self.usable = True
 
     @property
@@ -172,7 +176,7 @@ class PerlClient:
         """False where this client is of no use any more."""
         if not self.usable:
             return False
-        job = Submitted(id=f"perl {number}, not acknowledged", client=self.name, at=time.time())
+        job = Submitted(id=f"{self.name} {number}, not acknowledged", client=self.name, at=time.time())
         self._sent[number] = (job, data["value"])
         try:
             self._process.send(driver.Submit(seq=number, data=data))
@@ -180,7 +184,7 @@ class PerlClient:
             self.usable = False
             del self._sent[number]
             return False
-        self._book[f"perl {number}"] = job
+        self._book[f"{self.name} {number}"] = job
         return True
 
     def _told(self, answer: driver.Answer) -> None:
@@ -192,6 +196,8 @@ class PerlClient:
             job.id, job.acknowledged = str(answer.id), True
         elif isinstance(answer, driver.Result):
             job.outcome = "result" if answer.value == expected else "wrong result"
+        elif isinstance(answer, driver.Failed) and answer.kind == "ServerError":
+            job.outcome = "refused by Redis"
         elif isinstance(answer, driver.Failed | driver.Error):
             # A submission that could not be made is not a job; one that was acknowledged is looked for in Redis.
             self.usable = False

@@ -13,17 +13,38 @@ import msgspec
 
 __all__ = ["FAULTS", "Fault", "Kind", "Plan", "make_plan"]
 
-Kind: TypeAlias = Literal["kill", "stop", "storm", "restart"]
+Kind: TypeAlias = Literal[
+    "kill",
+    "stop",
+    "storm",
+    "restart",
+    "term",
+    "half",
+    "flush",
+    "memory",
+    "pause",
+    "replica",
+    "proxy",
+    "clock",
+    "client",
+]
 FAULTS: tuple[Kind, ...] = get_args(Kind)
 
 
+_FOR_A_WHILE = frozenset({"flush", "memory", "pause", "replica", "proxy"})
+
+
 class Fault(msgspec.Struct, frozen=True, order=True):
-    """After ``at`` submissions. ``choice`` (0 … 1) picks the victim, or the way; ``seconds`` is how long it lasts."""
+    """After ``at`` submissions. ``choice`` (0 … 1) picks the victim, or the way; ``seconds`` is how long it lasts.
+    ``second`` is one that meets it, ``after`` so many seconds.
+    """
 
     at: int
     kind: Kind
     choice: float
     seconds: float
+    second: Fault | None = None
+    after: float = 0.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...]
 
 
-def make_plan(*, seed: int, jobs: int, counts: dict[Kind, int], ttl: float) -> Plan:
+def make_plan(*, seed: int, jobs: int, counts: dict[Kind, int], ttl: float, pairs: int = 0) -> Plan:
     """The same arguments always give the same plan."""
     dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     work = tuple(_work(dice) for _ in range(jobs))
@@ -44,7 +65,19 @@ def make_plan(*, seed: int, jobs: int, counts: dict[Kind, int], ttl: float) -> P
         for kind in FAULTS
         for number in range(counts.get(kind, 0))
     ]
-    return Plan(seed=seed, jobs=work, faults=tuple(sorted(faults)))
+    faults += [_pair(dice.randint(first, last), number, ttl, dice) for number in range(pairs)]
+    return Plan(seed=seed, jobs=work, faults=tuple(sorted(faults, key=lambda fault: fault.at)))
+
+
+def _pair(at: int, number: int, ttl: float, dice: random.Random) -> Fault:
+    """Two faults of which the second meets the first: at once, a moment later, or when its victim is being recovered.
+
+    Of the thirteen kinds each is the first in its turn, and no two turns have the same second.
+    """
+    kind, other = FAULTS[number % len(FAULTS)], FAULTS[(number + number // len(FAULTS)) % len(FAULTS)]
+    second = Fault(at, other, dice.random(), _lasting(other, number, ttl, dice))
+    after = dice.choice((0.0, 0.05, 0.3, 1.2 * ttl))
+    return Fault(at, kind, dice.random(), _lasting(kind, number, ttl, dice), second=second, after=after)
 
 
 def _work(dice: random.Random) -> tuple[str, float]:
@@ -65,4 +98,4 @@ def _lasting(kind: Kind, number: int, ttl: float, dice: random.Random) -> float:
     if kind == "restart":
         # Every other time Redis is away for longer than the heartbeat.
         return round(ttl * (1.2 if number % 2 else 0.2), 3)
-    return 0.0
+    return round(ttl * dice.choice((0.3, 0.6, 1.3)), 3) if kind in _FOR_A_WHILE else 0.0

@@ -102,7 +102,6 @@ class Peer:
         self.client: jobwire.Client | None = None
         self.worker: jobwire.Worker | None = None
         self._handles: dict[int, jobwire.JobHandle[Any]] = {}
-        self._unconfirmed: list[tuple[int, jobwire.JobHandle[Any]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._jobs = 0
         self._leaving = False
@@ -162,7 +161,6 @@ class Peer:
         }
         client = jobwire.Client(start.redis, **self.adapted(start, options))
         await client.start()
-        client.on_queue_length(self._confirmed)
         self.client = client
         self.say(driver.Ready(client_id=_text(client.id)))
 
@@ -208,20 +206,16 @@ class Peer:
             return
         self._jobs += 1
         self._handles[request.seq] = handle
-        self._unconfirmed.append((request.seq, handle))
         task = asyncio.get_running_loop().create_task(self._await(request.seq, handle))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _confirmed(self, _length: int) -> None:
-        """Redis has answered to the oldest submission; answers come in the order of the submissions."""
-        if self._unconfirmed:
-            seq, handle = self._unconfirmed.pop(0)
-            self.say(driver.Submitted(seq=seq, id=encode_value(handle.id)))
-
     async def _await(self, seq: int, handle: jobwire.JobHandle[Any]) -> None:
         job_id = encode_value(handle.id)
         answer: driver.Answer
+        with contextlib.suppress(JobwireError):  # which the result tells
+            await handle.submitted()
+        self.say(driver.Submitted(seq=seq, id=job_id))
         try:
             value = await handle
             answer = driver.Result(seq=seq, id=job_id, value=encode_value(from_jobwire(value)))
@@ -229,9 +223,6 @@ class Peer:
             answer = driver.Timeout(seq=seq, id=job_id, error=str(error))
         except JobwireError as error:
             answer = driver.Failed(seq=seq, id=job_id, error=str(error), kind=type(error).__name__)
-        if (seq, handle) in self._unconfirmed:
-            self._unconfirmed.remove((seq, handle))
-            self.say(driver.Submitted(seq=seq, id=job_id))
         if not self._leaving:
             self.say(answer)
 
