@@ -77,18 +77,19 @@ _STRIP = Script.of("""\
 if redis.call('EXISTS', KEYS[1], KEYS[5]) > 0 then return 0 end
 local time = redis.call('TIME')
 local gone = tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or '')
-if not gone then
+local after = tonumber(ARGV[2])
+if not gone and after > 0 then
   redis.call('HSET', KEYS[4], ARGV[1], time[1])
   return 2
 end
-if tonumber(time[1]) - gone < tonumber(ARGV[2]) then return 3 end
+if gone and tonumber(time[1]) - gone < after then return 3 end
 redis.call('SREM', KEYS[2], ARGV[1])
 redis.call('HDEL', KEYS[3], ARGV[1])
 redis.call('HDEL', KEYS[4], ARGV[1])
 return 1
 """)
-"""KEYS heartbeat, workers, queues, gone, own list; ARGV worker ID, seconds → 0 it lives or has left something, 1 it is
-forgotten, 2 from now on it is known as gone, 3 it is.
+"""KEYS heartbeat, workers, queues, gone, own list; ARGV worker ID, seconds, 0 for at once → 0 it lives or has left
+something, 1 it is forgotten, 2 from now on it is known as gone, 3 it is.
 """
 
 _RETURN_NEWEST = Script.of("""\
