@@ -29,6 +29,7 @@ __all__ = [
     "gone_since",
     "homes",
     "is_alive",
+    "keep_looking",
     "lists",
     "mark_of",
     "may_look",
@@ -189,7 +190,6 @@ return 1
 """)
 """KEYS moment of the last look; ARGV milliseconds, and how many until it is forgotten → 1 it is the caller's turn."""
 
-_KEPT_FOR = 2
 _MARK_FIELDS = 5
 _REASON = b"lost its worker too often"
 
@@ -257,8 +257,16 @@ def may_look(keyspace: Keyspace, *, every: float) -> Command:
     The moment of the last look stands in one key, so that the care of a fleet does not grow with the square of it, and
     each worker judges it by its own rhythm.
     """
-    milliseconds = int(every * 1000)
-    return _MAY_LOOK.call_whole((keyspace.looked,), b"%d" % milliseconds, b"%d" % max(1, _KEPT_FOR * milliseconds))
+    return _MAY_LOOK.call_whole((keyspace.looked,), b"%d" % int(every * 1000), _kept_for(every))
+
+
+def keep_looking(keyspace: Keyspace, *, every: float) -> Command:
+    """Say that the look goes on, so that nobody else begins one."""
+    return _MAY_LOOK.call_whole((keyspace.looked,), b"0", _kept_for(every))
+
+
+def _kept_for(every: float) -> bytes:
+    return b"%d" % max(1, int(2000 * every))
 
 
 def scan_workers(keyspace: Keyspace, cursor: bytes, *, count: int = 500) -> Command:

@@ -69,6 +69,10 @@ class Recovery:
         # Where the entries of a list go whose worker did not say where they came from.
         self._queue = queue or mode.keyspace.queue("pending")
         self._attempts_cursor = b"0"
+        # Nobody else is to look meanwhile: for how long, and when that was said last.
+        self._caring = False
+        self._every = math.inf
+        self._said = 0.0
 
     # -- dead workers
 
@@ -78,6 +82,7 @@ class Recovery:
 
     async def may_look(self, every: float) -> bool:
         """Take the turn of looking after all workers; False where somebody has within ``every`` seconds."""
+        self._every, self._said = every, time.monotonic()
         return await self._ask(fleet.may_look(self._keyspace, every=every)) == 1
 
     async def dead_workers(self, *, hung_after: float = math.inf) -> list[bytes]:
@@ -118,17 +123,21 @@ class Recovery:
 
     async def run(self, *, workers: Sequence[bytes] | None = None, dry_run: bool = False) -> list[Recovered]:
         """Return the jobs of all dead workers (or of these) to their queues; ``dry_run`` only lists them."""
-        found: list[Recovered] = []
         if workers is None:
             workers = await self.dead_workers()
-        if workers:
-            homes = await self._homes(workers)
-            found = [done async for done in self._return_all(homes, dry_run=dry_run)]
+        self._caring = True
+        try:
+            found = await self._care_for(workers, dry_run=dry_run) if workers else []
             if not dry_run:
-                found += await self._forget(homes)
-        if not dry_run:
-            await self._tidy_attempts()
+                await self._tidy_attempts()
+        finally:
+            self._caring = False
         return found
+
+    async def _care_for(self, workers: Sequence[bytes], *, dry_run: bool) -> list[Recovered]:
+        homes = await self._homes(workers)
+        found = [done async for done in self._return_all(homes, dry_run=dry_run)]
+        return found if dry_run else found + await self._forget(homes)
 
     async def _homes(self, workers: Sequence[bytes]) -> dict[bytes, Home]:
         homes: dict[bytes, Home] = {}
@@ -186,6 +195,9 @@ class Recovery:
             yield _note(job_id, worker, home.queues[0], outcome.decode())
 
     async def _ask(self, command: Command) -> Reply:
+        if self._caring and time.monotonic() - self._said > self._every / 2:
+            self._said = time.monotonic()
+            self._connection.send((fleet.keep_looking(self._keyspace, every=self._every),))
         return await execute_insisting(self._connection, command)
 
     async def _settle(self, job_id: bytes, worker: bytes, outcome: bytes) -> None:

@@ -14,9 +14,9 @@ import redis
 
 from endurance.chaos.accounts import Happened, Leftovers, Submitted, render, settle, time_returns
 from endurance.chaos.command import Settings, run_chaos
-from endurance.chaos.plan import make_plan
+from endurance.chaos.plan import FAULTS, make_plan
 from endurance.chaos.recovery import Returned, Watch, late, run_again
-from endurance.chaos.worker import Entry, Journal, read_journal
+from endurance.chaos.worker import Clock, Entry, Journal, read_journal
 from jobwire.testing.server import RedisServer
 from jobwire_conformance.peers.registry import MissingPeer, resolve
 
@@ -53,6 +53,46 @@ async def test_a_short_run_loses_nothing() -> None:
     assert account.ok, report
     assert account.jobs >= 450, report
     assert [row["times"] for row in account.rows] == [5, 1, 2, 1], report
+
+
+@pytest.mark.parametrize("mode", ["reliable", "recoverable"])
+async def test_two_faults_at_once_lose_nothing(mode: Any) -> None:
+    """Each of the thirteen kinds meets another one. The long one: jobwire-conformance chaos --pairs 91 --mode MODE."""
+    said: list[str] = []
+    settings = Settings(
+        seed=5,
+        jobs=400,
+        mode=mode,
+        kills=0,
+        stops=0,
+        storms=0,
+        restarts=0,
+        pairs=13,
+        workers=3,
+        perl=0,
+        heartbeat=0.3,
+        ttl=1.5,
+        patience=60,
+    )
+    account = await run_chaos(settings, log=said.append)
+    report = render(account) + "\n".join(said)
+    assert account.ok, report
+    assert {row["fault"] for row in account.rows} == set(FAULTS), report
+
+
+def test_pairs_are_all_kinds_and_no_turn_is_like_another() -> None:
+    plan = make_plan(seed=1, jobs=1000, counts={}, ttl=2.0, pairs=13 * 13)
+    pairs = {(fault.kind, fault.second.kind) for fault in plan.faults if fault.second is not None}
+    assert pairs == {(one, other) for one in FAULTS for other in FAULTS}
+    assert {fault.after for fault in plan.faults} == {0.0, 0.05, 0.3, 2.4}
+
+
+def test_a_clock_jumps_by_a_day_there_and_back() -> None:
+    clock = Clock()
+    clock.jump()
+    assert 86_399 < clock.time() - time.time() < 86_401
+    clock.jump()
+    assert abs(clock.time() - time.time()) < 1
 
 
 def test_the_seed_settles_everything() -> None:

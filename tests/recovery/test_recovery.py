@@ -71,6 +71,26 @@ async def test_one_look_for_the_whole_fleet(each_url: str) -> None:
             assert await one.may_look(5.0)
 
 
+async def test_a_look_that_lasts_is_still_the_only_one(redis_url: str) -> None:
+    with raw_client(redis_url) as raw:
+        mark(raw, "r", "marked")
+        with raw.pipeline(transaction=False) as pipeline:
+            for number in range(30_000):
+                pipeline.hset(f"job::{number}", "_reply_to", "c")
+            pipeline.execute()
+        async with recovery_at(redis_url) as one, recovery_at(redis_url) as other:
+            assert await one.may_look(0.1)
+            look = asyncio.ensure_future(one.run())
+            turns = 0
+            while not look.done():
+                turns += await other.may_look(0.1)
+                await asyncio.sleep(0.01)
+            assert [done.job_id for done in await look] == ["marked"]
+            assert turns == 0
+            await asyncio.sleep(0.25)
+            assert await other.may_look(0.1)
+
+
 async def test_many_workers_are_looked_after_in_steps(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The living cost a hundredth of a command each, the dead that are known a few, and none holds the server."""
 

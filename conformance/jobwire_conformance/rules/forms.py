@@ -61,14 +61,16 @@ LOOKING = frozenset({"EXISTS", "LLEN", "LPOS", "LRANGE", "HGET", "HMGET", "TYPE"
 }
 POPS = frozenset({"BRPOP", "BRPOPLPUSH", "BLMOVE", "BLPOP"})  # these wait for an entry
 _CLIENT = frozenset({"SUBSCRIBE", "UNSUBSCRIBE", "HMSET", "LPUSH", "DEL", "MULTI", "EXEC", "LREM"})
+_MOVING = frozenset({"BRPOPLPUSH", "RPOPLPUSH", "BLMOVE", "LMOVE", "LREM"})
 _WORKER = frozenset({"HGETALL", "HMSET", "PUBLISH", "MULTI", "EXEC"})
 _ALLOWED = {
     ("client", "simple"): frozenset({"SUBSCRIBE", "UNSUBSCRIBE", "LPUSH"}),
     ("worker", "simple"): frozenset({"BRPOP", "RPOP", "PUBLISH", "LPUSH", "RPUSH"}),
     ("client", "recoverable"): _CLIENT,
-    ("worker", "recoverable"): _WORKER | {"BRPOP", "RPOP", "LPUSH", "RPUSH"},
+    # A worker of one queue may move what it takes into a list of its own (REC-10).
+    ("worker", "recoverable"): _WORKER | {"BRPOP", "RPOP", "LPUSH", "RPUSH", *_MOVING},
     ("client", "reliable"): _CLIENT,
-    ("worker", "reliable"): _WORKER | {"BRPOPLPUSH", "RPOPLPUSH", "BLMOVE", "LMOVE", "LREM"},
+    ("worker", "reliable"): _WORKER | _MOVING,
 }
 #: Commands that jobwire keeps its own facts with (heartbeat, dead, rejected, attempts, fenced completion): a worker
 #: may send them for keys of its own keyspace and for job hashes, and for nothing else.
