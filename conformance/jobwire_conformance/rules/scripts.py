@@ -47,6 +47,7 @@ SCRIPTS: dict[bytes, str] = {
     b"8e8f3f9033eba0a13c1d800fdf38e822adcd0113": "RETURN_TO_LIST",
     b"43dfdcd03f345abfe57bd0afc05018b0fa06a4dc": "SETTLE",
     b"27d103dffcee70b459a5056a2db60ebf98104366": "STRIP",
+    b"8e3649781db72a99abaeae842b914326a408a85a": "STRIP",
     b"28209d8bdd7262f9bb9b104fd7371d22c64aecf3": "TAKE_MANY",
     b"6495d43e9203e034bbac2eac8b32ee1a6c0f8e92": "TAKE_WORD_BACK",
     b"9a8b61d918e3f9a0b67209d253f13f1f97f4da18": "TELL_REJECTED",
