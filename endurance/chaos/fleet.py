@@ -154,7 +154,7 @@ class ProcessClient:
         self, command: PeerCommand, url: str, name: str, book: dict[str, Submitted], *, mode: ModeName = "reliable"
     ) -> None:
         self._url = url
-        self._mode = mode
+        self._mode: ModeName = mode
         self.name = name
         self._book = book
         self._sent: dict[int, tuple[Submitted, Any]] = {}

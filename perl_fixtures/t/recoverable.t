@@ -106,6 +106,13 @@ subtest 'a result without its tag' => sub {
     my $f = $client->submit(Job::Async::Job->new(id => 'lost', data => {}, future => $loop->new_future));
     $redis->del('job::lost')->then(sub { $redis->publish('client::me', 'lost') })->get;
     is_deeply [ ($f->await->failure)[1] ], ['lost'], 'a hash that vanished';
+
+    my $forged = $client->submit(Job::Async::Job->new(id => 'forged', data => {}, future => $loop->new_future));
+    $redis->publish('client::me', 'forged')->get;
+    $loop->delay_future(after => 0.2)->get;
+    ok !$forged->is_ready, 'a notice without a result says nothing as long as the hash is there';
+    $redis->hmset('job::forged', result => 'Tdone')->then(sub { $redis->publish('client::me', 'forged') })->get;
+    is $forged->get, 'done', '… and the result is taken when it comes';
 };
 
 done_testing;

@@ -95,16 +95,23 @@ sub collect {
     $self->client->hmget($key, 'result')->then(sub {
         my ($result) = @{ $_[0] };
         my $job = $self->pending_job($id) or return Future->done;
-        unless(defined $result) {
-            $job->fail("the notice came, but $key holds no result", 'lost') if $noticed;
-            return Future->done;
-        }
+        return $noticed ? $self->lost_or_not_done($job, $key) : Future->done unless defined $result;
         # Bad JSON stays in Redis, to be looked at.
         my @value = eval { decoded($result) } or return Future->done($job->fail("cannot read the result: $@", 'result'));
         $job->done(@value);
         return $self->client->del($key);
     })->on_fail(sub { $self->not_collected($id, $noticed, $_[0]) })->retain;
     return;
+}
+
+# A notice that comes without a result says nothing as long as the hash is there: anybody may publish one.
+sub lost_or_not_done {
+    my ($self, $job, $key) = @_;
+    return $self->client->exists($key)->then(sub {
+        my ($there) = @_;
+        $job->fail("the notice came, but $key holds no result: it is gone", 'lost') unless $there or $job->future->is_ready;
+        return Future->done;
+    });
 }
 
 # The connection was lost meanwhile. What is still waited for is asked for again.
