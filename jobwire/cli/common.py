@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobwire.errors import ClosedError, ConfigError, EncodeError, JobwireError, TransportError, printable
+from jobwire.errors import ClosedError, ConfigError, EncodeError, JobwireError, TransportError
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
@@ -220,11 +220,44 @@ def styled(text: str, style: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if wanted else text
 
 
+def shown(value: str | bytes | None, *, at_most: int = 80) -> str:
+    """One line that shows ``value`` on a terminal: text as text, escaped where it could move the cursor.
+
+    Control characters, those that turn the direction of text, and bytes that are no UTF-8 are escaped.
+    """
+    if value is None:
+        return "(none)"
+    head = value[:at_most]
+    try:
+        text = repr(head.decode() if isinstance(head, bytes) else head)
+    except UnicodeDecodeError as error:
+        # A character that the cut has halved is left out; anything else is no text.
+        cut = isinstance(head, bytes) and len(value) > at_most and error.start > at_most - 4
+        text = repr(head[: error.start].decode()) if cut and isinstance(head, bytes) else repr(head)
+    return text if len(value) <= at_most else f"{text}... ({len(value)} in all)"
+
+
 def bare(value: object, *, at_most: int = 60) -> str:
-    """``value`` as ``printable`` shows it, without quotes where it needs none."""
-    text = printable(value if isinstance(value, str | bytes) else str(value), at_most=at_most)
+    """``value`` as ``shown`` shows it, without quotes where it needs none."""
+    text = shown(value if isinstance(value, str | bytes) else str(value), at_most=at_most)
     inner = text[1:-1]
-    return inner if text[:1] == "'" and inner.isascii() and "\\" not in inner and " " not in inner and inner else text
+    return inner if text[:1] == "'" and "\\" not in inner and " " not in inner and inner else text
+
+
+def confirmed(what: str, options: argparse.Namespace) -> None:
+    """Return where --yes was given, or somebody at the terminal says so. Raises ``CliError``."""
+    if options.yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise CliError(f"this would {what}; say --yes", USAGE)
+    print(f"This will {what}. Type yes: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CliError("nothing was done", FAILED)
+
+
+def more(total: int, listed: int) -> str | None:
+    """The line that says what a list leaves out."""
+    return f"… {total - listed} more of {total} (--limit)" if total > listed else None
 
 
 def print_json(value: object) -> None:

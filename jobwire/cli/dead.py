@@ -21,18 +21,21 @@ from jobwire.cli.common import (
     bare,
     bytes_in,
     checked,
+    confirmed,
     connection_to,
     is_spread,
     keyspace_of,
+    more,
     print_json,
+    shown,
     work_off,
 )
-from jobwire.errors import ServerError, printable
+from jobwire.errors import ServerError
 from jobwire.transport import Connection
 from jobwire.wire import Command, Keyspace, job_key
 from jobwire.wire.codec.extensions import ERROR, QUEUE, without_traceback
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.commands import Reply, exists, hash_get, list_items, list_position
+from jobwire.wire.commands import Reply, exists, hash_get, list_items, list_length, list_position
 from jobwire.wire.dead_letters import drop_dead, requeue_dead
 from jobwire.wire.text import readable, wire_bytes
 
@@ -49,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (requeueing, dropping):
         action.add_argument("ids", nargs="*", metavar="ID")
         action.add_argument("--all", action="store_true", help="all of them")
+    dropping.add_argument("--yes", action="store_true", help="do it, without a question")
     for action in (listing, requeueing, dropping):
         add_keyspace(action)
     add_json(listing)
@@ -62,6 +66,8 @@ async def run(options: argparse.Namespace) -> int:
             return OK
         if bool(options.ids) == options.all:
             raise CliError("say which: job IDs, or --all", USAGE)
+        if options.action == "drop":
+            confirmed(f"delete {'all dead jobs' if options.all else f'{len(options.ids)} jobs'} for good", options)
         actions = {"requeue": _requeue, "drop": _drop}
         act = partial(actions[options.action], connection, keyspace, options)
         if options.all:
@@ -80,7 +86,10 @@ async def _list(connection: Connection, keyspace: Keyspace, options: argparse.Na
         return
     for job_id, error, _ in jobs:
         reason = None if error is None else without_traceback(error)[0]
-        print(f"{bare(job_id)}  {printable(reason, at_most=300) if reason is not None else '(no reason given)'}")
+        print(f"{bare(job_id)}  {shown(reason, at_most=300) if reason is not None else '(no reason given)'}")
+    total = await connection.execute(list_length(keyspace.dead))
+    if isinstance(total, int) and (left := more(total, len(jobs))) is not None:
+        print(left)
 
 
 def _two(reply: object) -> tuple[str | bytes | None, str | bytes | None]:

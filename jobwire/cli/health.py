@@ -7,104 +7,55 @@ extra ``prometheus``.
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import importlib.util
 import json
 from collections.abc import Sequence
 from http import HTTPMethod, HTTPStatus
-from typing import Any, Self
+from typing import Any
 
-from jobwire.cli.common import ENVIRONMENT, FAILED, OK, USAGE, CliError, jsonable
+from jobwire.cli.common import FAILED, OK, CliError, jsonable
+from jobwire.cli.http import JSON, Answer, SmallServer
 from jobwire.worker.worker import Worker
 
-__all__ = ["HealthServer", "address_of", "ask"]
+__all__ = ["ask", "health_server"]
 
-_LONGEST_REQUEST = 8192
 _PATIENCE = 5.0
-_JSON = "application/json"
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """``HOST:PORT``, ``[HOST]:PORT`` or ``PORT`` on loopback. Raises ``CliError``."""
-    host, separator, port = text.rpartition(":")
-    if not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise CliError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:8081", USAGE)
-    return (host.strip("[]") if separator else "127.0.0.1") or "0.0.0.0", int(port)  # noqa: S104 - ":8081" says so
+def health_server(workers: Sequence[Worker], address: tuple[str, int], *, shared: bool = False) -> SmallServer:
+    """A server that answers for ``workers``, and shows them to Prometheus where that is installed."""
+    metrics = importlib.util.find_spec("prometheus_client") is not None
+    if metrics:
+        from jobwire.metrics import observe_worker
 
+        for worker in workers:
+            observe_worker(worker)
 
-class HealthServer:
-    """Answers for ``workers`` as long as the context lasts."""
-
-    def __init__(self, workers: Sequence[Worker], address: tuple[str, int], *, shared: bool = False) -> None:
-        """``shared``: another process may listen at the same port."""
-        self._workers = workers
-        self._shared = shared
-        self._address = address
-        self._server: asyncio.Server | None = None
-        self._metrics = importlib.util.find_spec("prometheus_client") is not None
-
-    async def __aenter__(self) -> Self:
-        if self._metrics:
-            from jobwire.metrics import observe_worker
-
-            for worker in self._workers:
-                observe_worker(worker)
-        host, port = self._address
-        try:
-            self._server = await asyncio.start_server(
-                self._serve, host, port, limit=_LONGEST_REQUEST, reuse_port=self._shared or None
-            )
-        except OSError as error:
-            raise CliError(f"cannot listen at {host}:{port}: {error}", ENVIRONMENT) from error
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._server is not None:
-            self._server.close()
-
-    @property
-    def address(self) -> str:
-        """Host and port that it listens at."""
-        assert self._server is not None  # noqa: S101 - within the context
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._response(request))
-                await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked has gone, or does not speak HTTP
-        finally:
-            writer.close()
-
-    def _response(self, request: bytes) -> bytes:
-        method, _, rest = request.decode("latin-1").partition(" ")
-        path = rest.partition(" ")[0].partition("?")[0]
-        status, kind, body = self._answer(path)
-        if method not in (HTTPMethod.GET, HTTPMethod.HEAD):
-            status, kind, body = HTTPStatus.METHOD_NOT_ALLOWED, _JSON, b"{}"
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-            "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-        )
-        return head.encode("latin-1") + (b"" if method == HTTPMethod.HEAD else body)
-
-    def _answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+    async def answer(path: str) -> Answer:
         if path in ("/live", "/ready"):
-            health = [worker.health for worker in self._workers]
-            ready = all(one.ready for one in health)
-            good = path == "/live" or ready
-            body = json.dumps({"ready": ready, "workers": jsonable(health)}).encode()
-            return (HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE), _JSON, body
-        if path == "/metrics" and self._metrics:
-            from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+            return _health(workers, path)
+        return _figures() if path == "/metrics" and metrics else _unknown()
 
-            return HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest()
-        return HTTPStatus.NOT_FOUND, _JSON, b'{"paths": ["/live", "/ready", "/metrics"]}'
+    return SmallServer(address, answer, shared=shared)
+
+
+def _health(workers: Sequence[Worker], path: str) -> Answer:
+    health = [worker.health for worker in workers]
+    ready = all(one.ready for one in health)
+    good = path == "/live" or ready
+    body = json.dumps({"ready": ready, "workers": jsonable(health)}).encode()
+    return Answer(HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, JSON, body)
+
+
+def _figures() -> Answer:
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    return Answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest())
+
+
+def _unknown() -> Answer:
+    return Answer(HTTPStatus.NOT_FOUND, JSON, b'{"paths": ["/live", "/ready", "/metrics"]}')
 
 
 def ask(address: tuple[str, int], path: str = "/ready") -> tuple[int, dict[str, Any]]:

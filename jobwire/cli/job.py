@@ -1,5 +1,8 @@
 """Show one job: where it is, and what its hash holds, decoded.
 
+The first characters of an ID are enough, as `jobwire tap` and `jobwire jobs` print them; the whole database is gone
+through for them.
+
 Reads only. The place is looked for in the queue and the lists of --prefix and --queue, and in the worker's own list.
 """
 
@@ -15,6 +18,7 @@ import msgspec
 from jobwire.cli.common import (
     FAILED,
     OK,
+    USAGE,
     CliError,
     add_json,
     add_keyspace,
@@ -23,18 +27,22 @@ from jobwire.cli.common import (
     connection_to,
     keyspace_of,
     print_json,
+    shown,
     styled,
 )
-from jobwire.errors import DecodeError, printable
+from jobwire.errors import DecodeError
 from jobwire.transport import Connection
 from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
 from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.extensions import WORKER
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.commands import hash_get_all, hash_pairs, list_position
+from jobwire.wire.commands import exists, hash_get_all, hash_pairs, list_position, literal, scan, scanned
 from jobwire.wire.states import JobState, ask_for_state, read_state
 
 HELP = "show one job, decoded"
+_WHOLE = 36
+"""Characters of a UUID."""
+_SCANNED = 1000
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -50,23 +58,38 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", help="the job's ID")
+    parser.add_argument("id", metavar="ID", help="the job's ID, or how it begins")
     add_keyspace(parser)
     add_json(parser)
 
 
 async def run(options: argparse.Namespace) -> int:
     async with connection_to(options.url) as connection:
-        report = await look(connection, check_id(options.id), keyspace_of(options), options.queue)
+        job_id = await whole_id(connection, check_id(options.id))
+        report = await look(connection, job_id, keyspace_of(options), options.queue)
     if report.fields is None and report.job is None:
-        raise CliError(
-            f"there is no job {printable(options.id)}: it was never here, or its result was collected", FAILED
-        )
+        raise CliError(f"there is no job {shown(options.id)}: it was never here, or its result was collected", FAILED)
     if options.json:
         print_json(report)
     else:
         print("\n".join(rendered(report)))
     return OK
+
+
+async def whole_id(connection: Connection, beginning: bytes) -> bytes:
+    """The ID of the only job whose ID begins so; as it came where there is none. Raises ``CliError`` for several."""
+    if len(beginning) >= _WHOLE or await connection.execute(exists(job_key(beginning))) == 1:
+        return beginning
+    found: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        cursor, keys = scanned(await connection.execute(scan(cursor, job_key(literal(beginning)) + b"*", _SCANNED)))
+        found |= {key.removeprefix(job_key(b"")) for key in keys}
+        if cursor == b"0" or len(found) > 1:
+            break
+    if len(found) > 1:
+        raise CliError(f"several jobs begin so: {', '.join(sorted(map(bare, found))[:5])}", USAGE)
+    return found.pop() if found else beginning
 
 
 async def look(connection: Connection, job_id: bytes, keyspace: Keyspace, queue: str) -> Report:
@@ -111,18 +134,20 @@ def rendered(report: Report) -> Iterator[str]:
     if state.worker is not None:
         yield f"  worker     {bare(state.worker)}"
     if state.error is not None:
-        yield styled(f"  error      {printable(state.error, at_most=300)}", "red")
+        yield styled(f"  error      {shown(state.error, at_most=300)}", "red")
+    for line in words_of(state.traceback).splitlines() if state.traceback else ():
+        yield f"             {line if line.isprintable() else repr(line)[1:-1]}"
     if report.unreadable is not None:
         yield styled(f"  unreadable {report.unreadable}", "red")
         if report.job is not None and report.job.result is not None:
             yield "  hint       a result that cannot be read is kept: delete the hash where nobody wants it"
         for name, value in (report.fields or {}).items():
-            yield f"  field      {bare(name)} = {printable(value, at_most=200)}"
+            yield f"  field      {bare(name)} = {shown(value, at_most=200)}"
     if report.job is not None:
         yield from _job(report.job)
     if report.failure is not None:
         failure = f"{report.failure.type}: {report.failure.message}"
-        yield styled(f"  failure    {printable(failure, at_most=400)}", "red")
+        yield styled(f"  failure    {shown(failure, at_most=400)}", "red")
     elif report.job is not None and report.job.result is not None and report.unreadable is None:
         yield f"  result     {_value(report.result)}"
 
@@ -135,7 +160,9 @@ def _job(job: Job) -> Iterator[str]:
         if moment is not None:
             yield f"  {name:<9}  {_moment(moment)}"
     for field, value in job.meta.items():
-        yield f"  {bare(field)} = {printable(value, at_most=200)}"
+        if field == "_error":
+            continue  # shown with the state
+        yield f"  {bare(field)} = {shown(value, at_most=200)}"
     for parameter, content in job.data.items():
         yield f"  data       {bare(parameter)} = {_value(content)}"
 
@@ -145,6 +172,10 @@ def _moment(seconds: float) -> str:
     return f"{seconds:.15g} ({ago:.1f} s ago)" if ago >= 0 else f"{seconds:.15g} (in {-ago:.1f} s)"
 
 
+def words_of(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode(errors="backslashreplace")
+
+
 def _value(value: object) -> str:
-    text = printable(value, at_most=400) if isinstance(value, str | bytes) else ascii(value)
+    text = shown(value, at_most=400) if isinstance(value, str | bytes) else repr(value)
     return text if len(text) <= 500 else text[:500] + "…"

@@ -21,12 +21,15 @@ COMMANDS: tuple[str, ...] = (
     "submit",
     "top",
     "web",
+    "exporter",
+    "jobs",
     "job",
     "rejected",
     "dead",
     "recover",
     "doctor",
     "server",
+    "completion",
     "tap",
 )
 """The commands: each is the module ``jobwire.cli.<name>``."""

@@ -24,13 +24,15 @@ from jobwire.cli.common import (
     checked,
     connection_to,
     keyspace_of,
+    more,
     print_json,
+    shown,
     work_off,
 )
-from jobwire.errors import DecodeError, ServerError, printable
+from jobwire.errors import DecodeError, ServerError
 from jobwire.transport import Connection
 from jobwire.wire import Command, Keyspace, Reply
-from jobwire.wire.commands import list_items
+from jobwire.wire.commands import list_items, list_length
 from jobwire.wire.dead_letters import Rejected, decode_rejected, requeue_rejected
 
 _STEP = 100
@@ -75,9 +77,12 @@ async def _list(connection: Connection, keyspace: Keyspace, options: argparse.Na
     for number, record, raw in numbered:
         if isinstance(record, Rejected):
             when, queue = _moment(record.at), bare(record.queue)
-            print(f"{number:>4}  {when}  {queue}  {printable(record.raw)}  {_one(record.reason)}")
+            print(f"{number:>4}  {when}  {queue}  {shown(record.raw)}  {_one(record.reason)}")
         else:
-            print(f"{number:>4}  (no record of ours)  {printable(raw)}  {_one(str(record))}")
+            print(f"{number:>4}  (no record of ours)  {shown(raw)}  {_one(str(record))}")
+    total = await connection.execute(list_length(keyspace.rejected))
+    if isinstance(total, int) and (left := more(total, len(numbered))) is not None:
+        print(left)
 
 
 async def _show(connection: Connection, keyspace: Keyspace, options: argparse.Namespace) -> None:
@@ -87,9 +92,9 @@ async def _show(connection: Connection, keyspace: Keyspace, options: argparse.Na
         print_json(_plain(options.number, record, raw))
     elif isinstance(record, Rejected):
         print(f"at      {_moment(record.at)}\nworker  {bare(record.worker)}\nqueue   {bare(record.queue)}")
-        print(f"reason  {_one(record.reason)}\nentry   {printable(record.raw, at_most=100_000)}")
+        print(f"reason  {_one(record.reason)}\nentry   {shown(record.raw, at_most=100_000)}")
     else:
-        print(f"reason  {_one(str(record))}\nrecord  {printable(raw, at_most=100_000)}")
+        print(f"reason  {_one(str(record))}\nrecord  {shown(raw, at_most=100_000)}")
 
 
 async def _requeue(connection: Connection, keyspace: Keyspace, options: argparse.Namespace) -> None:
@@ -101,7 +106,7 @@ async def _requeue(connection: Connection, keyspace: Keyspace, options: argparse
     replies = checked(await connection.call(*requeue_rejected(keyspace, raw, record.raw, queue)))
     if replies[-1] != 1:
         raise CliError(f"number {options.number} is not there any more: somebody was faster", FAILED)
-    print(f"{printable(record.raw)} is back in {bare(queue)}")
+    print(f"{shown(record.raw)} is back in {bare(queue)}")
 
 
 async def _requeue_all(connection: Connection, keyspace: Keyspace, options: argparse.Namespace) -> None:
@@ -125,10 +130,10 @@ async def _requeue_some(
             targets.append((record.raw, queue))
             commands += requeue_rejected(keyspace, raw, record.raw, queue)
         else:
-            print(f"{printable(raw)}: no record of ours: {_one(str(record))}")
+            print(f"{shown(raw)}: no record of ours: {_one(str(record))}")
     replies = (await connection.call(*commands))[1::2] if commands else []
     for (entry, queue), reply in zip(targets, replies, strict=True):
-        print(f"{printable(entry)} {_outcome(reply, queue)}")
+        print(f"{shown(entry)} {_outcome(reply, queue)}")
     return len(raws) - len(targets) + sum(isinstance(reply, ServerError) for reply in replies)
 
 
@@ -166,7 +171,7 @@ def _plain(number: int, record: Rejected | DecodeError, raw: bytes) -> dict[str,
 
 
 def _one(text: str) -> str:
-    return printable(text, at_most=300)[1:-1]
+    return shown(text, at_most=300)[1:-1]
 
 
 def _moment(seconds: float) -> str:

@@ -33,7 +33,8 @@ from jobwire.cli.common import (
     fail,
     one_line,
 )
-from jobwire.cli.health import HealthServer, address_of, ask
+from jobwire.cli.health import ask, health_server
+from jobwire.cli.http import address_of
 from jobwire.cli.logs import LEVELS, set_up_logging
 from jobwire.cli.supervise import Supervised, supervise
 from jobwire.cli.targets import load_all
@@ -167,7 +168,7 @@ async def _serve(workers: Sequence[Worker], options: argparse.Namespace, supervi
                 # In a rolling restart the old process and the new one answer at the same port.
                 shared = supervised is not None
                 place = (host, port + (supervised.number if supervised is not None else 0))
-                server = await stack.enter_async_context(HealthServer(workers, place, shared=shared))
+                server = await stack.enter_async_context(health_server(workers, place, shared=shared))
                 _log.info("health at http://%s: /live, /ready, /metrics", server.address)
             if options.wait_for_redis is not None and not await _reached_redis(workers, options.wait_for_redis):
                 _log.info("a signal came before Redis was reached")

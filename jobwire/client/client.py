@@ -8,11 +8,22 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from jobwire.client.handle import JobHandle, Pending, SubmitMiddleware, Submitting
 from jobwire.client.outstanding import Collector
-from jobwire.errors import ClosedError, ConfigError, JobCancelled, JobError, TooManyJobs, TransportError, printable
+from jobwire.errors import (
+    ClosedError,
+    ConfigError,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobLost,
+    JobTimeout,
+    TooManyJobs,
+    TransportError,
+    printable,
+)
 from jobwire.events import Events, Trace
 from jobwire.limits import DEFAULT_LIMITS, Limits
 from jobwire.options import UNSET, Unset, at_least, backoff_of, build_mode, result_converter
@@ -20,11 +31,12 @@ from jobwire.sereal.values import StringPolicy
 from jobwire.transport import OnLost, Transport, open_transport
 from jobwire.transport.address import TLSOptions
 from jobwire.transport.supervisor import LinkState, OnLinkState, Supervisor
-from jobwire.wire import Dialect, Submission, dialect_named, new_id
-from jobwire.wire.codec.extensions import ACCEPT, EXPIRES, RESERVED, TRACEPARENT
+from jobwire.wire import Dialect, Result, Submission, Success, dialect_named, new_id
+from jobwire.wire.codec.extensions import ACCEPT, EXPIRES, KEEP, RESERVED, TRACEPARENT
 from jobwire.wire.codec.fields import Nested
 from jobwire.wire.codec.ids import check_id
 from jobwire.wire.codec.plain import parameters_of
+from jobwire.wire.codec.typed import Converter
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text, epoch, readable, wire_bytes
 
@@ -37,6 +49,21 @@ T = TypeVar("T")
 M = TypeVar("M", bound=SubmitMiddleware)
 _log = logging.getLogger("jobwire.client")
 _QUEUES_KEPT = 1024
+
+
+_KEPT_FOR = 3600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two looks for a result."""
+
+
+class EnqueueOptions(TypedDict, total=False):
+    """Options of ``enqueue``, as ``submit`` documents them."""
+
+    queue: Text | None
+    expires_in: float | None
+    id: Text | None
+    traceparent: str | None
+    meta: Mapping[Text, Text] | None
 
 
 class Client:
@@ -200,6 +227,7 @@ class Client:
         expires_in: float | None = ...,
         id: Text | None = ...,
         traceparent: str | None = ...,
+        keep: float | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[Any]: ...
     @overload
@@ -214,6 +242,7 @@ class Client:
         expires_in: float | None = ...,
         id: Text | None = ...,
         traceparent: str | None = ...,
+        keep: float | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[T]: ...
     def submit(
@@ -227,6 +256,7 @@ class Client:
         expires_in: float | None = None,
         id: Text | None = None,
         traceparent: str | None = None,
+        keep: float | None = None,
         meta: Mapping[Text, Text] | None = None,
     ) -> JobHandle[Any]:
         """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
@@ -240,6 +270,7 @@ class Client:
                          ``_expires``)
         ``id``           the job's ID, instead of a fresh UUID; unique among all clients, which is not looked at (ID-5)
         ``traceparent``  W3C trace context (extension ``_traceparent``)
+        ``keep``         seconds for which the result stays in Redis, for ``result`` of any client (extension ``_keep``)
         ``meta``         further fields whose names start with ``_``
 
         The submissions of one turn of the event loop leave together. Nothing is sent where this raises:
@@ -250,6 +281,7 @@ class Client:
             chosen = self._queue_for(parameters_of({} if data is None else data)) if queue is None else queue
             submitting = Submitting(id=new_id() if id is None else id, queue=chosen, data=data, traceparent=traceparent)
             options = {"result_type": result_type, "strict": strict, "timeout": timeout, "expires_in": expires_in}
+            options["keep"] = keep
             return self._submit_through(submitting, {**options, "meta": meta})
         collector = self._collector
         if self._state != "up":
@@ -269,8 +301,8 @@ class Client:
             reply_to=self._reply_to,
             queued=now,
             meta=self._meta
-            if meta is None and expires_in is None and traceparent is None
-            else self._extended(meta, expires_in, traceparent, now),
+            if meta is None and expires_in is None and traceparent is None and keep is None
+            else self._extended(meta, expires_in, traceparent, keep, now),
         )
         pending = Pending(
             submission.id,
@@ -283,8 +315,76 @@ class Client:
             submission,
             self._give_up,
         )
+        if keep is not None:
+            pending.kept = True
         collector.submit(pending)
         return JobHandle(pending)
+
+    async def enqueue(
+        self, data: object = None, *, keep: float | Unset = UNSET, **options: Unpack[EnqueueOptions]
+    ) -> Text:
+        """Submit a job and return its ID once Redis has it; its result is for ``result``, of any client.
+
+        ``keep``     seconds for which the result stays, 3600 unless said; mode ``simple`` keeps none
+        ``options``  those of ``submit``
+
+        Nobody waits: the job does not count as outstanding afterwards, and has no deadline. Raises as ``submit`` and
+        ``JobHandle.submitted`` do.
+        """
+        if not isinstance(keep, Unset):
+            self._needs_hashes("keep")
+        kept = _KEPT_FOR if isinstance(keep, Unset) else keep
+        handle = self.submit(data, timeout=None, keep=kept if self._mode.keeps_jobs else None, **options)
+        try:
+            await handle.submitted()
+        finally:
+            self._collector.let_go(handle._pending)
+        return handle.id
+
+    @overload
+    async def result(
+        self, job_id: Text, *, timeout: float = ..., result_type: None = ..., queue: Text | None = ...
+    ) -> Any: ...
+    @overload
+    async def result(
+        self, job_id: Text, *, timeout: float = ..., result_type: TypeForm[T], queue: Text | None = ...
+    ) -> T: ...
+    async def result(
+        self, job_id: Text, *, timeout: float = 0.0, result_type: Any = None, queue: Text | None = None
+    ) -> Any:
+        """The result of a job, whoever has submitted it: a look at its hash, which stays as it is.
+
+        ``timeout``  seconds to look again and again, where there is none yet
+        ``queue``    the queue that it went to, where that is another than this client's
+
+        Raises ``JobTimeout`` where there is no result by then, with the place of the job; ``JobFailed`` for a job that
+        failed, with the type ``Dead`` for one that was set aside; ``JobLost`` where there is no such job, or no more;
+        ``ResultDecodeError``, ``ConnectionLost``, ``ServerError``; ``ConfigError`` in mode ``simple``.
+        """
+        self._needs_hashes("result")
+        self._needs_start()
+        raw, key = check_id(job_id), self._queue_key(self._queue if queue is None else queue)
+        convert = None if result_type is None else result_converter(result_type, strict=False)
+        end, pause = time.monotonic() + timeout, _FIRST_PAUSE
+        while True:
+            found, state = await self._collector.fetch(raw, key)
+            if found is not None:
+                return self._value_of(raw, found, convert)
+            if state.place == "gone":
+                raise JobLost(f"there is no job {printable(raw)}, or no more", job_id=readable(raw))
+            if state.place == "dead":
+                raise JobFailed(_text(state.error or "set aside"), job_id=readable(raw), type="Dead")
+            left = end - time.monotonic()
+            if left <= 0:
+                raise JobTimeout(f"no result of job {printable(raw)} yet: it is {state.place}", job_id=readable(raw))
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _value_of(self, job_id: bytes, result: Result, convert: Converter | None) -> object:
+        if not isinstance(result, Success):
+            raise JobFailed(result.message, job_id=readable(job_id), type=result.type, traceback=result.traceback)
+        pending = Pending(job_id, self._collector.loop, b"", None, convert, None, self._give_up)
+        return pending.read(result.value, self._mode.characters_in(result.value))
 
     def middleware(self, function: M) -> M:
         """``function(submitting, proceed)``, around each submission; the first registered is the outermost.
@@ -442,7 +542,12 @@ class Client:
         return key
 
     def _extended(
-        self, meta: Mapping[Text, Text] | None, expires_in: float | None, traceparent: str | None, now: float
+        self,
+        meta: Mapping[Text, Text] | None,
+        expires_in: float | None,
+        traceparent: str | None,
+        keep: float | None,
+        now: float,
     ) -> dict[Text, Text]:
         fields = dict(self._meta)
         for name, value in (meta or {}).items():
@@ -453,6 +558,10 @@ class Client:
             fields[EXPIRES.decode()] = epoch(now + expires_in).decode()
         if traceparent is not None:
             fields[TRACEPARENT.decode()] = traceparent
+        if keep is not None:
+            self._needs_hashes("keep")
+            at_least("keep", keep, 0)
+            fields[KEEP.decode()] = f"{keep:.15g}"
         return fields
 
     def _needs_hashes(self, what: str) -> None:
@@ -460,6 +569,10 @@ class Client:
             raise ConfigError(
                 f"{what} needs a mode that keeps jobs (recoverable or reliable); {self._mode.name} keeps nothing"
             )
+
+
+def _text(value: Text) -> str:
+    return value if isinstance(value, str) else value.decode(errors="backslashreplace")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

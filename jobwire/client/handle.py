@@ -26,6 +26,7 @@ class Pending(msgspec.Struct, eq=False):
 
     ``submission``    None for a job that an earlier client submitted (attach), and once Redis has it
     ``sent``          True from the moment it was written to a connection
+    ``kept``        its hash is not deleted when it has been collected: others want the result, too
     ``acknowledged``  True once Redis has said that hash and queue entry are there
     """
 
@@ -38,6 +39,7 @@ class Pending(msgspec.Struct, eq=False):
     take_back: Callable[[Any], None]
     sent: bool = False
     acknowledged: bool = False
+    kept: bool = False
     ended: bool = False
     value: Any = None
     error: JobwireError | None = None

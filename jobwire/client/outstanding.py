@@ -39,8 +39,8 @@ from jobwire.errors import (
 from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.wire import Failure, Mode, Result, Submission, Success
-from jobwire.wire.codec.extensions import EXPIRES
-from jobwire.wire.commands import Command, first_error
+from jobwire.wire.codec.extensions import EXPIRES, KEEP, parse_keep
+from jobwire.wire.commands import Command, expire_in, first_error, hash_get, time_to_live
 from jobwire.wire.keys import job_key
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.states import JobState
@@ -444,7 +444,7 @@ class Collector:
         self._resolve(pending, result)
         # A job that no worker could read is somebody's to mend: its entry stands in the list of rejected ones.
         mended = isinstance(result, Failure) and result.rejected
-        if self._cleanup is not None and not mended:
+        if self._cleanup is not None and not mended and not pending.kept:
             self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
@@ -476,6 +476,33 @@ class Collector:
         if self._events.traced:
             self._events.emit(_end_event(error), readable(pending.job_id), "" if error is None else str(error))
 
+    def let_go(self, pending: Pending) -> None:
+        """Wait no more for a job, whose result others fetch."""
+        self.pending.pop(pending.job_id, None)
+        if pending.timeout is not None:
+            self._deadlines.remove(pending.job_id)
+        if not self._room.is_set():
+            self._room.set()
+
+    async def fetch(self, job_id: bytes, queue: bytes) -> tuple[Result | None, JobState]:
+        """The result of any job, or None, and where the job is; a kept one is given its end where it has none.
+
+        Raises ``ConnectionLost``, ``ServerError``, ``DecodeError``.
+        """
+        if self._commands is None:
+            raise ConnectionLost("there is no connection to Redis at the moment")
+        self.push_all()
+        result, _ = self._mode.checked(job_id, await self._commands.call(*self._mode.check(job_id)))
+        if result is None:
+            return None, await self.inspect(job_id, queue)
+        key = job_key(job_id)
+        left, fields = await self._commands.call(time_to_live(key), hash_get(key, KEEP))
+        keep = fields[0] if isinstance(fields, list) and fields and isinstance(fields[0], bytes) else None
+        milliseconds = parse_keep(keep)
+        if left == -1 and milliseconds is not None:  # its worker was a Perl one, or died
+            await self._commands.execute(expire_in(key, milliseconds))
+        return result, JobState(place="processed")
+
     # -- giving up
 
     def abandon(self, pending: Pending, error: JobwireError, *, withdraw: bool) -> None:
@@ -483,7 +510,7 @@ class Collector:
         if self._submissions:
             self.push_all()  # what is said of the job now comes behind its submission
         self._end(pending, error)
-        if self._cleanup is not None:
+        if self._cleanup is not None and (withdraw or not pending.kept):
             self._cleanup.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
 
     def _deadline(self, job_ids: list[bytes]) -> None:

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from jobwire.client.client import Client as AsyncClient
+from jobwire.client.client import EnqueueOptions
 from jobwire.client.handle import JobHandle as AsyncJobHandle
 from jobwire.client.handle import SubmitMiddleware
 from jobwire.errors import ClosedError, JobError, JobwireError
@@ -192,6 +193,7 @@ class Client:
         expires_in: float | None = ...,
         id: Text | None = ...,
         traceparent: str | None = ...,
+        keep: float | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[Any]: ...
     @overload
@@ -206,6 +208,7 @@ class Client:
         expires_in: float | None = ...,
         id: Text | None = ...,
         traceparent: str | None = ...,
+        keep: float | None = ...,
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[T]: ...
     def submit(self, data: object = None, **options: Any) -> JobHandle[Any]:
@@ -213,6 +216,23 @@ class Client:
         ``jobwire.Client.submit``.
         """
         return self._handle(self._thread.call(partial(self._client.submit, data, **options)))
+
+    def enqueue(self, data: object = None, *, keep: float | Unset = UNSET, **options: Unpack[EnqueueOptions]) -> Text:
+        """Submit a job and return its ID once Redis has it; see ``jobwire.Client.enqueue``."""
+        return self._thread.run(self._client.enqueue(data, keep=keep, **options))
+
+    @overload
+    def result(
+        self, job_id: Text, *, timeout: float = ..., result_type: None = ..., queue: Text | None = ...
+    ) -> Any: ...
+    @overload
+    def result(
+        self, job_id: Text, *, timeout: float = ..., result_type: TypeForm[T], queue: Text | None = ...
+    ) -> T: ...
+    def result(self, job_id: Text, *, timeout: float = 0.0, result_type: Any = None, queue: Text | None = None) -> Any:
+        """The result of a job, whoever has submitted it; see ``jobwire.Client.result``."""
+        found = self._client.result(job_id, timeout=timeout, result_type=result_type, queue=queue)
+        return self._thread.run(found)
 
     def middleware(self, function: S) -> S:
         """Code around each submission; see ``jobwire.Client.middleware``. It runs in the loop's thread, in the context

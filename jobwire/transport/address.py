@@ -151,7 +151,7 @@ def _check_shape(url: str) -> None:
     if not separator or scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(
             "a Redis URL begins with redis://, rediss:// (TLS), unix:// (a socket), "
-            "redis+sentinel:// or rediss+sentinel://"
+            "redis+sentinel:// or rediss+sentinel://; valkey:// is the same"
         )
     parts = _split(url)
     if parts is None or password_split(parts):

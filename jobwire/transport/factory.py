@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Unpack
 
@@ -12,6 +13,8 @@ from jobwire.transport.dial import DialOptions
 from jobwire.transport.direct import DirectTransport
 from jobwire.transport.protocols import Transport
 from jobwire.transport.sentinel import SentinelTransport, is_sentinel_url, parse_sentinel_url
+
+_VALKEY = re.compile(r"\Avalkey(s?)((?:\+\w+)?://)")
 
 
 def open_transport(
@@ -32,6 +35,8 @@ def open_transport(
         redis+sentinel://[[user]:password@]host[:port],…/service[/database]   and rediss+sentinel://
         redis+cluster://[[user]:password@]host[:port],…                       and rediss+cluster://
 
+    ``valkey`` and ``valkeys`` stand for ``redis`` and ``rediss``, alone and before ``+``.
+
     with the options that redis-py takes in a URL (``?ssl_ca_certs=…``); ``tls`` are redis-py's ``ssl_…`` options.
 
     ``connect_timeout``, in seconds, bounds making a connection, from looking up the name to the answer to the
@@ -45,6 +50,7 @@ def open_transport(
         socket_keepalive=socket_keepalive,
         health_check_interval=health_check_interval,
     )
+    url = _VALKEY.sub(r"redis\1\2", url)
     if is_sentinel_url(url):
         address, parsed = parse_sentinel_url(url, tls)
         return SentinelTransport(address, _merged(options, parsed), name=parsed.name)

@@ -6,6 +6,7 @@ functions of this module) reads its reply.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
@@ -76,6 +77,11 @@ def list_items(key: bytes, first: int = 0, last: int = -1) -> Command:
     return (b"LRANGE", key, b"%d" % first, b"%d" % last)
 
 
+def list_next(key: bytes) -> Command:
+    """Answer the entry at the right end of a list: the one that is taken next."""
+    return (b"LINDEX", key, b"-1")
+
+
 def list_position(key: bytes, item: bytes, *, within: int | None = None) -> Command:
     """LPOS: how far from the left an entry stands; ``within`` so many from there, or, negative, from the right."""
     if within is None:
@@ -127,6 +133,10 @@ def field_length(key: bytes, field: bytes) -> Command:
     return (b"HSTRLEN", key, field)
 
 
+def hash_size(key: bytes) -> Command:
+    return (b"HLEN", key)
+
+
 def hash_increment(key: bytes, field: bytes, by: int = 1) -> Command:
     return (b"HINCRBY", key, field, b"%d" % by)
 
@@ -156,6 +166,16 @@ def expire(key: bytes, seconds: int) -> Command:
     return (b"EXPIRE", key, b"%d" % seconds)
 
 
+def expire_in(key: bytes, milliseconds: int) -> Command:
+    """Give a key a time to live."""
+    return (b"PEXPIRE", key, b"%d" % milliseconds)
+
+
+def time_to_live(key: bytes) -> Command:
+    """Answer the milliseconds that a key has left, -1 for no end, -2 for no key."""
+    return (b"PTTL", key)
+
+
 def set_members(key: bytes) -> Command:
     return (b"SMEMBERS", key)
 
@@ -174,6 +194,11 @@ def set_remove(key: bytes, member: bytes) -> Command:
 
 def scan(cursor: bytes, pattern: bytes, count: int = 500) -> Command:
     return (b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"%d" % count)
+
+
+def literal(text: bytes) -> bytes:
+    """Return ``text`` as a pattern of SCAN that only it matches."""
+    return re.sub(rb"[*?\[\]\\^-]", rb"\\\g<0>", text)
 
 
 def scanned(reply: Reply) -> tuple[bytes, list[bytes]]:

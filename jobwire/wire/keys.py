@@ -100,6 +100,11 @@ class Keyspace(msgspec.Struct, frozen=True):
         return self.queue(b"queues")
 
     @property
+    def hosts(self) -> bytes:
+        """The hash that says to people, by worker ID, where and since when a worker runs (JSON)."""
+        return self.queue(b"hosts")
+
+    @property
     def gone(self) -> bytes:
         """The hash that says, by worker ID, since when (epoch seconds of the server) a worker is known to be gone."""
         return self.queue(b"gone")

@@ -13,7 +13,7 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import TABLE, Outcome, conclude
 from jobwire.wire.modes.base import Ending, Mode, Submission, Taken, Told
-from jobwire.wire.workers import gone_since, homes, scan_workers
+from jobwire.wire.workers import Host, farewell, gone_since, homes, introduce, scan_workers
 
 __all__ = [
     "INFO",
@@ -87,6 +87,8 @@ def script_commands(keyspace: Keyspace, queue: bytes) -> tuple[Command, ...]:
         (b"HSET", keyspace.queue(b"queues"), _SAMPLE, queue),
         c.hash_delete(keyspace.queue(b"queues"), _SAMPLE),
         homes(keyspace, (_SAMPLE,)),
+        introduce(keyspace, _SAMPLE, Host("h", 1)),
+        farewell(keyspace, _SAMPLE),
         (b"HGET", keyspace.attempts, _SAMPLE),
         (b"HSET", keyspace.attempts, _SAMPLE, b"1"),
         c.hash_delete(keyspace.attempts, _SAMPLE),

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from hashlib import sha1
 from typing import NamedTuple
 
+import msgspec
+
 from jobwire.errors import DecodeError, ServerError
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
@@ -22,12 +24,15 @@ from jobwire.wire.scripts import GIVE_BACK, Script
 
 __all__ = [
     "Home",
+    "Host",
     "adopt",
     "beats",
     "claim",
     "connection_tag",
+    "farewell",
     "gone_since",
     "homes",
+    "introduce",
     "is_alive",
     "keep_looking",
     "lists",
@@ -35,6 +40,7 @@ __all__ = [
     "may_look",
     "own_length",
     "read_home",
+    "read_host",
     "read_mark",
     "release",
     "return_marked",
@@ -201,6 +207,36 @@ class Home(NamedTuple):
 
     queues: tuple[bytes, ...]
     marks: bool
+
+
+class Host(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a worker runs, for people: nothing is decided by it. ``started`` epoch seconds, of its own clock."""
+
+    host: str
+    pid: int
+    started: float = 0.0
+    version: str = ""
+
+
+_read_host = msgspec.json.Decoder(Host).decode
+
+
+def introduce(keyspace: Keyspace, worker_id: bytes, host: Host) -> Command:
+    """Say where this worker runs."""
+    return (b"HSET", keyspace.hosts, worker_id, msgspec.json.encode(host))
+
+
+def farewell(keyspace: Keyspace, *worker_ids: bytes) -> Command:
+    """Forget where these workers ran."""
+    return c.hash_delete(keyspace.hosts, *worker_ids)
+
+
+def read_host(raw: Reply) -> Host | None:
+    """Return what a worker said; None where it said nothing that can be read."""
+    try:
+        return _read_host(raw) if isinstance(raw, bytes) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _home(home: Home) -> bytes:

@@ -568,7 +568,7 @@ class Executor:
         told = outcome is not life.GIVEN_AWAY
         name = self._id_of(delivery) if self._events.traced else ""
         self._events.end(outcome.counter, delivery.steps if told else (), name, ending.reason if ending else "")
-        if ending is not None and told and (ending.record or self._maintenance.expires):
+        if ending is not None and told:
             self._maintain(delivery, ending)
         if delivery.timer is not None:
             delivery.cancel_timer()
@@ -585,8 +585,8 @@ class Executor:
     def _maintain(self, delivery: Delivery, ending: Ending) -> None:
         if ending.record:
             self._maintenance.rejected(self.send)
-        elif self._maintenance.expires and ending.result is not None and delivery.job is not None:
-            self._maintenance.completed(delivery.job, delivery.taken.entry, self.send)
+        elif ending.result is not None and (job := delivery.job) is not None and self._maintenance.concerns(job):
+            self._maintenance.completed(job, delivery.taken.entry, self.send)
 
     def _release_slot(self, delivery: Delivery) -> None:
         """A slot is free when its thread is, which may be later than the end of its job."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from functools import partial
 
-from jobwire.errors import ConfigError, ConnectError, ConnectionLost, TransportError, printable
+from jobwire.errors import ConfigError, ConnectError, ConnectionLost, ServerError, TransportError, printable
 from jobwire.transport import Backoff, Connection, Transport, execute_insisting
+from jobwire.version import __version__
 from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.text import Text, wire_bytes
-from jobwire.wire.workers import Home, claim, release
+from jobwire.wire.workers import Home, Host, claim, farewell, introduce, release
 from jobwire.worker.threads import run_here
 
 __all__ = ["BEAT", "TTL", "Heartbeat"]
@@ -73,6 +76,7 @@ class Heartbeat:
         self._stopping = self._renewing = False
         self._left = False
         self._holds = False
+        self._begun = 0.0
 
     async def start(self) -> None:
         """Take the ID, where it is held wait for it as long as the TTL.
@@ -168,6 +172,8 @@ class Heartbeat:
                     started.set_result(None)
             else:
                 return
+            host = Host(socket.gethostname(), os.getpid(), round(self._begun, 3), __version__)
+            await self._say(connection, introduce(self._keyspace, wire_bytes(self._worker_id), host))
             while not await self._stopped_within(self._beat):
                 if self._renewing:
                     self._renewing = False
@@ -180,7 +186,15 @@ class Heartbeat:
 
     async def _give_up(self, connection: Connection) -> None:
         left = self._left or self.has_predecessor  # whose jobs nobody has looked after yet
-        await self._ask(connection, release(self._keyspace, wire_bytes(self._worker_id), self.nonce, left=left))
+        worker_id = wire_bytes(self._worker_id)
+        await self._ask(connection, release(self._keyspace, worker_id, self.nonce, left=left))
+        if not left:
+            await self._say(connection, farewell(self._keyspace, worker_id))
+
+    async def _say(self, connection: Connection, command: Command) -> None:
+        """For people alone: where Redis refuses it (an ACL, no memory), nothing depends on it."""
+        with contextlib.suppress(ServerError):
+            await self._ask(connection, command)
 
     async def _give_up_anew(self) -> None:
         """On a connection of its own: the one that beat has gone, and the ID is still held."""
@@ -216,6 +230,7 @@ class Heartbeat:
             if await self._stopped_within(again):
                 return False
         self._holds = True
+        self._begun = time.time()
         self.has_predecessor = reply == _FROM_PREDECESSOR
         return True
 

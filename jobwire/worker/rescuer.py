@@ -12,6 +12,7 @@ interrupted has done half of the work and no harm.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -39,7 +40,7 @@ REMEMBERED = 600.0
 3 s each, or the time of a server to notice a half-open connection (``tcp-keepalive``, 300 s)."""
 
 _log = logging.getLogger("jobwire.recovery")
-_FIRST_TIME = 2
+_FORGOTTEN, _FIRST_TIME = 1, 2
 _CHUNK = 1000
 _STEP = 100
 """Workers that one step is about."""
@@ -264,6 +265,10 @@ class Recovery:
             due = await self._to_forget(after)
             strips = [fleet.strip(self._keyspace, worker, after=after[worker]) for worker in due]
             replies = await call_insisting(self._connection, *strips) if strips else []
+            forgotten = [worker for worker, reply in zip(due, replies, strict=True) if reply == _FORGOTTEN]
+            if forgotten:
+                with contextlib.suppress(ServerError):  # for people alone
+                    await self._ask(fleet.farewell(self._keyspace, *forgotten))
             fresh |= {
                 worker: homes[worker]
                 for worker, reply in zip(due, replies, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -271,6 +272,87 @@ def test_job_that_is_no_hash(run: Run, redis: redis_py.Redis) -> None:
     assert run("job", "odd").code == 3
 
 
+def test_the_beginning_of_an_id_is_enough(run: Run, redis: redis_py.Redis) -> None:
+    ids = [f"0123456{digit}-aaaa-4000-8000-00000000000{digit}" for digit in "789"]
+    for job_id in ids:
+        put_job(redis, job_id)
+    put_job(redis, "*odd[x]^-")
+    assert run("job", "01234568").out.startswith(ids[1])
+    assert run("job", "*odd").out.startswith("'*odd[x]^-'") or run("job", "*odd").out.startswith("*odd")
+    several = run("job", "012345")
+    assert several.code == 2
+    assert "several jobs begin so" in several.err
+    assert run("job", "0123456?").code == 1
+
+
+def test_a_dead_job_shows_its_traceback(run: Run, redis: redis_py.Redis) -> None:
+    story = b"ValueError: x\n-- traceback\nTraceback (most recent call last):\n  File \x1b[31m\n"
+    put_job(redis, "one", "jobs::dead", _error=story)
+    text = run("job", "one").out
+    assert "error      'ValueError: x'" in text
+    assert "Traceback (most recent call last):" in text
+    assert "\x1b" not in text
+    assert "Traceback" not in run("dead", "list").out
+
+
+def test_text_is_shown_as_text(run: Run, redis: redis_py.Redis) -> None:
+    fields = encode_job({"名前": "日本\u202e語", "odd": b"\xff"}, reply_to="é", queued=1.0)
+    redis.hset("job::one", mapping=fields)
+    redis.lpush("jobs::日本", "one")
+    redis.lpush("jobs::pending", "two")
+    text = run("job", "one", "--queue", "日本").out
+    assert "名前 = '日本\\u202e語'" in text
+    assert "reply to   é" in text
+    assert "\u202e" not in text
+    assert "日本" in run("top", "--once").out
+
+
+# -- jobs
+
+
+def test_jobs_of_every_kind(run: Run, redis: redis_py.Redis) -> None:
+    for number in range(30):
+        put_job(redis, f"waiting{number:02}")
+    put_job(redis, "own", "jobs::processing::w", _worker=b"w", _started=b"%.3f" % (time.time() - 7500))
+    put_job(redis, "shared", "jobs::processing")
+    put_job(redis, "bad", "jobs::dead", _error=b"ValueError: x\n-- traceback\nstory", _attempts=b"2")
+    redis.sadd("jobs::workers", "w", "idle")
+    redis.hset("jobs::hosts", "w", '{"host": "web1", "pid": 7}')
+    text = run("jobs").out
+    assert "running: 2" in text
+    assert re.search(r"own +2h05m +by web1:7 +text=abc list=\[1, 'é'\]".replace("text=abc", "text='abc'"), text)
+    assert re.search(r"shared +0.\ds ", text)
+    assert "waiting: 30" in text
+    assert text.index("waiting00") < text.index("waiting01")
+    assert "waiting20" not in text
+    assert "… 10 more of 30 (--limit)" in text
+    assert re.search(r"bad +0.\ds +attempt 3 +'ValueError: x'", text)
+    assert "story" not in text
+    only = run("jobs", "--waiting", "--limit", "2").out.splitlines()
+    assert len(only) == 4
+    listed = json.loads(run("jobs", "--dead", "--json").out)
+    assert (listed[0]["total"], listed[0]["jobs"][0]["error"]) == (1, "ValueError: x")
+
+
+def test_jobs_that_cannot_be_shown_are_listed(run: Run, redis: redis_py.Redis) -> None:
+    redis.lpush("jobs::pending", "gone")
+    redis.set("job::text", "x")
+    redis.lpush("jobs::pending", "text")
+    redis.hset("job::junk", mapping={"_reply_to": "me", "sereal_x": b"junk\x1b[2J"})
+    redis.lpush("jobs::pending", "junk")
+    redis.hset("job::wide", mapping={"_reply_to": "me", **{f"text_{number}": "x" for number in range(2000)}})
+    redis.lpush("jobs::pending", "wide", b"\xff\x1b")
+    text = run("jobs", "--waiting").out
+    assert "its hash is gone" in text
+    assert "2001 fields" in text
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 6
+
+
+def test_no_jobs(run: Run) -> None:
+    assert run("jobs").out.splitlines() == ["running: 0", "waiting: 0", "dead: 0"]
+
+
 # -- rejected
 
 
@@ -370,7 +452,7 @@ def test_all_dead_jobs_in_steps_but_for_those_that_cannot(run: Run, redis: redis
     redis.hset("jobs::attempts", mapping={"j0001": "1", "another": "2"})
     redis.hset("job::j0500", "_queue", "jobs::attempts")
     redis.delete("job::j0000", "job::j0700")
-    done = run("dead", action, "--all")
+    done = run("dead", action, "--all", *(["--yes"] if action == "drop" else []))
     assert len(done.out.splitlines()) == 1200
     if action == "drop":
         assert done.code == 0
@@ -429,7 +511,7 @@ def test_a_drop_that_was_broken_off_can_be_done_again(run: Run, redis: redis_py.
     for command in drop_dead(Keyspace("jobs"), b"one")[:-1]:
         redis.execute_command(*command)
     assert redis.lrange("jobs::dead", 0, -1) == [b"two", b"one"]
-    assert run("dead", "drop", "one").code == 0
+    assert run("dead", "drop", "--yes", "one").code == 0
     assert redis.lrange("jobs::dead", 0, -1) == [b"two"]
 
 
@@ -442,10 +524,10 @@ def test_a_dead_job_is_run_again(run: Run, redis: redis_py.Redis, dead: None, wo
 
 
 def test_dead_drop(run: Run, redis: redis_py.Redis, dead: None) -> None:
-    assert run("dead", "drop", "one", "three").code == 1
+    assert run("dead", "drop", "--yes", "one", "three").code == 1
     assert not redis.exists("job::one", "jobs::attempts")
     assert redis.lrange("jobs::dead", 0, -1) == [b"two"]
-    assert run("dead", "drop", "--all").code == 0
+    assert run("dead", "drop", "--yes", "--all").code == 0
     assert not redis.exists("job::two", "jobs::dead")
 
 
@@ -454,6 +536,19 @@ def test_dead_without_a_hash(run: Run, redis: redis_py.Redis) -> None:
     assert "(no reason given)" in run("dead", "list").out
     assert "hash is gone" in run("dead", "requeue", "ghost").out
     assert redis.llen("jobs::dead") == 1
+
+
+def test_what_deletes_asks_and_lists_say_what_they_leave_out(run: Run, redis: redis_py.Redis) -> None:
+    for number in range(5):
+        put_job(redis, f"j{number}", "jobs::dead", _error=b"x")
+        redis.lpush("jobs::rejected", b"odd")
+    asked = run("dead", "drop", "--all")
+    assert asked.code == 2
+    assert "say --yes" in asked.err
+    assert redis.llen("jobs::dead") == 5
+    for name in ("dead", "rejected"):
+        assert run(name, "list", "--limit", "3").out.splitlines()[3:] == ["… 2 more of 5 (--limit)"]
+        assert len(run(name, "list").out.splitlines()) == 5
 
 
 @pytest.mark.parametrize("arguments", [["requeue"], ["drop"], ["drop", "--all", "x"], ["drop", "0"], []])
@@ -613,7 +708,7 @@ def test_every_command_explains_itself(run: Run) -> None:
     overview = run("--help")
     assert overview.code == 0
     for name in cli.COMMANDS:
-        assert f"\n    {name} " in overview.out
+        assert re.search(rf"\n    {name}\s", overview.out)
         explained = run(name, "--help")
         assert explained.code == 0
         assert len(explained.out) > 300
@@ -626,3 +721,26 @@ def test_no_command(run: Run) -> None:
 
 def test_version(run: Run) -> None:
     assert run("--version") == (0, f"jobwire {jobwire.__version__}\n", "")
+
+
+# -- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(run: Run, shell: str) -> None:
+    script = run("completion", shell)
+    assert script.code == 0
+    for word in ("worker", "--processes", "rejected", "requeue"):
+        assert word in script.out
+
+
+def test_the_script_for_bash_completes(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(run("completion", "bash").out)
+    program = """
+        source "$1"; COMP_WORDS=(jobwire wor); COMP_CWORD=1; COMP_LINE="jobwire wor"; COMP_POINT=11
+        $(complete -p jobwire | sed 's/.*-F \\([^ ]*\\) .*/\\1/'); echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", program, "bash", str(tmp_path / "script")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["worker"]

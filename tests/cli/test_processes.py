@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as redis_py
 
 from jobwire import sync
 from jobwire.cli import common
@@ -196,3 +201,43 @@ def test_what_json_cannot_say() -> None:
     jsonable: Callable[[object], object] = common.jsonable
     assert jsonable(PerlObject("A", {b"k": ScalarRef(1)})) == {"$object": "A", "value": {"b'k'": {"$ref": 1}}}
     assert jsonable(PerlRegexp("x", "i")) == {"$regexp": "x", "flags": "i"}
+
+
+def test_top_is_a_screen_that_fits_the_terminal(redis_url: str) -> None:
+    with redis_py.Redis.from_url(redis_url) as redis:
+        for number in range(60):
+            redis.sadd("jobs::workers", f"worker{number:02}")
+        redis.hset("jobs::hosts", "worker00", '{"host": "web1", "pid": 4711}')
+        redis.lpush("jobs::pending", "[bold]1", "2")
+        redis.lpush(b"jobs::[red]\x1b[31m", "3")
+        redis.lpush("jobs::processing::worker00", "one")
+        redis.hset("job::one", mapping={"_reply_to": "c", "_queued": "1", "text_name": "日本"})
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [*COMMAND, "top", "--interval", "0.2", "--url", redis_url]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen(command, stdin=secondary, stdout=secondary, stderr=secondary, env=environment)
+    try:
+        os.close(secondary)
+        seen = b""
+        while seen.count(b"jobwire top") < 3:
+            seen += os.read(primary, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the terminal has gone with its process
+            while chunk := os.read(primary, 65536):
+                seen += chunk
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(primary)
+    text = seen.decode()
+    assert "\x1b[?1049h" in text
+    assert text.rstrip().endswith(("\x1b[?25h", "\x1b[?1049l")), text[-100:]
+    looks = text.split("jobwire top")
+    assert "pending" in looks[1]
+    assert "web1:4711" in looks[1]
+    assert "[red]\\x1b[31m" in looks[1]
+    # A look has no more lines than the terminal.
+    assert looks[2].count("\n") <= 24

@@ -13,7 +13,7 @@ import redis as redis_py
 from command import Process, Start, get
 
 from jobwire import fast, sync
-from jobwire.cli import common, health
+from jobwire.cli import common, http
 from jobwire.testing.server import RedisServer
 
 APPLICATION = """
@@ -240,13 +240,13 @@ def test_a_port_that_is_taken(start: Start, redis_url: str) -> None:
     ],
 )
 def test_addresses(text: str, address: tuple[str, int]) -> None:
-    assert health.address_of(text) == address
+    assert http.address_of(text) == address
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", "1.2.3.4:99999"])
 def test_no_addresses(text: str) -> None:
     with pytest.raises(common.CliError, match="not HOST:PORT"):
-        health.address_of(text)
+        http.address_of(text)
 
 
 @pytest.mark.parametrize("request_", [b"\r\n\r\n", b"POST /ready HTTP/1.1\r\n\r\n", b"x" * 20_000, b"GET /re"])

@@ -103,7 +103,13 @@ def hashes(raw: redis.Redis) -> list[bytes]:
 
 def nothing_left(raw: redis.Redis, prefix: bytes = b"jobs") -> bool:
     """True where Redis holds nothing but who the workers are."""
-    fleet = (prefix + b"::workers", prefix + b"::queues", prefix + b"::worker::", prefix + b"::looked")
+    fleet = (
+        prefix + b"::workers",
+        prefix + b"::queues",
+        prefix + b"::worker::",
+        prefix + b"::looked",
+        prefix + b"::hosts",
+    )
     return all(key.startswith(fleet) for key in raw.keys("*"))
 
 

@@ -46,7 +46,7 @@ class Raw:
 
     def nothing_left(self) -> bool:
         """Nothing but who the workers are."""
-        fleet = (b"{jobs}::workers", b"{jobs}::queues", b"{jobs}::worker::", b"{jobs}::gone", b"{jobs}::looked")
+        fleet = tuple(b"{jobs}::" + name for name in (b"workers", b"queues", b"worker::", b"hosts", b"gone", b"looked"))
         return all(key.startswith(fleet) for key in self.keys())
 
 

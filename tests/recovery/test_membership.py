@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +19,8 @@ from victims import BEAT, FAST, TTL, Victims, recovery_at
 from jobwire import ConfigError, ConnectError, Job, Worker
 from jobwire.testing.server import RedisServer
 from jobwire.transport import Backoff, Connection, DirectTransport, open_transport
+from jobwire.version import __version__
+from jobwire.wire.workers import read_host
 from jobwire_conformance.record.proxy import Proxy, Recorder, Rule, Upstream
 
 
@@ -542,3 +546,18 @@ async def test_what_was_not_begun_when_the_connection_broke_is_looked_for_in_the
         assert worker.running == 0
         raw.lmove("elsewhere", "jobs::pending", "LEFT", "RIGHT")
         await until(lambda: begun == ["a"])
+
+
+async def test_a_worker_says_where_it_runs_and_takes_it_back(faces: Faces, raw: redis.Redis) -> None:
+    worker = await faces.worker(id="w")
+    said = read_host(raw.hget("jobs::hosts", "w"))
+    assert said is not None
+    assert (said.host, said.pid, said.version) == (socket.gethostname(), os.getpid(), __version__)
+    assert abs(said.started - time.time()) < 60
+    await worker.stop()
+    assert not raw.exists("jobs::hosts")
+
+
+@pytest.mark.parametrize("odd", [b"", b"{}", b"\xff", b"[1]", b'{"host": 1, "pid": 1}', b"[" * 10_000])
+def test_a_host_that_cannot_be_read_is_none(odd: bytes) -> None:
+    assert read_host(odd) is None

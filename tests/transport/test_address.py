@@ -252,3 +252,11 @@ def test_ipv6_beside_others_in_a_cluster_url() -> None:
 def test_the_package_loads_no_redis_py_for_a_look() -> None:
     code = "import jobwire.transport, sys; assert 'redis' not in sys.modules"
     subprocess.run([__import__("sys").executable, "-c", code], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("rest", ["://h/1", "s://h/1", "+sentinel://h/m", "s+cluster://h", "://me:hunter2@h"])
+def test_valkey_is_redis(rest: str) -> None:
+    same = open_transport(f"redis{rest}")
+    found = open_transport(f"valkey{rest}")
+    assert (type(found), found.description) == (type(same), same.description)
+    assert "hunter2" not in found.description

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
+import attrs
 import msgspec
+import pydantic
+import pydantic.dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobwire.wire import Success, decode_job, decode_result, encode_job, encode_result
+from jobwire.wire.codec.plain import parameters_of, to_plain
 from jobwire.wire.codec.typed import converter
 
 
@@ -337,16 +341,55 @@ def test_a_value_that_contains_itself_is_a_refusal() -> None:
         converter(Node)(node)
 
 
-class Model:
-    """As pydantic's: msgspec knows nothing of it."""
-
-    @classmethod
-    def model_validate(cls, value: object) -> Model:
-        raise NotImplementedError
+class Model(pydantic.BaseModel):
+    count: int = pydantic.Field(gt=3)
+    name: str = pydantic.Field(default="x", alias="the-name")
+    at: date | None = None
 
 
 class Holder(msgspec.Struct):
     models: list[Model] = []
+    maybe: Model | None = None
+
+
+@pydantic.dataclasses.dataclass
+class PydanticDataclass:
+    count: int = pydantic.Field(gt=3)
+
+
+@attrs.define
+class Validated:
+    count: int = attrs.field(validator=attrs.validators.gt(3))
+    name: str = "x"
+
+
+@attrs.define
+class Converting:
+    name: str = attrs.field(converter=str.upper)
+
+
+def test_a_pydantic_model_validates_by_itself() -> None:
+    model = converter(Model)({"count": "5", "the-name": "y", "at": "2026-01-02"})
+    assert model == Model(count=5, **{"the-name": "y"}, at=date(2026, 1, 2))
+    assert converter(dict[str, Model | None])({"a": {"count": 4}, "b": ""}) == {"a": Model(count=4), "b": None}
+    assert converter(Holder)({"models": [{"count": "7"}], "maybe": ""}) == Holder([Model(count=7)], None)
+    with pytest.raises(msgspec.ValidationError, match=r"^count: Input should be greater than 3; the-name: .* string"):
+        converter(Model)({"count": 1, "the-name": []})
+    with pytest.raises(msgspec.ValidationError, match=r"count: Field required.*models"):
+        converter(Holder)({"models": [{}]})
+
+
+def test_attrs_classes_are_made_with_their_validators() -> None:
+    assert converter(Validated)({"count": "5"}) == Validated(5)
+    with pytest.raises(msgspec.ValidationError, match="must be > 3"):
+        converter(Validated)({"count": 1})
+
+
+def test_models_and_attrs_classes_go_out() -> None:
+    model = Model(count=5, **{"the-name": "y"}, at=date(2026, 1, 2))
+    assert to_plain([model]) == [{"count": 5, "the-name": "y", "at": "2026-01-02"}]
+    assert parameters_of(model)["the-name"] == "y"
+    assert parameters_of(Validated(5)) == {"count": 5, "name": "x"}
 
 
 @pytest.mark.parametrize(
@@ -358,9 +401,9 @@ class Holder(msgspec.Struct):
         (Node | Data, "more than one"),
         (complex, "msgspec.Struct"),
         (list[complex], "msgspec.Struct"),
-        (Model, "Model.model_validate"),
-        (Holder, "Model.model_validate"),
-        (dict[str, Model | None], "Model.model_validate"),
+        (PydanticDataclass, "would be made without pydantic's checks"),
+        (list[PydanticDataclass], "would be made without pydantic's checks"),
+        (Converting, r"the converters of Converting \(name\) would not be called"),
     ],
 )
 def test_types_that_cannot_be_made_are_refused_at_once(wanted: Any, words: str) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "ATTEMPTS",
     "ERROR",
     "EXPIRES",
+    "KEEP",
     "MARKS",
     "PROCESSED",
     "QUEUE",
@@ -30,6 +31,7 @@ __all__ = [
     "check_parameter_name",
     "encode_meta",
     "parse_accept",
+    "parse_keep",
     "with_traceback",
     "without_traceback",
 ]
@@ -42,6 +44,7 @@ RESULT = b"result"
 
 ACCEPT = b"_accept"
 EXPIRES = b"_expires"
+KEEP = b"_keep"
 QUEUE = b"_queue"
 TRACEPARENT = b"_traceparent"
 WORKER = b"_worker"
@@ -51,12 +54,13 @@ ATTEMPTS = b"_attempts"
 STANDARD = frozenset({REPLY_TO, QUEUED, STARTED, PROCESSED})
 """The fields that Perl writes itself."""
 
-RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, QUEUE, TRACEPARENT, WORKER, ERROR, ATTEMPTS})
+RESERVED = STANDARD | frozenset({ACCEPT, EXPIRES, KEEP, QUEUE, TRACEPARENT, WORKER, ERROR, ATTEMPTS})
 """Names that no parameter may have: the field of that name would win over it in a Perl worker."""
 
 MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR, ATTEMPTS})
 """The fields that a worker writes beside a submission. A hash of these alone is a ghost: its job was gone by then."""
 
+_LONGEST_KEEP = 10 * 365 * 86400
 _BEFORE_TRACEBACK = "\n-- traceback\n"
 """In ``_error`` of a dead job: what stands behind it is for operators."""
 _KNOWN_TAGS = frozenset("EV")
@@ -89,6 +93,15 @@ def _encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     if field in STANDARD:
         raise EncodeError("this field is written by the protocol itself", field=name)
     return field, wire_bytes(value)
+
+
+def parse_keep(value: Text | None) -> int | None:
+    """Return the milliseconds that a result is to be kept, ten years at the most; None where nobody says so."""
+    try:
+        seconds = float(value) if value is not None else -1.0
+    except ValueError:
+        return None
+    return int(min(seconds, _LONGEST_KEEP) * 1000) if seconds >= 0 else None
 
 
 def parse_accept(value: Text | None) -> frozenset[str]:

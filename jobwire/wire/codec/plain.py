@@ -84,11 +84,15 @@ def _converted_pairs(pairs: dict[Any, object]) -> dict[Any, Any]:
 def _perl_hook(value: object) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):  # a pydantic model
+        return dump(by_alias=True)
     raise TypeError(type(value).__name__)
 
 
 def parameters_of(data: object) -> Mapping[Any, object]:
-    """Return the parameters of a submission: a mapping as it is, a Struct (its tag too) or dataclass by its fields.
+    """Return the parameters of a submission: a mapping as it is, a Struct (its tag too), dataclass, attrs class or
+    pydantic model by its fields.
 
     Raises ``EncodeError`` for anything else.
     """
@@ -98,7 +102,14 @@ def parameters_of(data: object) -> Mapping[Any, object]:
         return _fields_of(data)
     if dataclasses.is_dataclass(data) and not isinstance(data, type):
         return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-    raise EncodeError(f"a job's parameters are a mapping, a msgspec.Struct or a dataclass, not a {type(data).__name__}")
+    attributes = getattr(type(data), "__attrs_attrs__", None)
+    if attributes is not None:
+        return {field.name: getattr(data, field.name) for field in attributes}
+    dump = getattr(data, "model_dump", None)
+    if callable(dump) and isinstance(fields := dump(by_alias=True), dict):
+        return fields
+    kinds = "a mapping, a msgspec.Struct, a dataclass, an attrs class or a pydantic model"
+    raise EncodeError(f"a job's parameters are {kinds}, not a {type(data).__name__}")
 
 
 def _fields_of(data: msgspec.Struct) -> dict[str, object]:

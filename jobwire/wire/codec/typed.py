@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_origin
 
 import msgspec
 from msgspec import inspect as mi
@@ -46,6 +46,8 @@ _ARRAYS = (mi.ListType, mi.SetType, mi.FrozenSetType, mi.VarTupleType, mi.Collec
 _DICTS = (mi.DictType, *((mi.FrozenDictType,) if hasattr(mi, "FrozenDictType") else ()))
 _RECORDS = (mi.StructType, mi.DataclassType, mi.TypedDictType)
 _MISSING = object()
+_FAULTS = 10
+"""Faults of one value that a message names."""
 
 
 class Converter:
@@ -80,6 +82,7 @@ class Converter:
                 strict=not self._lax,
                 builtin_types=(bytes,),
                 str_keys=True,
+                dec_hook=_validated,
             )
         except msgspec.ValidationError:
             raise
@@ -138,6 +141,9 @@ class _Compiler:
         for info in infos:
             if isinstance(info, mi.CustomType):
                 _check_custom(info.cls)
+        infos = [info for info in infos if not (isinstance(info, mi.CustomType) and _validates_itself(info.cls))]
+        if not infos:
+            return None
         scalar = PerlScalar(infos, self._bytes_of)
         if self._perl:
             return scalar.read if scalar.reads else None
@@ -153,6 +159,7 @@ class _Compiler:
         return read
 
     def _record(self, info: Any) -> _Read | None:
+        _check_own_validation(info)
         fields = [(field.encode_name, self.read(field.type)) for field in info.fields]
         tag = None if getattr(info, "tag_field", None) is None else (info.tag_field, self._tag([info.tag]))
         if not _is_array(info):
@@ -221,10 +228,41 @@ def _check_custom(kind: Any) -> None:
     except TypeError:
         possible = True
     if not possible:
-        remedy = "use a msgspec.Struct, a dataclass, an attrs class or a TypedDict"
-        if hasattr(kind, "model_validate"):
-            remedy = f"take a dict and call {kind.__name__}.model_validate, or {remedy}"
+        if _validates_itself(kind):
+            return
+        remedy = "use a msgspec.Struct, a dataclass, an attrs class, a TypedDict or a pydantic model"
         raise TypeError(f"msgspec does not know how to make a {kind.__module__}.{kind.__qualname__}; {remedy}")
+
+
+def _validates_itself(kind: Any) -> bool:
+    """Is it a pydantic model? Its own code makes it, so pydantic itself is not needed here."""
+    return callable(getattr(kind, "model_validate", None))
+
+
+def _validated(kind: Any, value: Any) -> Any:
+    """Make a value of a type that msgspec does not know."""
+    if not _validates_itself(kind):
+        if isinstance(value, get_origin(kind) or kind):
+            return value
+        raise TypeError(f"Expected `{getattr(kind, '__name__', kind)}`, got `{type(value).__name__}`")
+    try:
+        return kind.model_validate(value)
+    except ValueError as error:
+        faults: Any = getattr(error, "errors", None)
+        if faults is None:
+            raise
+        told = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in faults()[:_FAULTS]]
+        raise ValueError("; ".join(f"{place}: {words}" if place else str(words) for place, words in told)) from None
+
+
+def _check_own_validation(info: Any) -> None:
+    """Raise ``TypeError`` for a class whose own checks msgspec would leave out."""
+    kind: Any = getattr(info, "cls", object)
+    if hasattr(kind, "__pydantic_validator__"):
+        raise TypeError(f"{kind.__qualname__} would be made without pydantic's checks; use a pydantic BaseModel")
+    converting = [field.name for field in getattr(kind, "__attrs_attrs__", ()) if field.converter is not None]
+    if converting:
+        raise TypeError(f"the converters of {kind.__qualname__} ({', '.join(converting)}) would not be called")
 
 
 def _fitting(read: _Read) -> frozenset[type]:
