@@ -21,6 +21,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "shared list": {"processing_queue": "processing"},
     "shared list, MULTI": {"processing_queue": "processing", "use_multi": True},
     "recoverable": {"mode": "recoverable"},
+    "recoverable, two queues": {"mode": "recoverable", "pending_queues": ["urgent", "pending"]},
     "recoverable, MULTI": {"mode": "recoverable", "use_multi": True},
     "simple": {"mode": "simple"},
     "simple, MULTI": {"mode": "simple", "use_multi": True},

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from hypothesis import example, given
@@ -42,7 +43,8 @@ from jobwire.wire.commands import (
     transaction,
     transaction_replies,
 )
-from jobwire.wire.modes.base import popped, refuse_queues
+from jobwire.wire.lifecycle import DEAD, DONE
+from jobwire.wire.modes.base import Ending, popped, refuse_queues
 from jobwire.wire.modes.cluster import SpreadReliable
 from jobwire.wire.scripts import COMPLETE, COMPLETE_MANY, DELETE_GHOST, GIVE_BACK, TAKE_MANY
 from jobwire.wire.states import JobState
@@ -290,6 +292,25 @@ def test_completion_from_an_own_list_is_one_script() -> None:
     assert mode.completed([0]) is False
     with pytest.raises(ServerError, match="NOSCRIPT"):
         mode.completed([ServerError("NOSCRIPT x")])
+
+
+@pytest.mark.parametrize("kind", [Reliable, SpreadReliable])
+def test_which_notices_of_an_own_list_are_said_again(kind: type[Reliable]) -> None:
+    keyspace = Keyspace("{jobs}")
+    mode = kind(keyspace, own_list=True, processing=keyspace.own_list("w1"))
+    ending = Ending(DONE, Success("r"), started=1.0, at=2.0)
+    taken = Taken(b"{jobs}::pending", b"j")
+    job = job_of(mode)
+    commands = mode.commands_for(taken, job, ending)
+    said = (b"PUBLISH", b"client::" + str(job.reply_to).encode(), b"j")
+    rest = [1] * (len(commands) - 1)
+    assert mode.unheard(job, ending, commands, [1, *rest]) == said
+    for code in (0, 2, 3):
+        assert mode.unheard(job, ending, commands, [code, *rest]) is None
+    looks = msgspec.structs.replace(job, meta={"_accept": "E,V"})
+    assert mode.unheard(looks, ending, commands, [1, *rest]) is None
+    buried = Ending(DEAD, reason="too often")
+    assert mode.unheard(job, buried, mode.commands_for(taken, job, buried), [1, 1]) is None
 
 
 def test_entries_go_back_in_order() -> None:
