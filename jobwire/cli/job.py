@@ -1,9 +1,9 @@
 """Show one job: where it is, and what its hash holds, decoded.
 
 The first characters of an ID are enough, as `jobwire tap` and `jobwire jobs` print them; the whole database is gone
-through for them.
+through for them. `--abort` ends it.
 
-Reads only. The place is looked for in the queue and the lists of --prefix and --queue, and in the worker's own list.
+The place is looked for in the queue and the lists of --prefix and --queue, and in the worker's own list.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from jobwire.cli.common import (
     add_keyspace,
     bare,
     checked,
+    confirmed,
     connection_to,
     keyspace_of,
     print_json,
     shown,
     styled,
 )
+from jobwire.client.client import Client
 from jobwire.errors import DecodeError
 from jobwire.transport import Connection
 from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
@@ -59,6 +61,8 @@ class Report(msgspec.Struct, kw_only=True):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the job's ID, or how it begins")
+    parser.add_argument("--abort", action="store_true", help="end it: take it back, or have its worker cancel it")
+    parser.add_argument("--yes", action="store_true", help="with --abort: without a question")
     add_keyspace(parser)
     add_json(parser)
 
@@ -66,6 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 async def run(options: argparse.Namespace) -> int:
     async with connection_to(options.url) as connection:
         job_id = await whole_id(connection, check_id(options.id))
+        if options.abort:
+            return await _abort(job_id, options)
         report = await look(connection, job_id, keyspace_of(options), options.queue)
     if report.fields is None and report.job is None:
         raise CliError(f"there is no job {shown(options.id)}: it was never here, or its result was collected", FAILED)
@@ -74,6 +80,19 @@ async def run(options: argparse.Namespace) -> int:
     else:
         print("\n".join(rendered(report)))
     return OK
+
+
+async def _abort(job_id: bytes, options: argparse.Namespace) -> int:
+    confirmed(f"abort job {bare(job_id)}", options)
+    async with Client(options.url, prefix=options.prefix, queue=options.queue) as client:
+        outcome = await client.abort(job_id)
+    words = {
+        "withdrawn": "it had not begun, and is deleted",
+        "asked": "its worker is asked to cancel it (Perl workers do not hear that)",
+        "ended": "nothing to abort: it has ended, or is not there",
+    }
+    print(f"{bare(job_id)}: {words[outcome]}")
+    return FAILED if outcome == "ended" else OK
 
 
 async def whole_id(connection: Connection, beginning: bytes) -> bytes:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 from jobwire.client.handle import JobHandle, Pending, SubmitMiddleware, Submitting
 from jobwire.client.outstanding import Collector
@@ -379,6 +379,21 @@ class Client:
                 raise JobTimeout(f"no result of job {printable(raw)} yet: it is {state.place}", job_id=readable(raw))
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def abort(self, job_id: Text, *, queue: Text | None = None) -> Literal["withdrawn", "asked", "ended"]:
+        """End a job, whoever has submitted it.
+
+        ``withdrawn``  no worker had taken it yet: it is deleted, and whoever waits for it is told that it is gone
+        ``asked``      the worker that runs it is to cancel its handler, within about a second; a client that reads
+                       failures gets ``JobFailed`` of the type ``Aborted``, the jobs of others go to the dead ones. A
+                       plain handler goes on in its thread, one in a process is killed; Perl workers are not reached
+        ``ended``      it has a result, is dead, or is not there
+
+        Raises ``ConnectionLost``, ``ServerError``; ``ConfigError`` in mode ``simple``.
+        """
+        self._needs_hashes("abort")
+        self._needs_start()
+        return await self._collector.abort(check_id(job_id), self._queue_key(self._queue if queue is None else queue))
 
     def _value_of(self, job_id: bytes, result: Result, convert: Converter | None) -> object:
         if not isinstance(result, Success):

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -45,6 +45,7 @@ from jobwire.wire.keys import job_key
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.states import JobState
 from jobwire.wire.text import Text, epoch, readable, words_of
+from jobwire.wire.workers import ask_abort
 
 __all__ = ["Collector"]
 
@@ -502,6 +503,21 @@ class Collector:
         if left == -1 and milliseconds is not None:  # its worker was a Perl one, or died
             await self._commands.execute(expire_in(key, milliseconds))
         return result, JobState(place="processed")
+
+    async def abort(self, job_id: bytes, queue: bytes) -> Literal["withdrawn", "asked", "ended"]:
+        """Take a job back that nobody has taken, or ask its worker to abort it."""
+        if self._commands is None:
+            raise ConnectionLost("there is no connection to Redis at the moment")
+        self.push_all()
+        withdraw = self._mode.withdraw(job_id, queue)
+        if withdraw and (await self._commands.call(*withdraw))[0] == 1:
+            await self._commands.call(*self._mode.cleanup([job_id]))
+            return "withdrawn"
+        state = await self.inspect(job_id, queue)
+        if state.place not in ("started", "unknown"):
+            return "ended"
+        await self._commands.call(*ask_abort(self._mode.keyspace, job_id))
+        return "asked"
 
     # -- giving up
 

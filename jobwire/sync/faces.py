@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from jobwire.client.client import Client as AsyncClient
 from jobwire.client.client import EnqueueOptions
@@ -233,6 +233,10 @@ class Client:
         """The result of a job, whoever has submitted it; see ``jobwire.Client.result``."""
         found = self._client.result(job_id, timeout=timeout, result_type=result_type, queue=queue)
         return self._thread.run(found)
+
+    def abort(self, job_id: Text, *, queue: Text | None = None) -> Literal["withdrawn", "asked", "ended"]:
+        """End a job, whoever has submitted it; see ``jobwire.Client.abort``."""
+        return self._thread.run(self._client.abort(job_id, queue=queue))
 
     def middleware(self, function: S) -> S:
         """Code around each submission; see ``jobwire.Client.middleware``. It runs in the loop's thread, in the context

@@ -105,6 +105,11 @@ class Keyspace(msgspec.Struct, frozen=True):
         return self.queue(b"hosts")
 
     @property
+    def aborts(self) -> bytes:
+        """The set of the IDs of jobs that are to be aborted where they run."""
+        return self.queue(b"aborts")
+
+    @property
     def gone(self) -> bytes:
         """The hash that says, by worker ID, since when (epoch seconds of the server) a worker is known to be gone."""
         return self.queue(b"gone")

@@ -13,7 +13,7 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import Keyspace, channel, job_key
 from jobwire.wire.lifecycle import TABLE, Outcome, conclude
 from jobwire.wire.modes.base import Ending, Mode, Submission, Taken, Told
-from jobwire.wire.workers import Host, farewell, gone_since, homes, introduce, scan_workers
+from jobwire.wire.workers import Host, farewell, forget_abort, gone_since, homes, introduce, scan_workers, to_abort
 
 __all__ = [
     "INFO",
@@ -141,6 +141,8 @@ def worker_commands(mode: Mode, queue: bytes) -> tuple[Command, ...]:
         *mode.give_back(taken),
         *mode.reject(taken, b"{}", Told(_SAMPLE, _SAMPLE, Failure("x", "x"))),
     )
+    if mode.keeps_jobs:
+        commands += (to_abort(mode.keyspace, (_SAMPLE,)), forget_abort(mode.keyspace, _SAMPLE))
     if job is not None:
         commands += mode.start(job, taken, at=1.0)
         commands += mode.complete(job, taken, Success("x"), started=1.0, at=2.0)

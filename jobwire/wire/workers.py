@@ -26,10 +26,12 @@ __all__ = [
     "Home",
     "Host",
     "adopt",
+    "ask_abort",
     "beats",
     "claim",
     "connection_tag",
     "farewell",
+    "forget_abort",
     "gone_since",
     "homes",
     "introduce",
@@ -51,6 +53,7 @@ __all__ = [
     "scan_workers",
     "settle",
     "strip",
+    "to_abort",
 ]
 
 _CLAIM = Script.of("""\
@@ -196,6 +199,7 @@ return 1
 """)
 """KEYS moment of the last look; ARGV milliseconds, and how many until it is forgotten → 1 it is the caller's turn."""
 
+_ASKED_FOR = 3600
 _MARK_FIELDS = 5
 _REASON = b"lost its worker too often"
 
@@ -229,6 +233,21 @@ def introduce(keyspace: Keyspace, worker_id: bytes, host: Host) -> Command:
 def farewell(keyspace: Keyspace, *worker_ids: bytes) -> Command:
     """Forget where these workers ran."""
     return c.hash_delete(keyspace.hosts, *worker_ids)
+
+
+def ask_abort(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:
+    """Ask whoever runs the job to abort it. Nobody may: the question goes after an hour."""
+    return (c.set_add(keyspace.aborts, job_id), c.expire(keyspace.aborts, _ASKED_FOR))
+
+
+def to_abort(keyspace: Keyspace, job_ids: Sequence[bytes]) -> Command:
+    """Answer 1 for each of these jobs that is to be aborted, 0 for the others."""
+    return (b"SMISMEMBER", keyspace.aborts, *job_ids)
+
+
+def forget_abort(keyspace: Keyspace, job_id: bytes) -> Command:
+    """Somebody has taken care of it."""
+    return c.set_remove(keyspace.aborts, job_id)
 
 
 def read_host(raw: Reply) -> Host | None:

@@ -719,6 +719,19 @@ class Executor:
             if delivery.task is not None:
                 delivery.task.cancel()
 
+    def abort(self, delivery: Delivery) -> None:
+        """Somebody wants this job to end now: cancel its handler, and say so."""
+        if delivery.ending is not None or delivery.job is None or delivery.state != self._started:
+            return
+        self._log.warning("job %s is aborted, as somebody has asked for", self._name_of(delivery))
+        failure = Failure("Aborted", "the job was aborted while it ran")
+        if self._mode.reads_failures(delivery.job):
+            self.finish(delivery, life.FAILED, failure)
+        else:
+            self.finish(delivery, life.DEAD, reason=sentence(failure))
+        if delivery.task is not None:
+            delivery.task.cancel()
+
     def abandon(self) -> None:
         """All this is somebody else's now: cancel the handlers, and say nothing."""
         self._completed.clear()

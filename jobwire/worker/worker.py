@@ -27,6 +27,7 @@ from jobwire.wire.codec.ids import check_id
 from jobwire.wire.commands import list_length
 from jobwire.wire.text import Text, readable, wire_bytes
 from jobwire.wire.workers import connection_tag
+from jobwire.worker.aborts import Aborts
 from jobwire.worker.executor import Executor
 from jobwire.worker.fetcher import Fetcher, PipelinedFetcher, SingleFetcher, end_pops
 from jobwire.worker.handlers import Handling
@@ -225,6 +226,7 @@ class Worker(Handling, Hooking):
             send_tracebacks=send_tracebacks,
         )
         self._beat_ttl = heartbeat_ttl
+        self._aborts = Aborts(self._mode.keyspace, self._executor.deliveries, self._executor.abort, _log)
         self._membership = self._member(heartbeat, heartbeat_ttl, max_losses)
         self._supervisor = Supervisor(
             self._connect,
@@ -515,6 +517,8 @@ class Worker(Handling, Hooking):
         await self._return_leftovers(commands)
         self._commands = commands
         self._executor.connected(commands)
+        if self._mode.keeps_jobs:
+            self._aborts.connected(commands)
         if self._executor.draining:
             return
         kind = PipelinedFetcher if self._owns_list else SingleFetcher
@@ -532,6 +536,7 @@ class Worker(Handling, Hooking):
         self._fetcher.fill()
 
     async def _disconnect(self) -> None:
+        self._aborts.disconnected()
         self._executor.disconnected()
         if self._membership is not None:
             self._membership.disconnected()

@@ -307,6 +307,18 @@ def test_text_is_shown_as_text(run: Run, redis: redis_py.Redis) -> None:
     assert "日本" in run("top", "--once").out
 
 
+def test_a_job_is_aborted(run: Run, redis: redis_py.Redis) -> None:
+    put_job(redis, "waits")
+    put_job(redis, "runs", "jobs::processing", _started=b"1")
+    assert run("job", "waits", "--abort").code == 2
+    assert "deleted" in run("job", "waits", "--abort", "--yes").out
+    assert not redis.exists("job::waits")
+    assert "asked to cancel" in run("job", "runs", "--abort", "--yes").out
+    assert redis.smembers("jobs::aborts") == {b"runs"}
+    assert redis.ttl("jobs::aborts") > 3000
+    assert run("job", "none", "--abort", "--yes").code == 1
+
+
 # -- jobs
 
 

@@ -105,3 +105,58 @@ def test_the_blocking_face(redis_url: str) -> None:
     with sync.Client(redis_url, timeout=8) as client, worker:
         job_id = client.enqueue({}, queue="pending")
         assert client.result(job_id, timeout=8, result_type=Sum) == Sum(5)
+
+
+# -- aborting
+
+
+async def test_a_job_that_runs_is_aborted_and_its_client_told(faces: Faces, kept_way: dict[str, Any]) -> None:
+    cancelled: list[Any] = []
+
+    async def long(job: Job) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(job.id)
+            raise
+
+    worker = await faces.worker(long, **kept_way)
+    client = await faces.client(mode=kept_way["mode"], timeout=30)
+    handle, other = client.submit({}), client.submit({})
+    await eventually(lambda: worker.running == 2)
+    stranger = await faces.client(mode=kept_way["mode"])
+    assert await stranger.abort(handle.id) == "asked"
+    with pytest.raises(JobFailed, match="Aborted: the job was aborted"):
+        await within(handle)
+    assert cancelled == [handle.id]
+    await eventually(lambda: worker.running == 1)
+    assert not other.done()
+    other.cancel()
+
+
+async def test_the_job_of_a_client_that_reads_no_failures_is_dead(faces: Faces, raw: redis.Redis) -> None:
+    worker = await faces.worker(lambda job: asyncio.sleep(60))
+    client = await faces.client(accept="")
+    handle = client.submit({}, id="bad")
+    await eventually(lambda: worker.running == 1)
+    assert await client.abort("bad") == "asked"
+    await eventually(lambda: raw.lrange("jobs::dead", 0, -1) == [b"bad"])
+    assert (await client.state("bad")).error == "Aborted: the job was aborted while it ran"
+    assert await client.abort("bad") == "ended"
+    await eventually(lambda: not raw.exists("jobs::aborts"))
+    handle.cancel()
+
+
+async def test_a_job_that_waits_is_withdrawn(faces: Faces, raw: redis.Redis) -> None:
+    client = await faces.client()
+    job_id = await client.enqueue({})
+    assert await client.abort(job_id) == "withdrawn"
+    assert raw.keys("job::*") == raw.keys("jobs::*") == []
+    assert await client.abort(job_id) == "ended"
+
+
+async def test_where_nobody_may_look_jobs_are_done_all_the_same(faces: Faces, raw: redis.Redis) -> None:
+    raw.set("jobs::aborts", "of another type")
+    await faces.worker(work)
+    client = await faces.client()
+    assert await within(client.submit({"seconds": "1.5"})) == {"total": "5"}

@@ -39,6 +39,7 @@ RARE = {
     "client|unblock",
     "client|kill",
     "client|list",
+    "smismember",
 }
 
 

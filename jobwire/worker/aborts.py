@@ -1,0 +1,82 @@
+"""Jobs that are to be aborted while they run (EXT-30): looked for once a second, where a handler takes that long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from jobwire.errors import ServerError, TransportError
+from jobwire.transport import Connection, Replies
+from jobwire.wire import Keyspace
+from jobwire.wire.workers import forget_abort, to_abort
+from jobwire.worker.delivery import Delivery
+
+__all__ = ["Aborts"]
+
+_EVERY = 1.0
+_AT_ONCE = 1000
+
+
+class Aborts:
+    """``abort`` is called with the deliveries that are to end; only those are looked at that run for a second."""
+
+    def __init__(
+        self,
+        keyspace: Keyspace,
+        deliveries: Mapping[object, Delivery],
+        abort: Callable[[Delivery], None],
+        log: logging.Logger,
+    ) -> None:
+        self._keyspace = keyspace
+        self._deliveries = deliveries
+        self._abort = abort
+        self._log = log
+        self._connection: Connection | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connected(self, connection: Connection) -> None:
+        """Begin to look."""
+        self.disconnected()
+        self._connection = connection
+        self._look()
+
+    def disconnected(self) -> None:
+        """Look no more."""
+        self._connection = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        if self._connection is None:
+            return
+        self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+        begun = time.time() - _EVERY
+        running = [
+            delivery
+            for delivery in self._deliveries.values()
+            if delivery.task is not None and delivery.ending is None and delivery.started <= begun
+        ][:_AT_ONCE]
+        if running:
+            asked = to_abort(self._keyspace, [delivery.taken.entry for delivery in running])
+            self._connection.send((asked,), partial(self._told, running))
+
+    def _told(self, running: list[Delivery], outcome: Replies | TransportError) -> None:
+        if isinstance(outcome, TransportError) or self._connection is None:
+            return
+        found = outcome[0]
+        if isinstance(found, ServerError):
+            self._log.info("cannot see which jobs are to be aborted, and looks no more: %s", found)
+            self.disconnected()
+            return
+        for delivery, wanted in zip(running, found if isinstance(found, list) else (), strict=False):
+            if wanted == 1:
+                self._connection.send((forget_abort(self._keyspace, delivery.taken.entry),), _ignore)
+                self._abort(delivery)
+
+
+def _ignore(_: object) -> None:
+    pass
