@@ -99,12 +99,13 @@ async def deadlines(url: str, watch: Watch) -> Figures:
     from jobwire import Client, JobwireError
 
     many = 100_000
-    async with Client(url, timeout=50.0) as client:  # between two sweeps, each 30 s
+    async with Client(url, timeout=75.0) as client:  # between two sweeps, each 30 s
         begun = time.monotonic()
         handles = await client.submit_many({"n": number} for number in range(many))
         waiting = [asyncio.ensure_future(_end(handle, JobwireError)) for handle in handles]
         await handles[-1].submitted()
-        await asyncio.sleep(begun + 49.0 - time.monotonic())
+        await asyncio.sleep(begun + 74.0 - time.monotonic())
+        assert client.outstanding == many, "submitting took too long"
         watch.reset()
         async with stalls() as worst:
             while client.outstanding:  # noqa: ASYNC110 - nobody tells when the last has gone
