@@ -22,7 +22,12 @@ DELAYS = (0.005, 0.05, 0.5, 5.0)
 MOST = 10_000
 """Notices that wait at a time. Above that, and above ``LARGEST``, those go that were said most often."""
 LARGEST = 8 * 1024 * 1024
-"""Bytes of the notices that wait: in mode ``simple`` a notice carries the result."""
+"""Bytes of the notices that wait: in mode ``simple`` a notice carries the result, and a channel is as long as the ID that
+anybody wrote into ``_reply_to``."""
+
+
+def _size(notice: Command) -> int:
+    return len(notice[1]) + len(notice[2])
 
 
 class Notices:
@@ -67,14 +72,14 @@ class Notices:
         loop = asyncio.get_running_loop()
         due = loop.time() + DELAYS[number]
         self._lines[number].extend((due, notice) for notice in notices)
-        self._bytes += sum(len(notice[2]) for notice in notices)
+        self._bytes += sum(map(_size, notices))
         while len(self) > MOST or self._bytes > LARGEST:
             self._pop(next(line for line in reversed(self._lines) if line))
         self._watch(number)
 
     def _pop(self, line: deque[tuple[float, Command]]) -> Command:
         notice = line.popleft()[1]
-        self._bytes -= len(notice[2])
+        self._bytes -= _size(notice)
         return notice
 
     def _watch(self, number: int) -> None:

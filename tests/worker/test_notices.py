@@ -109,6 +109,8 @@ async def test_bounded_by_number_and_bytes(monkeypatch: pytest.MonkeyPatch, list
     assert len(notices) < 8
     notices.unheard(notice(bytes(1001)))
     assert len(notices) == 0
+    notices.unheard((b"PUBLISH", b"client::" + bytes(1001), b"j"))
+    assert len(notices) == 0, "anybody may write a long ID of a client"
 
 
 async def test_a_stop_says_what_waits_once_more(listeners: Listeners) -> None:
