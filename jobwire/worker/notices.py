@@ -22,8 +22,8 @@ DELAYS = (0.005, 0.05, 0.5, 5.0)
 MOST = 10_000
 """Notices that wait at a time. Above that, and above ``LARGEST``, those go that were said most often."""
 LARGEST = 8 * 1024 * 1024
-"""Bytes of the notices that wait: in mode ``simple`` a notice carries the result, and a channel is as long as the ID that
-anybody wrote into ``_reply_to``."""
+"""Bytes of the notices that wait: in mode ``simple`` a notice carries the result, and a channel is as long as what
+somebody wrote into ``_reply_to``."""
 
 
 def _size(notice: Command) -> int:
