@@ -38,6 +38,7 @@ from jobwire.errors import (
 )
 from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
+from jobwire.transport.protocols import FEW
 from jobwire.wire import Failure, Mode, Result, Submission, Success
 from jobwire.wire.codec.extensions import EXPIRES, KEEP, parse_keep
 from jobwire.wire.commands import Command, expire_in, first_error, hash_get, time_to_live
@@ -229,6 +230,9 @@ class Collector:
             self._commands.send((self._clock.ASK,), partial(self._told_time, pending, time.monotonic()))
             return
         if not self._submissions:
+            if len(self.pending) < FEW and self._commands.fresh:
+                self._push_alone(self._commands, pending, commands)
+                return
             self._commands.before_write(self.push_all)
         self._submissions.append((pending, commands))
         if len(self._submissions) >= _JOINED_AT_MOST:
@@ -239,6 +243,10 @@ class Collector:
         submissions, self._submissions = self._submissions, []
         if self._commands is None or self._commands.closed:
             return  # they are sent once there is a connection
+        if len(submissions) == 1:
+            ((pending, commands),) = submissions
+            self._push_alone(self._commands, pending, commands)
+            return
         queues: dict[bytes, list[tuple[Pending, tuple[Command, ...]]]] = {}
         for submission in submissions:
             queues.setdefault(submission[0].queue, []).append(submission)
@@ -246,18 +254,27 @@ class Collector:
             self._push_together(self._commands, together)
 
     def _push_together(self, connection: Connection, together: list[tuple[Pending, tuple[Command, ...]]]) -> None:
-        jobs = [pending for pending, _ in together]
         joined = self._mode.join([commands for _, commands in together]) if len(together) > 1 else None
-        if joined is not None:
-            connection.send(joined, partial(self._all_pushed, jobs))
-        for pending, commands in together:
+        if joined is None:
+            for pending, commands in together:
+                self._push_alone(connection, pending, commands)
+            return
+        connection.send(joined, partial(self._all_pushed, [pending for pending, _ in together]))
+        for pending, _ in together:
             pending.sent = True
-            if joined is None:
-                connection.send(commands, partial(self._pushed, pending))
             if self._events.traced:
-                if self._mode.keeps_jobs:
-                    self._events.emit("write", readable(pending.job_id))
-                self._events.emit("push", readable(pending.job_id), printable(pending.queue))
+                self._tell_pushed(pending)
+
+    def _push_alone(self, connection: Connection, pending: Pending, commands: tuple[Command, ...]) -> None:
+        pending.sent = True
+        connection.send(commands, partial(self._pushed, pending))
+        if self._events.traced:
+            self._tell_pushed(pending)
+
+    def _tell_pushed(self, pending: Pending) -> None:
+        if self._mode.keeps_jobs:
+            self._events.emit("write", readable(pending.job_id))
+        self._events.emit("push", readable(pending.job_id), printable(pending.queue))
 
     def _by_the_clock_of_the_server(self, submission: Submission, expires: Text) -> Submission:
         moved = epoch(float(expires) + self._clock.ahead).decode()
@@ -358,9 +375,11 @@ class Collector:
             self._resolve(pending, notice.result)
             return
         if self._commands is not None:
-            if not self._announced:
-                self._commands.before_write(self._collect)
             self._announced.append(pending)
+            if len(self.pending) < FEW and self._commands.fresh:
+                self._collect()
+            elif len(self._announced) == 1:
+                self._commands.before_write(self._collect)
 
     def _collect(self) -> None:
         """Fetch the results that were announced in this turn of the loop."""
@@ -369,8 +388,8 @@ class Collector:
             return  # the sweep after the reconnection collects them
         for at in range(0, len(announced), _FETCHED_AT_ONCE):
             some = announced[at : at + _FETCHED_AT_ONCE]
-            commands = [self._mode.collect(pending.job_id) for pending in some]
-            self._commands.send([command for command in commands if command], partial(self._collected, some))
+            commands = [command for pending in some if (command := self._mode.collect(pending.job_id))]
+            self._commands.send(commands, partial(self._collected, some))
 
     def _collected(self, some: list[Pending], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):

@@ -145,6 +145,10 @@ class ClusterConnection:
         else:
             Batch(self, commands, on_replies, self._loop).start()
 
+    @property
+    def fresh(self) -> bool:
+        return False
+
     def before_write(self, work: Callable[[], object]) -> None:
         if not self._before:
             self._loop.call_soon(self.flush)

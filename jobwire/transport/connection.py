@@ -129,6 +129,10 @@ class RedisConnection(asyncio.Protocol):
         elif on_replies is not None:
             self._loop.call_soon(self._deliver, on_replies, [])
 
+    @property
+    def fresh(self) -> bool:
+        return not self._due
+
     def before_write(self, work: Callable[[], object]) -> None:
         if self._end is not None:
             self._loop.call_soon(work)

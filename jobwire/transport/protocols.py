@@ -13,6 +13,8 @@ from typing import Protocol, TypeAlias
 from jobwire.errors import TransportError
 from jobwire.wire.commands import Command, Reply
 
+#: Fewer jobs in hand are not worth a wait for the end of the turn of the loop: where it is ``fresh``, they go at once.
+FEW = 4
 Replies: TypeAlias = list[Reply]
 #: Called exactly once for a ``send``: with all replies, one for each command, or with the error that ended the
 #: connection.
@@ -47,6 +49,13 @@ class Connection(Protocol):
         ``on_replies`` is called exactly once, never from within ``send``: with the list of replies, or with
         ``ConnectionLost``. An exception that it raises goes to the loop's exception handler. On a connection
         that is closed it gets ``ConnectionLost`` in the next turn of the loop.
+        """
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """True where nothing was sent, and no work is waiting, in this turn of the event loop: what comes first may be
+        alone, and goes at once; what comes behind it is worth joining.
         """
         ...
 
@@ -133,4 +142,4 @@ class Transport(Protocol):
         ...
 
 
-__all__ = ["Command", "Connection", "OnLost", "OnPush", "OnReplies", "Replies", "Reply", "Transport"]
+__all__ = ["FEW", "Command", "Connection", "OnLost", "OnPush", "OnReplies", "Replies", "Reply", "Transport"]

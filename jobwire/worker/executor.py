@@ -19,6 +19,7 @@ from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportEr
 from jobwire.events import Events
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies, Reply
+from jobwire.transport.protocols import FEW
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
 from jobwire.wire.dead_letters import encode_rejected
@@ -463,9 +464,11 @@ class Executor:
                 self._commands.send(delivery.commands, partial(self._reported, delivery))
 
     def _complete_later(self, connection: Connection, delivery: Delivery) -> None:
-        if not self._completed:
-            connection.before_write(self._complete)
         self._completed.append(delivery)
+        if len(self.deliveries) < FEW and connection.fresh:
+            self._complete()
+        elif len(self._completed) == 1:
+            connection.before_write(self._complete)
 
     def _complete(self) -> None:
         """Say in few commands which jobs were completed in this turn of the loop."""
@@ -476,6 +479,10 @@ class Executor:
             if delivery.call is None and not delivery.released:
                 delivery.released = True
                 self.busy -= 1
+        if len(completed) == 1:
+            self._commands.send(completed[0].commands, partial(self._reported, completed[0]))
+            self.on_free()
+            return
         at = 0
         for command, count in self._mode.complete_many([delivery.commands for delivery in completed]):
             some = completed[at : at + count]

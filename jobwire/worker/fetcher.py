@@ -223,8 +223,6 @@ class PipelinedFetcher(Fetcher):
         for _ in range(count):
             self._in_flight += 1
             self._connection.send((self._take,), self._popped)
-        if count > 0:
-            self._connection.flush()
 
     def _popped(self, outcome: Replies | TransportError) -> None:
         self._in_flight -= 1

@@ -102,7 +102,7 @@ async def test_what_is_submitted_and_collected_in_one_turn_leaves_in_few_writes(
         before = len(commands.writes)
         handles = [client.submit({"a": number}) for number in range(100)]
         await turns()
-        assert [len(write) for write in commands.writes[before:]] == [65, 37]
+        assert [len(write) for write in commands.writes[before:]] == [2 + 65, 36]
         for handle in handles:
             notices.push([b"message", b"client::x", str(handle.id).encode()])
         await turns()

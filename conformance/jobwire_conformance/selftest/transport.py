@@ -111,6 +111,10 @@ class _MutantConnection:
     def client_id(self) -> int | None:
         return self._inner.client_id
 
+    @property
+    def fresh(self) -> bool:
+        return self._inner.fresh
+
     def before_write(self, work: Callable[[], object]) -> None:
         self._inner.before_write(work)
 
