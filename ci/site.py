@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "perl_fixtures/README.md", "findings/README.md")
-_LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
+_LINK = re.compile(r"\]\(<?(?!\w+:|#)([^)>#\s]+)")
 
 
 def stage(folder: Path) -> None:
