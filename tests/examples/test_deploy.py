@@ -202,3 +202,31 @@ def test_the_page_names_every_file() -> None:
     for path in DEPLOY.iterdir():
         if path.is_file():
             assert path.name in page, path.name
+
+
+def test_ten_commands_from_an_empty_folder(tmp_path: Path) -> None:
+    """Those of the page, but for the environment, which is this one."""
+    if shutil.which("curl") is None:
+        pytest.skip("LEFT OUT: curl is not here")
+    block = re.search(r"```bash\n(.*?)```", (ROOT / "docs" / "DEPLOYING.md").read_text(), re.DOTALL)
+    assert block is not None
+    lines = block[1].splitlines()
+    commands = [line for line in lines if re.match(r"(python3|pip|cat|jobwire|export|curl) ", line)]
+    assert len(commands) == 11, "export is part of the command before it"
+    assert lines[0].startswith("python3 -m venv")
+    assert lines[1].startswith("pip install")
+    port = free_port()
+    script = "\n".join(lines[2:]).replace("8081", str(port))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    shell = subprocess.Popen(
+        ["bash", "-c", f"set -e; trap 'kill $(jobs -p)' EXIT\n{script}"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, log = shell.communicate(timeout=100)
+    finally:
+        if shell.poll() is None:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert "a report for Bob" in said, said + log
+    assert '"ready": true' in said
+    assert "jobwire_worker_slots" in said
