@@ -220,8 +220,13 @@ def test_ten_commands_from_an_empty_folder(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     shell = subprocess.Popen(
         ["bash", "-c", f"set -e; trap 'kill $(jobs -p)' EXIT\n{script}"],
-        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         said, log = shell.communicate(timeout=100)
     finally:
