@@ -61,7 +61,7 @@ def test_every_type_ignore_says_what_it_ignores() -> None:
 
 
 #: Folders that every machine has, ours in a container, what we serve, and those that tests make up.
-_PATHS = "api|bin|dev|etc|lib|proc|run|sys|usr|var|opt/jobwire|exec|no|nonexistent|nowhere|packaged"
+_PATHS = "api|reports|bin|dev|etc|lib|proc|run|sys|usr|var|opt/jobwire|exec|no|nonexistent|nowhere|packaged"
 A_PATH = rf"(?:(?<![\w.~}}\])*$/-])|file://)/(?!(?:{_PATHS})/)[a-z]+/(?=\w)"
 _HOSTS = ["docker.io", "example.com", "example.org", "github.com", "img.shields.io", "json-schema.org"]
 # Documentation that docs/FEATURES.md names.

@@ -39,9 +39,9 @@ Jobs = Annotated[jobwire.Client, Depends(jobs)]
 
 @app.post("/reports", status_code=202)
 async def order_report(order: Order, response: Response, client: Jobs) -> dict[str, str]:
-    job = await client.enqueue(order.model_dump(), keep=KEPT)  # returns once Redis has it
-    response.headers["Location"] = f"/reports/{job.id}"
-    return {"id": str(job.id)}
+    job_id = await client.enqueue(order.model_dump(), keep=KEPT)  # returns once Redis has it
+    response.headers["Location"] = f"/reports/{job_id}"
+    return {"id": str(job_id)}
 
 
 @app.get("/reports/{job_id}")
