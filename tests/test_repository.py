@@ -71,6 +71,7 @@ _HOSTS += [
     "docs.celeryq.dev",
     "dramatiq.io",
     "manpages.ubuntu.com",
+    "prometheus.io",
     "python-rq.org",
 ]
 _HOSTS += ["taskiq-python.github.io"]
