@@ -104,6 +104,7 @@ subtest 'a result without its tag' => sub {
         is $redis->exists("job::$id")->get, 1, '… and the hash is kept';
     }
     my $f = $client->submit(Job::Async::Job->new(id => 'lost', data => {}, future => $loop->new_future));
+    $loop->delay_future(after => 0.01)->get until $redis->exists('job::lost')->get;
     $redis->del('job::lost')->then(sub { $redis->publish('client::me', 'lost') })->get;
     is_deeply [ ($f->await->failure)[1] ], ['lost'], 'a hash that vanished';
 
