@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from functools import partial
 
 from jobwire.errors import ServerError, TransportError
@@ -17,6 +18,7 @@ from jobwire.worker.delivery import Delivery
 __all__ = ["Aborts"]
 
 _EVERY = 1.0
+_NO_JOB = Context()
 _AT_ONCE = 1000
 
 
@@ -38,22 +40,32 @@ class Aborts:
         self._timer: asyncio.TimerHandle | None = None
 
     def connected(self, connection: Connection) -> None:
-        """Begin to look."""
-        self.disconnected()
+        """Look again, where something runs already."""
         self._connection = connection
-        self._look()
+        if self._deliveries:
+            self.watch()
 
     def disconnected(self) -> None:
         """Look no more."""
         self._connection = None
+        self.rest()
+
+    def watch(self) -> None:
+        """Look from now on: a handler begins."""
+        if self._timer is None and self._connection is not None:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look, context=_NO_JOB)
+
+    def rest(self) -> None:
+        """Nothing is in hand: a timer that stands there would keep cancelled ones, and their jobs, in memory."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _look(self) -> None:
+        self._timer = None
+        self.watch()
         if self._connection is None:
             return
-        self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
         begun = time.time() - _EVERY
         running = [
             delivery

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import Any
 
 __all__ = ["cancelled_from_outside", "done_within", "outcome_of", "whole", "within"]
@@ -17,9 +18,15 @@ async def whole(work: Awaitable[Any]) -> Any:
     return value
 
 
+_NO_JOB = Context()
+"""A timer that was cancelled stands among those of its loop until its time has come, and its context with it."""
+
+
 async def within(timeout: float, work: Awaitable[Any]) -> Any:
     """The result of ``work``; raises ``TimeoutError`` that says so after ``timeout`` seconds."""
-    deadline = asyncio.timeout(timeout)
+    loop = asyncio.get_running_loop()
+    deadline = asyncio.timeout(None)
+    timer = loop.call_later(timeout, lambda: deadline.reschedule(loop.time()), context=_NO_JOB)
     try:
         async with deadline:
             return await work
@@ -27,6 +34,8 @@ async def within(timeout: float, work: Awaitable[Any]) -> Any:
         if deadline.expired():
             raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
         raise
+    finally:
+        timer.cancel()
 
 
 async def done_within(task: asyncio.Task[Any], timeout: float) -> bool:

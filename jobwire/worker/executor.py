@@ -88,6 +88,9 @@ class Executor:
         self.left: int | None = None
         """How many more jobs may be taken; None for no limit."""
         self._max_losses = max_losses
+        self.on_begun: Callable[[], object] = _nothing
+        """Called whenever a handler begins; ``on_empty`` when nothing is in hand any more."""
+        self.on_empty: Callable[[], object] = _nothing
         self.on_free: Callable[[], None] = _nothing
         """Called whenever a slot has become free, or the jobs that came together have been begun."""
         self._log = log
@@ -229,6 +232,7 @@ class Executor:
     def _perform(self, delivery: Delivery, job: Job) -> None:
         delivery.state = self._started
         delivery.started = time.time()
+        self.on_begun()
         # The task first: what a handler that does not wait gives back then leaves in the same write.
         delivery.task = self._loop.create_task(self._execute(delivery, job))
         if not self._mode.completion_says_start:
@@ -586,8 +590,10 @@ class Executor:
             self.on_free()
         elif not delivery.waiting:
             self._release_slot(delivery)
-        if self._idle is not None and not self.deliveries:
-            self._idle.set()
+        if not self.deliveries:
+            self.on_empty()
+            if self._idle is not None:
+                self._idle.set()
 
     def _maintain(self, delivery: Delivery, ending: Ending) -> None:
         if ending.record:
