@@ -1,4 +1,4 @@
-"""What a decoder will swallow at the most, and what is therefore not written: one value, passed to all codecs."""
+"""The bounds of decoders, which encoders therefore keep to: one value, passed to all codecs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The version of this release, apart from the package so that what lies below it may know it."""
+"""The version of this release, apart from the package so that the modules below it may know it."""
 
 __all__ = ["__version__"]
 

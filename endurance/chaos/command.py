@@ -287,7 +287,7 @@ class _Run:
         up = await self.workers.some_up(min(2, self.settings.workers), within=60)
         victim = up[int(fault.choice * len(up))]
         pid, at = victim.process.pid, time.time()
-        under_way = self._in_hand(pid)
+        under_way = self._running_jobs(pid)
         victim.process.send_signal(signal.SIGTERM)
         await victim.process.wait()
         self.faults.append(Happened(kind="term", at=at, until=time.time(), pid=pid, under_way=under_way))
@@ -298,7 +298,7 @@ class _Run:
         victim = up[int(fault.choice * len(up))]
         victim.process.send_signal(signal.SIGUSR1)
         pid = victim.process.pid
-        self.faults.append(Happened(kind="clock", at=time.time(), until=time.time(), under_way=self._in_hand(pid)))
+        self.faults.append(Happened(kind="clock", at=time.time(), until=time.time(), under_way=self._running_jobs(pid)))
 
     async def _kill_client(self, fault: Fault) -> None:
         del fault
@@ -309,7 +309,7 @@ class _Run:
             self.faults.append(Happened(kind="client", at=at, until=time.time(), under_way=under_way))
         await self._fill_killable()
 
-    def _in_hand(self, pid: int) -> int:
+    def _running_jobs(self, pid: int) -> int:
         # The end of the journal is enough: nobody has hundreds of jobs in hand.
         ends: dict[str, bool] = {}
         for entry in read_journal(str(self.workers.journal), last=200_000):
@@ -324,7 +324,7 @@ class _Run:
         await victim.end(signal.SIGKILL)
         # It may have begun another job between our look at the clock and its end.
         pid, until = victim.process.pid, time.time()
-        self.faults.append(Happened(kind="kill", at=at, until=until, pid=pid, under_way=self._in_hand(pid)))
+        self.faults.append(Happened(kind="kill", at=at, until=until, pid=pid, under_way=self._running_jobs(pid)))
         self.watch.add(victim.name, until)
         await self.workers.fill()
 
@@ -335,7 +335,7 @@ class _Run:
         victim.stopped = True
         pid, at = victim.process.pid, time.time()
         # Its jobs may be run by others until its own completions have been refused.
-        ended = Happened(kind="stop", at=at, until=at + fault.seconds + 5, pid=pid, under_way=self._in_hand(pid))
+        ended = Happened(kind="stop", at=at, until=at + fault.seconds + 5, pid=pid, under_way=self._running_jobs(pid))
         self.faults.append(ended)
 
         async def go_on() -> None:

@@ -158,7 +158,7 @@ class ProcessClient:
         self.name = name
         self._book = book
         self._sent: dict[int, tuple[Submitted, Any]] = {}
-        self._process = PeerProcess(command, self._told)
+        self._process = PeerProcess(command, self._on_answer)
         self.usable = False
 
     async def start(self) -> None:
@@ -187,7 +187,7 @@ class ProcessClient:
         self._book[f"{self.name} {number}"] = job
         return True
 
-    def _told(self, answer: driver.Answer) -> None:
+    def _on_answer(self, answer: driver.Answer) -> None:
         seq = getattr(answer, "seq", None)
         if seq not in self._sent:
             return

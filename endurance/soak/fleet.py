@@ -121,7 +121,7 @@ class PerlClient:
 
     def __init__(self, command: PeerCommand, url: str, rate: float) -> None:
         self.report = Report()
-        self._process = PeerProcess(command, self._told)
+        self._process = PeerProcess(command, self._on_answer)
         self._url, self._rate = url, rate
         self._load = Load(1)
         self._waiting: dict[int, tuple[str, Any, float]] = {}
@@ -147,7 +147,7 @@ class PerlClient:
             self._waiting[self.report.submitted] = (job.kind.name, job.value, time.monotonic())
             self._process.send(driver.Submit(seq=self.report.submitted, data=job.data))
 
-    def _told(self, answer: driver.Answer) -> None:
+    def _on_answer(self, answer: driver.Answer) -> None:
         if not isinstance(answer, driver.Result | driver.Failed | driver.Error) or answer.seq is None:
             return
         kind, value, began = self._waiting.pop(answer.seq)

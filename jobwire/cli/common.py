@@ -1,4 +1,4 @@
-"""What the commands share: options, exit codes, one connection, output."""
+"""Shared by the commands: options, exit codes, one connection, output."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def confirmed(what: str, options: argparse.Namespace) -> None:
 
 
 def more(total: int, listed: int) -> str | None:
-    """The line that says what a list leaves out."""
+    """The line that counts the entries a list leaves out."""
     return f"… {total - listed} more of {total} (--limit)" if total > listed else None
 
 
@@ -266,7 +266,7 @@ def print_json(value: object) -> None:
 
 
 def jsonable(value: object) -> Any:
-    """``value`` as JSON can say it: bytes, keys that are bytes, and what only Perl has in objects with a ``$`` key."""
+    """``value`` as JSON can say it: bytes, keys that are bytes, and Perl's own values in objects with a ``$`` key."""
     if isinstance(value, bytes):
         return {"$bytes": b64encode(value).decode()}
     if isinstance(value, dict):

@@ -34,7 +34,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One check: what was found, and what to do."""
+    """One check: the finding, and the remedy."""
 
     level: Level
     check: str
@@ -78,7 +78,7 @@ async def examine(connection: Connection, mode: Mode, queue: str) -> AsyncIterat
 
 def version(info: dict[str, str]) -> Finding:
     name = next((name for name in _FORKS if f"{name.lower()}_version" in info), "Redis")
-    # A fork says which Redis it is compatible with; what it can do follows from that.
+    # A fork says which Redis it is compatible with; its abilities follow from that.
     text = info.get(f"{name.lower()}_version", "unknown")
     numbers = [int(part) if part.isdigit() else 0 for part in info.get("redis_version", "0").split(".")]
     if tuple(numbers[:2]) < _OLDEST:
@@ -169,7 +169,7 @@ def event_loop() -> Finding:
 
 
 async def perl_stack(program: str) -> Finding:
-    """What Perl there is on this machine; a machine without any is well as long as no Perl is to run on it."""
+    """The Perl of this machine; a machine without any is well as long as no Perl is to run on it."""
     path = shutil.which(program)
     if path is None:
         return Finding("ok", "perl", f"no {program} on this machine: nothing to check")

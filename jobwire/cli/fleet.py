@@ -44,7 +44,7 @@ async def look_at(
     """Look once, at these ``queues`` too, and at these whole keys of ``lists``. Raises ``TransportError``."""
     begun = time.perf_counter()
     workers = await _workers(connection, keyspace)
-    told_homes, told_hosts = await _told(connection, keyspace, workers)
+    told_homes, told_hosts = await _homes_and_hosts(connection, keyspace, workers)
     keys = [keyspace.queue(name) for name in (PENDING, *queues)]
     for raw in told_homes:
         home = read_home(raw if isinstance(raw, bytes) else None)
@@ -74,7 +74,7 @@ async def _workers(connection: Connection, keyspace: Keyspace) -> list[bytes]:
             return sorted(found)
 
 
-async def _told(
+async def _homes_and_hosts(
     connection: Connection, keyspace: Keyspace, workers: Sequence[bytes]
 ) -> tuple[Sequence[Reply], Sequence[Reply]]:
     """The entries of the workers in the hashes of homes and hosts."""

@@ -1,4 +1,4 @@
-"""What a supervisor asks a running ``jobwire worker``, over HTTP: ``/live``, ``/ready``, ``/metrics``.
+"""The questions of a supervisor to a running ``jobwire worker``, over HTTP: ``/live``, ``/ready``, ``/metrics``.
 
 ``/live`` answers while the event loop runs. ``/ready`` answers 200 while every worker takes jobs: Redis is reachable,
 it pops, its sign of life is fresh; else 503. Both say in JSON how each worker fares. ``/metrics`` is there with the
@@ -59,7 +59,7 @@ def _unknown() -> Answer:
 
 
 def ask(address: tuple[str, int], path: str = "/ready") -> tuple[int, dict[str, Any]]:
-    """Ask a running worker: the exit code, and what it said. Raises ``CliError`` where nobody answers."""
+    """Ask a running worker: the exit code, and its answer. Raises ``CliError`` where nobody answers."""
     connection = http.client.HTTPConnection(*address, timeout=_PATIENCE)
     try:
         connection.request(HTTPMethod.GET, path)

@@ -1,4 +1,4 @@
-"""Show one job: where it is, and what its hash holds, decoded.
+"""Show one job: where it is, and its hash, decoded.
 
 The first characters of an ID are enough, as `jobwire tap` and `jobwire jobs` print them; the whole database is gone
 through for them. `--abort` ends it.
@@ -48,7 +48,7 @@ _SCANNED = 1000
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What is shown. ``unreadable`` says why the hash cannot be decoded; ``fields`` are its raw fields then."""
+    """The report. ``unreadable`` says why the hash cannot be decoded; ``fields`` are its raw fields then."""
 
     id: str
     state: JobState

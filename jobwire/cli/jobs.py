@@ -1,6 +1,6 @@
 """List jobs: those that wait, those that run, those that are dead.
 
-Each with its age, its queue, its worker, and its first parameters. What waits is shown in the order in which it is
+Each with its age, its queue, its worker, and its first parameters. Waiting jobs are shown in the order in which it is
 taken. Jobs that run are those in Perl's shared list, and in the lists of the jobwire workers of the prefix; in mode
 recoverable a job that runs stands in no list, and is not shown.
 """

@@ -20,10 +20,10 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``exception``, and what ``extra`` adds."""
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``exception``, the fields of ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; what JSON cannot say is said by its ``repr``."""
+        """The line; values that JSON cannot say by their ``repr``."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

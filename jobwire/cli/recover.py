@@ -1,10 +1,10 @@
-"""Return to their queues what dead workers left behind.
+"""Return the jobs that dead workers left behind to their queues.
 
 Without further options: the jobs of jobwire workers whose sign of life has run out, as every live worker does from
 time to time by itself; a job that lost too many workers goes to the dead ones. Live workers are never touched.
 
 Two more kinds of leftovers are an operator's decision, because nobody can see whether somebody still works on them.
-Both only say what they would do until --yes is given, and take nothing that is younger than --older-than:
+Both only print their plan until --yes is given, and take nothing that is younger than --older-than:
 
 --shared          entries of the processing list that Perl's workers share
 --adopt-unmarked  jobs of mode recoverable that stand in no list of the database, and bear no worker's mark; they may

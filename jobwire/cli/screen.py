@@ -20,7 +20,7 @@ __all__ = ["Screen", "screen_of_rich"]
 
 
 class Look(Protocol):
-    """What is shown: see ``jobwire.cli.top.Overview``."""
+    """The figures shown: see ``jobwire.cli.top.Overview``."""
 
     @property
     def at(self) -> float: ...
@@ -157,7 +157,7 @@ def _table(*columns: str) -> Table:
 
 
 def _cells(*texts: str) -> list[Any]:
-    """As text: what comes from Redis is never markup."""
+    """As text: nothing from Redis is markup."""
     from rich.text import Text as Words
 
     return [Words(text) for text in texts]

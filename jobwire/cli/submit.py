@@ -49,7 +49,7 @@ def parameters(pairs: list[str], document: str | None) -> dict[str, object]:
 
 
 async def _pushed(client: Client, data: dict[str, object]) -> object:
-    """Submit, and return the ID once Redis has the job. Raises what became of it where that comes first."""
+    """Submit, and return the ID once Redis has the job. Raises its ``JobError`` where that comes first."""
     pushed = asyncio.Event()
     client.on_queue_length(lambda _: pushed.set())
     handle = client.submit(data)

@@ -30,7 +30,7 @@ def load_all(targets: Sequence[str], *, verbose: bool = False) -> list[Worker]:
 
 
 def load(target: str, *, verbose: bool = False) -> Worker:
-    """The worker that ``target`` names. Raises ``CliError`` that says what is wrong.
+    """The worker that ``target`` names. Raises ``CliError`` that names the fault.
 
     Where a function that is to make one raises, the traceback of the user's own code is printed.
     """

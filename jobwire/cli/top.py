@@ -1,4 +1,4 @@
-"""Show what waits, what runs and who works, under each prefix.
+"""Show waiting jobs, running jobs and workers, under each prefix.
 
 On a terminal `jobwire top` is a screen that goes on until it is interrupted (extra `top`); `--once` shows it once, and
 so does a pipe's reader get it again and again. Without `--prefix` every prefix is shown that has lists or workers: they

@@ -130,13 +130,13 @@ async def _run(options: argparse.Namespace, loop: str, supervised: Supervised | 
             signal.signal(number, signal.SIG_IGN)
     left = options.grace - (time.monotonic() - signalled[0]) if signalled else 0.0
     if any(worker.counts["returned"] for worker in workers):
-        left = 0.0  # what goes on here may be begun elsewhere
+        left = 0.0  # jobs still running here may be begun elsewhere
     end_within(max(_AT_LEAST, left), code)
     return code
 
 
 def _loop(asked: str | None) -> tuple[str, Callable[[], asyncio.AbstractEventLoop] | None]:
-    """The name of the event loop, and what makes one."""
+    """The name of the event loop, and its factory."""
     if asked != "asyncio":
         try:
             import uvloop
@@ -202,7 +202,7 @@ def _code_of(run: asyncio.Future[None]) -> int:
 
 
 async def _reached_redis(workers: Sequence[Worker], seconds: float) -> bool:
-    """True once each has reached it, False where a signal came before; raises what the last attempt raised."""
+    """True once each has reached it, False where a signal came before; raises the error of the last attempt."""
     end = time.monotonic() + seconds
     said, signalled = "", asyncio.Event()
     with told_of_signals(lambda _: signalled.set()):
@@ -239,7 +239,7 @@ def _check(options: argparse.Namespace) -> int:
 def end_within(seconds: float, code: int) -> None:
     """End the process for good if it has not ended by then: threads of the application keep it.
 
-    What ``atexit`` calls comes after all threads have ended, and has the time that it needs.
+    Functions of ``atexit`` run after all threads have ended, and has the time that it needs.
     """
     ended = threading.Event()
 

@@ -1,7 +1,7 @@
-"""What a client still has to clean up: hashes of collected jobs, jobs that it took back, results that come too late.
+"""The cleaning up of a client: hashes of collected jobs, jobs that it took back, results that come too late.
 
-Only jobs of this client's own are ever named here. What a lost connection left unanswered is said again on the next
-one; there, too, the sweep looks for late results whose notice was lost with the old one.
+Only jobs of this client's own are ever named here. Commands that a lost connection left unanswered are sent
+again on the next one; there, too, the sweep looks for late results whose notice was lost with the old one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Cleanup:
         self._connection: Connection | None = None
         # Collected, but Redis has not yet said that the hash is deleted.
         self._deleting: dict[bytes, None] = {}
-        # Of those, what is not even sent yet.
+        # Of those, the ones not even sent yet.
         self._due: list[bytes] = []
         # Given up here, perhaps running there: their late results are deleted.
         self._abandoned: dict[bytes, None] = {}
@@ -48,7 +48,7 @@ class Cleanup:
         self._connection = None
 
     def wanted_again(self, job_id: bytes) -> None:
-        """The job has a new life, and its result is wanted. What was begun for the old one still comes first."""
+        """The job has a new life, and its result is wanted. Commands begun for the old one still come first."""
         self._abandoned.pop(job_id, None)
         if job_id in self._deleting:
             self._delete_due()
@@ -126,7 +126,7 @@ class Cleanup:
     def sweep(self, at_most: int) -> None:
         """Look for late results whose notice was lost, of ``at_most`` jobs: those not looked at for the longest time.
 
-        A job that was given up may wait for days: what a client spends on such jobs does not grow with their number.
+        A job that was given up may wait for days: the cost of such jobs does not grow with their number.
         """
         if self._connection is None or not self._mode.keeps_jobs:
             return

@@ -150,7 +150,7 @@ class Client:
             self._connect,
             self._collector.disconnect,
             backoff=backoff_of(reconnect_delay),
-            on_state=self._told,
+            on_state=self._link_changed,
             log=_log,
             maximum_attempts=max_reconnects,
         )
@@ -205,7 +205,7 @@ class Client:
         self._collector.opened(notices)
         await self._collector.connected(commands, notices)
 
-    def _told(self, state: LinkState, error: TransportError | None) -> None:
+    def _link_changed(self, state: LinkState, error: TransportError | None) -> None:
         if not self._stopping:
             self._state = state
         if state == "closed":
@@ -259,7 +259,7 @@ class Client:
         keep: float | None = None,
         meta: Mapping[Text, Text] | None = None,
     ) -> JobHandle[Any]:
-        """Submit a job; ``await`` what comes back for its result (Perl: ``submit``).
+        """Submit a job; ``await`` the handle for its result (Perl: ``submit``).
 
         ``data``         parameters: a mapping, a Struct, a dataclass; None for none
         ``result_type``  the type of the result, whose scalars are read as Perl reads them (README, Types); with
@@ -435,7 +435,7 @@ class Client:
         self, jobs: Iterable[object], *, queue: Text | None = None, timeout: float | Unset | None = UNSET
     ) -> list[JobHandle[Any]]:
         """Submit many jobs, thousands in one write, waiting while ``max_outstanding`` are outstanding or Redis is slow
-        to read. Raises as ``submit``; what was submitted before stays submitted.
+        to read. Raises as ``submit``; earlier jobs stay submitted.
         """
         handles: list[JobHandle[Any]] = []
         for data in jobs:
@@ -472,7 +472,7 @@ class Client:
     ) -> JobHandle[Any]:
         """Wait again for a job of one's own: submitted under the same client ID, by this process or one before it.
 
-        What finished meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``.
+        A result from meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``.
         """
         self._needs_start()
         if _running_loop() is not self._collector.loop:
@@ -496,7 +496,7 @@ class Client:
         return JobHandle(known)
 
     async def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
-        """What Redis holds of a job now.
+        """The state of a job in Redis now.
 
         Raises ``ConnectionLost``, ``ServerError``; ``ConfigError`` in mode ``simple``, which keeps nothing.
         """

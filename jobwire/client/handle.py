@@ -1,4 +1,4 @@
-"""What ``Client.submit`` gives back: the job's ID, and its result to be awaited."""
+"""The handle that ``Client.submit`` returns: the job's ID, and its result to be awaited."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Pending(msgspec.Struct, eq=False):
 
 
 class JobHandle(msgspec.Struct, Generic[T], eq=False):
-    """A submitted job. ``await handle`` gives its result, any number of times, or raises what became of it.
+    """A submitted job. ``await handle`` gives its result, any number of times, or raises its ``JobError``.
 
     That is ``JobFailed``, ``JobTimeout``, ``JobLost``, ``JobCancelled``, ``ResultDecodeError``, ``MismatchError``,
     ``ServerError`` or ``ClosedError``. A caller who stops waiting (``asyncio.wait_for``, a cancelled task) does not
@@ -174,7 +174,7 @@ class JobHandle(msgspec.Struct, Generic[T], eq=False):
         return isinstance(self._pending.error, JobCancelled)
 
     def exception(self) -> JobwireError | None:
-        """What awaiting the handle raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
+        """The error that ``await`` raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
         if not self._pending.ended:
             raise asyncio.InvalidStateError("the job is not done yet")
         return None if self._pending.error is None else copy(self._pending.error)

@@ -1,4 +1,4 @@
-"""What a client has outstanding, and how each job comes to its end.
+"""The outstanding jobs of a client, and how each comes to its end.
 
 A job's end is a notice and its result, a deadline, a cancellation, or news that its hash is gone. Notices can be
 lost (pub/sub keeps none), so after every reconnection, every 30 s and before any deadline error the hashes of the
@@ -110,7 +110,7 @@ class Collector:
         self._connections.append(connection)
 
     async def connected(self, commands: Connection, notices: Connection) -> None:
-        """Take up work on fresh connections: listen first, then look at what happened meanwhile."""
+        """Take up work on fresh connections: listen first, then look for missed results."""
         await notices.execute(self._mode.subscribe(self._client_id))
         self._commands = commands
         self._submissions.clear()
@@ -138,7 +138,7 @@ class Collector:
         """Return when Redis has every submission and has answered all else, or after so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await asyncio.sleep(0)  # what was collected in this turn of the loop is deleted at its end
+                await asyncio.sleep(0)  # hashes collected in this turn of the loop are deleted at its end
                 while True:
                     connection = self._commands
                     if connection is not None:
@@ -165,7 +165,7 @@ class Collector:
             self._deadlines.close()
 
     def _left_alone(self, pending: Pending) -> ClosedError:
-        """For whoever waits when the client is stopped: what becomes of the job."""
+        """For whoever waits when the client is stopped: the fate of the job."""
         name = printable(pending.job_id)
         if pending.acknowledged:
             finds = (
@@ -200,7 +200,7 @@ class Collector:
     def submit(self, pending: Pending) -> None:
         """Send a submission, or keep it until there is a connection. Raises ``EncodeError``; nothing is kept then."""
         if self._cleanup is not None:
-            # First, so that what is still to be deleted of an earlier job of this ID goes before it.
+            # First, so that deletions for an earlier job of this ID go before it.
             self._cleanup.wanted_again(pending.job_id)
         self._push(pending)
         self._expect(pending)
@@ -347,7 +347,7 @@ class Collector:
             try:
                 await self._commands.drained()
             except TransportError:
-                return  # what was not sent is sent after the reconnection
+                return  # unsent submissions leave after the reconnection
 
     async def fewer_than(self, limit: int) -> None:
         while len(self.pending) >= limit:
@@ -543,7 +543,7 @@ class Collector:
     def abandon(self, pending: Pending, error: JobwireError, *, withdraw: bool) -> None:
         """End the wait for a job; ``withdraw`` takes it out of the queue where no worker has taken it yet."""
         if self._submissions:
-            self.push_all()  # what is said of the job now comes behind its submission
+            self.push_all()  # commands about the job must follow its submission
         self._end(pending, error)
         if self._cleanup is not None and (withdraw or not pending.kept):
             self._cleanup.abandon(pending.job_id, withdraw_from=pending.queue if withdraw else None)
@@ -565,7 +565,7 @@ class Collector:
         self._expiring = False
 
     async def _expire(self, batch: Sequence[Pending], *, ask: bool) -> bool:
-        """The deadlines of these jobs have come: look once more, then say what was found. True for no answer."""
+        """The deadlines of these jobs have come: look once more, then report. True for no answer."""
         found: dict[bytes, str] = {}
         instead, silent = "Redis does not answer", not ask
         try:
@@ -620,7 +620,7 @@ class Collector:
             await self._sweep()
 
     async def _sweep(self, *, given_up: int = _GIVEN_UP_AT_ONCE) -> None:
-        """Collect what finished without our hearing of it."""
+        """Collect results whose notice was missed."""
         if self._cleanup is None:
             return
         self._cleanup.sweep(given_up)

@@ -1,7 +1,7 @@
-"""Why nobody answered: what can be said at a deadline, from what Redis holds.
+"""Why nobody answered: the report at a deadline, from the contents of Redis.
 
-Very many deadlines may come at once, so what is asked here is asked once for all of them, and costs the same however
-long the queues are. What looks like ours under other names is looked for once a minute at the most.
+Very many deadlines may come at once, so each question here is asked once for all of them, and costs the same however
+long the queues are. Jobs under other names are looked for once a minute at the most.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOK_AROUND_EVERY = 60.0
 
 
 class TimeoutReport:
-    """What a client says of its jobs of one ``mode`` when their deadlines have come."""
+    """The reports about the jobs of one ``mode`` at their deadlines."""
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
@@ -43,7 +43,7 @@ class TimeoutReport:
     async def explain(
         self, connection: Connection, queue: bytes, states: Mapping[bytes, JobState | ServerError]
     ) -> dict[bytes, str]:
-        """Say of each job of ``queue``, in a sentence, where it is and what to look at. Raises ``TransportError``."""
+        """Say of each job of ``queue``, in a sentence, where it is and where to look. Raises ``TransportError``."""
         known = [state for state in states.values() if isinstance(state, JobState)]
         rejected, around = dict[bytes, str](), ""
         if any(state.place == "unknown" for state in known):
@@ -54,7 +54,7 @@ class TimeoutReport:
         return {job_id: self._sentence(queue, state, rejected.get(job_id), around) for job_id, state in states.items()}
 
     async def _if_permitted(self, what: str, ask: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        """An ACL may leave to a client its queue and its jobs alone: what is refused once is not asked for again."""
+        """An ACL may leave to a client its queue and its jobs alone: a question that is refused is not asked again."""
         if what in self._refused:
             return otherwise
         try:
@@ -109,7 +109,7 @@ class TimeoutReport:
         return f"; {workers!r} jobwire workers are known under this prefix"
 
     async def _elsewhere(self, connection: Connection, queue: bytes) -> str:
-        """Say what looks like ours under other names; empty where nothing does."""
+        """Name queues that look like ours under other names; empty where none does."""
         now = time.monotonic()
         if self._looked_around is None or now - self._looked_around >= _LOOK_AROUND_EVERY:
             self._queues = await _keys(connection, ANY_PENDING, b"list")

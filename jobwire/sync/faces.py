@@ -46,7 +46,7 @@ def _options_of(
     """Gives a constructor the signature of another one, for people, type checkers and ``inspect``."""
 
     def take(target: Callable[..., None]) -> Callable[Concatenate[Any, P], None]:
-        target.__wrapped__ = source  # type: ignore[attr-defined]  # what inspect.signature follows
+        target.__wrapped__ = source  # type: ignore[attr-defined]  # inspect.signature follows it
         return target
 
     return take
@@ -83,7 +83,7 @@ class JobHandle(Generic[T]):
         return repr(self._asynchronous)
 
     def result(self, timeout: float | None = None) -> T:
-        """The job's result, any number of times; raises what ``await`` raises in the asynchronous face.
+        """The job's result, any number of times; raises as ``await`` does in the asynchronous face.
 
         ``timeout`` is how many seconds to wait here: ``TimeoutError`` after that, while the job goes on and can be
         waited for again. The job's own deadline is the client's ``timeout`` (``JobTimeout``).
@@ -117,7 +117,7 @@ class JobHandle(Generic[T]):
         return self._asynchronous.cancelled()
 
     def exception(self) -> JobwireError | None:
-        """What ``result`` raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
+        """The error that ``result`` raises, None for a result. Raises ``asyncio.InvalidStateError`` before the end."""
         return self._asynchronous.exception()
 
     def cancel(self) -> bool:
@@ -155,7 +155,7 @@ class Client:
         except BaseException:
             self._thread.stop()
             raise
-        atexit.register(self.stop)  # the thread is a daemon, so that nothing else would wait for what it has to send
+        atexit.register(self.stop)  # the thread is a daemon, so that nothing else would wait for its unsent commands
 
     def stop(self, grace: float = 5.0) -> None:
         """Submit no more, wait up to ``grace`` seconds until Redis has all that was submitted, close the connections.
@@ -212,7 +212,7 @@ class Client:
         meta: Mapping[Text, Text] | None = ...,
     ) -> JobHandle[T]: ...
     def submit(self, data: object = None, **options: Any) -> JobHandle[Any]:
-        """Submit a job; ``.result()`` of what comes back waits for its result. Options and errors are those of
+        """Submit a job; ``.result()`` of the handle waits for its result. Options and errors are those of
         ``jobwire.Client.submit``.
         """
         return self._handle(self._thread.call(partial(self._client.submit, data, **options)))
@@ -297,7 +297,7 @@ class Client:
         return self._handle(self._thread.call(partial(self._client.attach, job_id, timeout=timeout, queue=queue)))
 
     def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
-        """What Redis holds of a job now. Raises as ``jobwire.Client.state`` does."""
+        """The state of a job in Redis now. Raises as ``jobwire.Client.state`` does."""
         return self._thread.run(self._client.state(job_id, queue=queue))
 
     @property
@@ -327,7 +327,7 @@ class Worker:
 
     @_options_of(AsyncWorker.__init__)
     def __init__(self, *args: Any, **options: Any) -> None:
-        #: The worker that does the work: for ``jobwire worker``, and what takes a ``jobwire.Worker``.
+        #: The worker that does the work: for ``jobwire worker``, and functions that take a ``jobwire.Worker``.
         self.asynchronous = AsyncWorker(*args, **options)
         self._thread = LoopThread(f"jobwire-worker-{self.asynchronous.id!s}")
 
@@ -394,7 +394,7 @@ class Worker:
         """Work in this thread until SIGTERM or SIGINT comes (main thread only), then stop with ``grace`` seconds.
 
         Code that a handler passed to ``asyncio.to_thread``, and that has not returned by then, is left to a daemon
-        thread. ``burst``, ``max_jobs``, and what it raises: see ``jobwire.Worker.run``.
+        thread. ``burst``, ``max_jobs``, and its errors: see ``jobwire.Worker.run``.
         """
         run_here(partial(self.asynchronous.run, grace=grace, burst=burst, max_jobs=max_jobs))
 
@@ -410,7 +410,7 @@ class Worker:
             raise
 
     def stop(self, grace: float = 30.0) -> None:
-        """Take no more jobs, finish what is in hand within ``grace`` seconds, put back the rest, close."""
+        """Take no more jobs, finish running jobs within ``grace`` seconds, put back the rest, close."""
         if self._thread.alive:
             try:
                 self._thread.run(self.asynchronous.stop(grace))

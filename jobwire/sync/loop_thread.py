@@ -28,7 +28,7 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._pid = os.getpid()
-        # Held while work is handed over and while the loop says that it takes no more: what was handed over is done.
+        # Held while work is handed over and while the loop says that it takes no more: accepted work is done.
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,7 +68,7 @@ class LoopThread:
         await self._end.wait()
         with self._lock:
             self._loop = None
-        await asyncio.sleep(0)  # what was handed over before becomes tasks now, which the runner cancels
+        await asyncio.sleep(0)  # earlier calls become tasks now, which the runner cancels
 
     def stop(self) -> None:
         """End the loop; whoever waits in ``run`` gets ``ClosedError``. In a forked child there is nothing to end."""
@@ -80,7 +80,7 @@ class LoopThread:
         thread.join()
 
     def run(self, work: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
-        """What ``work`` returns or raises; ``TimeoutError`` after ``timeout`` seconds.
+        """The outcome of ``work``; ``TimeoutError`` after ``timeout`` seconds.
 
         Whatever ends the wait early, KeyboardInterrupt too, cancels ``work``. Raises ``ClosedError`` where the loop is
         not running, or ends meanwhile.
@@ -97,7 +97,7 @@ class LoopThread:
         return _outcome(future, timeout)
 
     def call(self, function: Callable[[], T]) -> T:
-        """What ``function``, called in the loop's thread, returns or raises."""
+        """The outcome of ``function``, called in the loop's thread."""
         future: futures.Future[T] = futures.Future()
 
         def called() -> None:
@@ -136,7 +136,7 @@ def _why_no_loop(error: BaseException) -> BaseException:
 
 
 def done_at_once(work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` returns or raises without waiting for anything; ``RuntimeError`` where it would have to wait."""
+    """The outcome of ``work`` that waits for nothing; ``RuntimeError`` where it would have to wait."""
     try:
         work.send(None)
     except StopIteration as end:

@@ -16,7 +16,7 @@ from jobwire.errors import AuthError, ConfigError, ConnectError, DecodeError, Se
 from jobwire.transport.address import Address, ParsedURL, TLSOptions, parse_url
 from jobwire.transport.cluster_connection import ClusterConnection
 from jobwire.transport.connection import RedisConnection
-from jobwire.transport.dial import DialOptions, Wishes, dial
+from jobwire.transport.dial import ConnectOptions, DialOptions, dial
 from jobwire.transport.direct import DialingTransport
 from jobwire.transport.protocols import OnLost
 from jobwire.transport.translate import timeout_error
@@ -62,7 +62,7 @@ class ClusterTransport(DialingTransport):
         """Send commands without a key to the node where this key lives: there the pops are."""
         self.home = slot_of(key)
 
-    async def _dial(self, wishes: Wishes) -> ClusterConnection:
+    async def _dial(self, wanted: ConnectOptions) -> ClusterConnection:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._options.connect_timeout
         try:
@@ -75,17 +75,17 @@ class ClusterTransport(DialingTransport):
             raise ConnectError(f"{self.description}: no node of the cluster serves slot {self.home}")
 
         async def another(node: Node, on_lost: OnLost) -> RedisConnection:
-            return await self._dial_node(node, replace(wishes, on_push=None, on_lost=on_lost))
+            return await self._dial_node(node, replace(wanted, on_push=None, on_lost=on_lost))
 
-        cluster = ClusterConnection(loop, self, another, node, wishes.on_lost)
-        cluster.opened(await self._dial_node(node, replace(wishes, on_lost=cluster.lost)))
+        cluster = ClusterConnection(loop, self, another, node, wanted.on_lost)
+        cluster.opened(await self._dial_node(node, replace(wanted, on_lost=cluster.lost)))
         return cluster
 
-    async def _dial_node(self, node: Node, wishes: Wishes, *, share: int = 1) -> RedisConnection:
+    async def _dial_node(self, node: Node, wanted: ConnectOptions, *, share: int = 1) -> RedisConnection:
         address = replace(self._seeds[0], host=node[0], port=node[1])
         options = replace(self._options, connect_timeout=self._options.connect_timeout / share)
         # In any role: a node that does not serve a slot names the one that does.
-        return await dial(address, options, wishes, any_role=True)
+        return await dial(address, options, wanted, any_role=True)
 
     async def _discover(self) -> Topology:
         """Ask one node after the other. Raises ``ConnectError``, ``AuthError``."""
@@ -94,7 +94,7 @@ class ClusterTransport(DialingTransport):
         for node in nodes:
             try:
                 # A dead node must leave time for the others.
-                connection = await self._dial_node(node, Wishes(name=self._name), share=len(nodes) + 1)
+                connection = await self._dial_node(node, ConnectOptions(name=self._name), share=len(nodes) + 1)
             except AuthError:
                 raise
             except ConnectError as error:

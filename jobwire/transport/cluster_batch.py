@@ -53,7 +53,7 @@ class Batch:
         "_ended",
         "_loop",
         "_on_replies",
-        "_owed",
+        "_outstanding",
         "_replies",
         "_step",
         "_steps",
@@ -74,7 +74,7 @@ class Batch:
         self._steps: Iterator[Step] = plan(commands)
         self._step = next(self._steps)
         self._replies: Replies = [None] * len(commands)
-        self._owed = 0
+        self._outstanding = 0
         self._tries = 0
         self._ended = False
 
@@ -89,12 +89,12 @@ class Batch:
         groups: dict[Link, list[int]] = {}
         for position in positions:
             groups.setdefault(self._cluster.link_for(self._commands[position]), []).append(position)
-        self._owed += len(groups)
+        self._outstanding += len(groups)
         for link, group in groups.items():
             link.send([self._commands[position] for position in group], partial(self._answered, link, group))
 
     def _answered(self, link: Link, positions: Sequence[int], outcome: Replies | TransportError) -> None:
-        self._owed -= 1
+        self._outstanding -= 1
         if self._ended:
             return
         if isinstance(outcome, TransportError):
@@ -107,7 +107,7 @@ class Batch:
                 refused.append(position)
         if refused:
             self._again(link, refused)
-        if not self._owed and not self._ended:
+        if not self._outstanding and not self._ended:
             self._go_on()
 
     def _again(self, link: Link, positions: Sequence[int]) -> None:
@@ -133,7 +133,7 @@ class Batch:
         if self._tries <= AT_ONCE and all(self._is_moved(position) for position in later):
             self._dispatch(later)
             return
-        self._owed += 1
+        self._outstanding += 1
         self._cluster.parked.add(self)
         self._loop.call_later(PAUSE, self._resume, later)
 
@@ -143,7 +143,7 @@ class Batch:
 
     def _ask(self, node: Node, position: int) -> None:
         link = self._cluster.link_to(node)
-        self._owed += 1
+        self._outstanding += 1
         link.send((ASKING, self._commands[position]), partial(self._asked, link, position))
 
     def _asked(self, link: Link, position: int, outcome: Replies | TransportError) -> None:
@@ -151,7 +151,7 @@ class Batch:
 
     def _resume(self, positions: Sequence[int]) -> None:
         self._cluster.parked.discard(self)
-        self._owed -= 1
+        self._outstanding -= 1
         if not self._ended:
             self._dispatch(positions)
 

@@ -220,15 +220,15 @@ class ClusterConnection:
     def _everywhere(self, command: Command, on_replies: OnReplies | None) -> None:
         """Send the same to all nodes; the answer is the first error, or else the last reply."""
         masters = self._shared.topology.masters
-        owed = len(masters)
+        missing = len(masters)
         worst: Replies | TransportError | None = None
 
         def answered(outcome: Replies | TransportError) -> None:
-            nonlocal owed, worst
-            owed -= 1
+            nonlocal missing, worst
+            missing -= 1
             if isinstance(outcome, TransportError) or isinstance(outcome[0], ServerError):
                 worst = worst or outcome
-            if not owed:
+            if not missing:
                 _tell(on_replies, worst or outcome)
 
         for node in masters:

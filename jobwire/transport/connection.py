@@ -56,9 +56,9 @@ class RedisConnection(asyncio.Protocol):
         self.description = description
         self.client_id: int | None = None
         #: Set whenever bytes arrive; health checks clear it.
-        self.heard = False
+        self.received = False
         #: The server's unsolicited error before it hung up ("max number of clients reached").
-        self.last_words: ServerError | None = None
+        self.final_error: ServerError | None = None
         self._loop = loop
         #: Told once when the connection ends that nobody here asked to end; kept until then.
         self.on_lost: OnLost | None = None
@@ -168,7 +168,7 @@ class RedisConnection(asyncio.Protocol):
             await last
 
     def flush(self) -> None:
-        self._due = True  # what the work sends is written below
+        self._due = True  # commands of the work are written below
         while self._before:
             before, self._before = self._before, []
             for work in before:
@@ -186,7 +186,7 @@ class RedisConnection(asyncio.Protocol):
     # The way in
 
     def data_received(self, data: bytes) -> None:
-        self.heard = True
+        self.received = True
         try:
             self._reader.feed(data)
             self._take()
@@ -238,7 +238,7 @@ class RedisConnection(asyncio.Protocol):
     def _stray(self, reply: Reply) -> None:
         if isinstance(reply, ServerError):
             # Redis says why before it hangs up on a connection that it does not want.
-            self.last_words = reply
+            self.final_error = reply
             self.fail(f"the server said {printable(reply.code)}")
         else:
             self.fail("the server sent a reply that nobody had asked for")

@@ -31,7 +31,7 @@ class DialOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class ConnectOptions:
     """The options of one call of ``Transport.connect``."""
 
     name: str = ""
@@ -40,7 +40,9 @@ class Wishes:
     longest_silence: float = 0.0
 
 
-async def dial(address: Address, options: DialOptions, wishes: Wishes, *, any_role: bool = False) -> RedisConnection:
+async def dial(
+    address: Address, options: DialOptions, wanted: ConnectOptions, *, any_role: bool = False
+) -> RedisConnection:
     """Return an authenticated connection. Raises ``ConnectError``, ``AuthError``.
 
     Only a master will do, unless ``any_role``: an address may lead to a server that was demoted. One that does not
@@ -49,15 +51,15 @@ async def dial(address: Address, options: DialOptions, wishes: Wishes, *, any_ro
     loop = asyncio.get_running_loop()
     connection = (
         RedisConnection(loop, description=address.description)
-        if wishes.on_push is None
-        else SubscribingConnection(loop, description=address.description, on_push=wishes.on_push)
+        if wanted.on_push is None
+        else SubscribingConnection(loop, description=address.description, on_push=wanted.on_push)
     )
     deadline = asyncio.timeout(options.connect_timeout)
     try:
         async with deadline:
             await _open(loop, address, connection)
             _tune(connection.socket, options)
-            is_master = await _shake_hands(connection, address, name=wishes.name, any_role=any_role)
+            is_master = await _shake_hands(connection, address, name=wanted.name, any_role=any_role)
     except OSError as error:
         connection.abort()
         if deadline.expired():
@@ -66,14 +68,14 @@ async def dial(address: Address, options: DialOptions, wishes: Wishes, *, any_ro
     except BaseException:
         connection.abort()
         raise
-    connection.on_lost = wishes.on_lost
+    connection.on_lost = wanted.on_lost
     if options.health_check_interval > 0:
         check = HealthCheck(
             connection,
             loop,
             interval=options.health_check_interval,
-            longest_silence=wishes.longest_silence,
-            asks_role=is_master and wishes.on_push is None,
+            longest_silence=wanted.longest_silence,
+            asks_role=is_master and wanted.on_push is None,
         )
         check.start()
         connection.on_gone = check.stop
@@ -143,8 +145,8 @@ def _greeting(address: Address, name: str, any_role: bool) -> dict[str, Command]
 
 def _hung_up(connection: RedisConnection, address: Address) -> ConnectError:
     where = address.description
-    if connection.last_words is not None:
-        return refusal(connection.last_words, where)
+    if connection.final_error is not None:
+        return refusal(connection.final_error, where)
     return ConnectError(f"cannot connect to {where}: {connection.reason}")
 
 

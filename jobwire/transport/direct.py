@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from jobwire.errors import ClosedError
 from jobwire.transport.address import Address
 from jobwire.transport.connection import RedisConnection
-from jobwire.transport.dial import DialOptions, Wishes, dial
+from jobwire.transport.dial import ConnectOptions, DialOptions, dial
 from jobwire.transport.protocols import Connection, OnLost, OnPush
 
 
@@ -31,7 +31,7 @@ class DialingTransport(ABC):
         """The address, without credentials."""
 
     @abstractmethod
-    async def _dial(self, wishes: Wishes) -> Connection: ...
+    async def _dial(self, wanted: ConnectOptions) -> Connection: ...
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.description}>"
@@ -51,7 +51,7 @@ class DialingTransport(ABC):
         """See ``jobwire.transport.protocols.Transport``. Raises ``ClosedError`` after ``close``."""
         self._check_open()
         connection = await self._dial(
-            Wishes(name=name or self._name, on_push=on_push, on_lost=on_lost, longest_silence=longest_silence)
+            ConnectOptions(name=name or self._name, on_push=on_push, on_lost=on_lost, longest_silence=longest_silence)
         )
         if self._closed:
             connection.abort()
@@ -81,8 +81,8 @@ class DirectTransport(DialingTransport):
     def description(self) -> str:
         return self._address.description
 
-    async def _dial(self, wishes: Wishes) -> RedisConnection:
-        return await dial(self._address, self._options, wishes)
+    async def _dial(self, wanted: ConnectOptions) -> RedisConnection:
+        return await dial(self._address, self._options, wanted)
 
 
 __all__ = ["DialingTransport", "DirectTransport"]

@@ -14,7 +14,7 @@ from jobwire.wire.connection_commands import PING, ROLE, not_master
 class Watched(Protocol):
     """The part of a connection that the health check needs."""
 
-    heard: bool
+    received: bool
 
     @property
     def closed(self) -> bool: ...
@@ -68,8 +68,8 @@ class HealthCheck:
         # A loop that was held up for long (by a handler, or a stopped process) may run its timers before it reads
         # data that has long arrived: our lateness is no sign of the peer's.
         late = now - self._due > self._interval / 2
-        if connection.heard or late or self._silent_since is None:
-            connection.heard = False
+        if connection.received or late or self._silent_since is None:
+            connection.received = False
             self._silent_since = now
             if not connection.outstanding:
                 self._probe()

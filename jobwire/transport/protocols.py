@@ -60,14 +60,14 @@ class Connection(Protocol):
         ...
 
     def before_write(self, work: Callable[[], object]) -> None:
-        """Call ``work`` once, right before that is written which was sent in this turn of the event loop; what it sends
-        leaves with it. So callers join in few commands what came together. On a connection that is closed it is called
+        """Call ``work`` once, right before the commands of this turn of the event loop are written; its own commands
+        leave with them. So callers join several changes in few commands. On a connection that is closed it is called
         in the next turn.
         """
         ...
 
     def flush(self) -> None:
-        """Do now what is due at the end of this turn: the work ``before_write``, and the write."""
+        """Do now the work due at the end of this turn: the work ``before_write``, and the write."""
         ...
 
     def call(self, *commands: Command) -> asyncio.Future[Replies]:

@@ -25,7 +25,7 @@ from jobwire.transport.address import (
     tls_context,
 )
 from jobwire.transport.connection import RedisConnection
-from jobwire.transport.dial import DialOptions, Wishes, dial
+from jobwire.transport.dial import ConnectOptions, DialOptions, dial
 from jobwire.transport.direct import DialingTransport
 from jobwire.transport.translate import timeout_error
 from jobwire.wire.connection_commands import read_sentinel_master, sentinel_master
@@ -106,7 +106,7 @@ class SentinelTransport(DialingTransport):
             raise ConnectError(f"{host}:{port} watches no master of that name")
         return found
 
-    async def _dial(self, wishes: Wishes) -> RedisConnection:
+    async def _dial(self, wanted: ConnectOptions) -> RedisConnection:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._options.connect_timeout
         try:
@@ -116,11 +116,11 @@ class SentinelTransport(DialingTransport):
             raise timeout_error(self.description, self._options.connect_timeout) from None
         left = max(end - loop.time(), 0.001)
         server = replace(self._address.server, host=host, port=port)
-        return await dial(server, replace(self._options, connect_timeout=left), wishes)
+        return await dial(server, replace(self._options, connect_timeout=left), wanted)
 
 
 async def _master_by(sentinel: Address, options: DialOptions, service: str) -> tuple[str, int] | None:
-    connection = await dial(sentinel, options, Wishes(), any_role=True)
+    connection = await dial(sentinel, options, ConnectOptions(), any_role=True)
     try:
         return read_sentinel_master(await connection.execute(sentinel_master(service)))
     except ServerError as error:

@@ -35,14 +35,14 @@ class SubscribingConnection(RedisConnection):
         self._on_push = on_push
         self._subscribing = False
         # For each command whose reply is outstanding: how many acknowledgements it brings (0: a plain reply).
-        self._owed: deque[int] = deque()
+        self._expected: deque[int] = deque()
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
-        owed = [acknowledgements(command) for command in commands]
+        expected = [acknowledgements(command) for command in commands]
         super().send(commands, on_replies)
         if not self.closed:
-            self._owed += owed
-            self._subscribing = self._subscribing or any(owed)
+            self._expected += expected
+            self._subscribing = self._subscribing or any(expected)
 
     def _take(self) -> None:
         gets = self._reader.gets
@@ -59,23 +59,23 @@ class SubscribingConnection(RedisConnection):
             elif kind in ACKNOWLEDGEMENT_KINDS:
                 self._push(reply)
                 self._acknowledge(reply)
-            elif self._owed:
+            elif self._expected:
                 self._answer(reply)
             else:
                 self._stray(reply)
                 return
 
     def _acknowledge(self, reply: Reply) -> None:
-        owed = self._owed
+        expected = self._expected
         # A server may also end a subscription by itself; such news belongs to no command.
-        if owed and owed[0]:
-            owed[0] -= 1
-            if not owed[0]:
+        if expected and expected[0]:
+            expected[0] -= 1
+            if not expected[0]:
                 self._answer(reply)
 
     def _answer(self, reply: Reply) -> None:
         """``reply`` completes the oldest command. (An error answers a subscription to many channels once.)"""
-        self._owed.popleft()
+        self._expected.popleft()
         replies = self._replies
         replies.append(reply)
         count, on_replies = self._queue[0]

@@ -101,7 +101,7 @@ return redis.call('HDEL', KEYS[1], 'result')
 
 def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> tuple[Command, ...]:
     """Put an entry that was set aside back into ``queue`` (a whole key); the last reply is 1, or 0 where it is not
-    there. What its client was told does not keep it from being run.
+    there. The answer to its client does not keep it from being run.
     """
     untold = _TAKE_WORD_BACK.call_whole((job_key(entry),))
     return (untold, _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), record, entry))

@@ -1,4 +1,4 @@
-"""Rows of lists of jobs: what can be told of many jobs at a cost that does not grow with their parameters. Reads only.
+"""Rows of lists of jobs: facts of many jobs at a cost that does not grow with their parameters. Reads only.
 
 Parameters may be megabytes: of each job the names are asked for first, then the lengths of a few fields, then the
 contents of those that are short.

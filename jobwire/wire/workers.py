@@ -1,4 +1,4 @@
-"""The workers of a prefix: who is alive, and what the dead leave behind. Defined by jobwire (PROTOCOL.md, RCV).
+"""The workers of a prefix: who is alive, and the remains of the dead. Defined by jobwire (PROTOCOL.md, RCV).
 
 A worker that has entries of its own says so before it pops the first one: its ID in the set ``<prefix>::workers``, the
 queues that it takes from in the hash ``<prefix>::queues``, and a start nonce with a TTL in

@@ -74,9 +74,9 @@ class Aborts:
         ][:_AT_ONCE]
         if running:
             asked = to_abort(self._keyspace, [delivery.taken.entry for delivery in running])
-            self._connection.send((asked,), partial(self._told, running))
+            self._connection.send((asked,), partial(self._answered, running))
 
-    def _told(self, running: list[Delivery], outcome: Replies | TransportError) -> None:
+    def _answered(self, running: list[Delivery], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError) or self._connection is None:
             return
         found = outcome[0]

@@ -19,7 +19,7 @@ __all__ = ["AfterFirstSteps", "Delivery"]
 
 
 class Delivery(msgspec.Struct, eq=False):
-    """An entry, and what has become of it.
+    """An entry and its progress.
 
     ``state``       that of the life-cycle table
     ``start_said``  Redis was told that the handler has begun

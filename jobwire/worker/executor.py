@@ -233,7 +233,7 @@ class Executor:
         delivery.state = self._started
         delivery.started = time.time()
         self.on_begun()
-        # The task first: what a handler that does not wait gives back then leaves in the same write.
+        # The task first: the result of a handler that does not wait then leaves in the same write.
         delivery.task = self._loop.create_task(self._execute(delivery, job))
         if not self._mode.completion_says_start:
             self._say_start(delivery)
@@ -676,7 +676,7 @@ class Executor:
         for delivery in self.deliveries.values():
             self._hold(delivery)
         if self._mode.ownership == "list":
-            # Not begun yet, and perhaps given away until we are back: what is still ours is found in the list.
+            # Not begun yet, and perhaps given away until we are back: entries still ours are found in the list.
             for delivery in list(self.deliveries.values()):
                 if delivery.state == "taken" and delivery.ending is None:
                     self._leave(delivery)

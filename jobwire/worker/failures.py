@@ -22,7 +22,7 @@ def failure_of(error: BaseException, *, with_traceback: bool = False) -> Failure
     """``error`` as it is told to the submitter."""
     try:
         words = str(error)
-    except Exception as worse:  # an error that cannot say what it is
+    except Exception as worse:  # an error whose ``__str__`` fails
         words = f"(its message cannot be had: {type(worse).__name__})"
     if isinstance(error, EncodeError):
         words = f"the handler's result cannot be sent: {words}"

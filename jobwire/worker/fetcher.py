@@ -36,7 +36,7 @@ _OUT_OF_MEMORY = "; what waits is taken all the same, so that it can be worked o
 
 class Fetcher(ABC):
     """Keep pops going while ``free()`` returns more than 0: those that wait on ``connection``, which has nothing else
-    to do; others may go along with what a worker says on its connection ``commands``.
+    to do; others may join the traffic on its connection ``commands``.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Fetcher(ABC):
 
     @property
     @abstractmethod
-    def owed(self) -> bool:
+    def awaiting_reply(self) -> bool:
         """True while the connection must not be closed, because a popped entry would be lost."""
 
     @abstractmethod
@@ -183,7 +183,7 @@ class PipelinedFetcher(Fetcher):
     _singly_until = 0.0
 
     @property
-    def owed(self) -> bool:
+    def awaiting_reply(self) -> bool:
         return False
 
     @property
@@ -195,7 +195,7 @@ class PipelinedFetcher(Fetcher):
         return self._taking or super()._held_up
 
     def fill(self) -> None:
-        """Ask at the end of this turn of the loop, behind what is said then of the jobs that have ended in it."""
+        """Ask at the end of this turn of the loop, behind the completions of that turn."""
         if not self._asking:
             self._asking = True
             self._commands.before_write(self._ask)
@@ -236,7 +236,7 @@ class PipelinedFetcher(Fetcher):
             self.fill()
 
     def _take_many(self, count: int) -> None:
-        """Take what there is."""
+        """Take the entries there."""
         command = self._mode.take_many(self._queues[0], count)
         if command is None:
             self._pop(count)
@@ -288,7 +288,7 @@ class PipelinedFetcher(Fetcher):
             self.fill()
 
     def _not_taken(self, error: ServerError | DecodeError) -> None:
-        """The single pops that follow say what is wrong, if they are refused as well."""
+        """The single pops that follow report the error, if they are refused as well."""
         self._lively = False
         if isinstance(error, ServerError) and error.code == "NOSCRIPT":
             self._commands.send(self._mode.prepare())
@@ -309,7 +309,7 @@ class SingleFetcher(Fetcher):
     _idle: asyncio.Event | None = None
 
     @property
-    def owed(self) -> bool:
+    def awaiting_reply(self) -> bool:
         return self._busy and not self._connection.closed
 
     def fill(self) -> None:
@@ -359,7 +359,7 @@ class SingleFetcher(Fetcher):
     async def stop(self) -> None:
         """Wait until the outstanding pop has come back, at most its waiting time later."""
         await super().stop()
-        if self.owed:
+        if self.awaiting_reply:
             self._idle = asyncio.Event()
             await self._idle.wait()
 

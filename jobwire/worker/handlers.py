@@ -1,4 +1,4 @@
-"""Handlers: what a worker calls for a job.
+"""Handlers: the functions that a worker calls for a job.
 
 ``async def`` functions run in the event loop, plain ones in a thread. A first parameter that is annotated with anything
 but ``jobwire.Job`` gets the job's data converted to that type (``codec.typed``: Perl's scalars are strings, so
@@ -35,7 +35,7 @@ current: ContextVar[Job] = ContextVar("jobwire.current_job")
 
 
 def current_job() -> Job:
-    """The job whose handler is running here; works in handlers, what they await, and threads they run in.
+    """The job whose handler is running here; works in handlers, coroutines they await, and threads they run in.
 
     Raises ``LookupError`` outside of a handler.
     """
@@ -46,13 +46,13 @@ class Answers(Protocol):
     """Makes a result of every end of a handler, so that its jobs never fail."""
 
     def returned(self, value: object) -> object:
-        """The result for what the handler returned; what this raises is ``raised``."""
+        """The result for the handler's value; errors of this go to ``raised``."""
 
     def unfit(self, error: BaseException, job: Job) -> object:
         """The result where the job gives the handler no argument."""
 
     def raised(self, error: BaseException, job: Job) -> object:
-        """The result for what the handler raised."""
+        """The result for the handler's exception."""
 
     def late(self, timeout: float, job: Job) -> object:
         """The result where the handler took longer than so many seconds."""
@@ -213,8 +213,8 @@ class Handling:
     def handler(self, function: Any = None, *, type: Any = None, strict: bool = False, in_process: bool = False) -> Any:
         """The function that does this worker's jobs (Perl: ``jobs->each``).
 
-        It takes a ``jobwire.Job``, or the job's parameters as whatever type its annotation says (or ``type``). What it
-        returns is the result; what it raises is the job's failure. ``async def`` runs in the event loop, a plain
+        It takes a ``jobwire.Job``, or the job's parameters as the type of its annotation (or ``type``). The value it
+        returns is the result; an exception is the job's failure. ``async def`` runs in the event loop, a plain
         function in a thread; an awaitable that it returns is awaited in the event loop.
 
         A type reads scalars as Perl does (README, Types): ``""`` is false, a number is text where the type says
@@ -222,7 +222,7 @@ class Handling:
 
         ``in_process=True`` calls a plain function, which its module must have by its name, in a process: for code that
         computes. There it is killed when its time-out is over, or the grace of a stop. The process imports the module,
-        so what the application has set up elsewhere, its log too, is not there.
+        so the application's other set-up, its log too, is not there.
 
         Raises ``ConfigError`` for a function that cannot take a job, and for a type that cannot be made.
         """

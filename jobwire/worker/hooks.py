@@ -31,7 +31,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     ``worker``     ID of this worker
     ``started``    epoch seconds
     ``outcome``    None until the handler has ended; ``cancelled`` where the worker stops or was told to abort it
-    ``exception``  what the handler raised; ``TimeoutError`` where it took too long
+    ``exception``  of the handler; ``TimeoutError`` where it took too long
     ``seconds``    how long it took, waiting for a thread included; None until it has ended
     """
 
@@ -45,7 +45,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
 
 
 Proceed: TypeAlias = Callable[[], Awaitable[Any]]
-"""Calls the next middleware, the last one the handler: gives its result, and raises what it raises."""
+"""Calls the next middleware, the last one the handler: gives its result or raises its exception."""
 Middleware: TypeAlias = Callable[[Call, Proceed], Awaitable[Any]]
 """The functions that ``Worker.middleware`` takes."""
 ErrorHook: TypeAlias = Callable[[Call, BaseException], object]
@@ -77,7 +77,7 @@ class Hooks:
         return proceed()
 
     def failed(self, call: Call, error: BaseException) -> None:
-        """Tell the error hooks; what they raise is logged, what they return is awaited where it can be."""
+        """Tell the error hooks; their errors are logged, awaitables that they return are awaited."""
         call.exception = error
         call.outcome = call.outcome or "failed"
         for hook in self.on_error:
@@ -91,13 +91,13 @@ class Hooks:
                 _log.exception("an error hook raised")
 
     async def start_up(self) -> None:
-        """Call the functions of ``on_startup``, one after the other. Raises what they raise."""
+        """Call the functions of ``on_startup``, one after the other. Their errors pass."""
         self._begun = True
         for hook in self.on_startup:
             await _called(hook)
 
     async def shut_down(self) -> None:
-        """Call the functions of ``on_shutdown``, the last registered first; what they raise is logged.
+        """Call the functions of ``on_shutdown``, the last registered first; errors are logged.
 
         Not where ``on_startup`` was not begun.
         """
@@ -123,8 +123,8 @@ class Hooking:
     def middleware(self, function: M) -> M:
         """``async def function(call, proceed)``, around each call of a handler; the first registered is the outermost.
 
-        ``await proceed()`` calls the handler, gives its result and raises what it raises; ``call`` (``jobwire.Call``)
-        knows the job before, and the outcome after. What the function returns is the job's result, what it raises its
+        ``await proceed()`` calls the handler, gives its result or raises its exception; ``call`` (``jobwire.Call``)
+        knows the job before, and the outcome after. The function's value is the job's result, its exception the job's
         failure. It runs in the event loop, in the context of the job: ``contextvars`` that it sets are the handler's.
         Raises ``ConfigError`` for a function that is not ``async``.
         """
@@ -137,8 +137,8 @@ class Hooking:
     def on_error(self, function: E) -> E:
         """``function(call, error)``, for each failure of a handler, tried again or not: for reports to Sentry and such.
 
-        Called in the event loop, in the context of the job, so it must not block; what it returns is awaited where it
-        can be. What it raises is logged.
+        Called in the event loop, in the context of the job, so it must not block; an awaitable that it returns is
+        awaited. Errors are logged.
         """
         self._hooks.on_error.append(function)
         return function
@@ -146,7 +146,7 @@ class Hooking:
     def on_startup(self, function: L) -> L:
         """``function()``, plain or ``async``, in the event loop of the worker, before it takes its first job.
 
-        For what lives in the loop, as a pool of database connections. What it raises, ``start`` raises.
+        For what lives in the loop, as a pool of database connections. ``start`` raises its errors.
         """
         self._hooks.on_startup.append(function)
         return function
@@ -154,7 +154,7 @@ class Hooking:
     def on_shutdown(self, function: L) -> L:
         """``function()``, plain or ``async``, when no handler runs any more; the last registered is called first.
 
-        Also where ``start`` failed after ``on_startup`` was begun. Each has ten seconds; what it raises is logged.
+        Also where ``start`` failed after ``on_startup`` was begun. Each has ten seconds; errors are logged.
         """
         self._hooks.on_shutdown.append(function)
         return function

@@ -33,7 +33,7 @@ def _size(notice: Command) -> int:
 class Notices:
     """The notices of one worker that wait to be said again: a line for each delay, so that the first is due first.
 
-    What waits for one client goes together, and of that only the first as long as nobody hears it: the notices to a
+    Notices for one client go together, and of these only the first as long as nobody hears it: the notices to a
     client that is gone cost a few commands a second, however many there are.
     """
 
@@ -46,7 +46,7 @@ class Notices:
         self._none_soon: asyncio.Event | None = None
 
     def connected(self, connection: Connection) -> None:
-        """Say what waited for a connection; whoever else lost it is about to be back, too."""
+        """Send the notices that waited for a connection; whoever else lost it is about to be back, too."""
         self._connection = connection
         waiting = [notice for line in self._lines for _, notice in line]
         for line in self._lines:
@@ -55,7 +55,7 @@ class Notices:
         self._wait(0, waiting)
 
     def disconnected(self) -> None:
-        """Keep what waits until there is a connection again."""
+        """Keep the notices until there is a connection again."""
         self._connection = None
         for number in range(len(DELAYS)):
             self._cancel(number)
@@ -130,7 +130,7 @@ class Notices:
         return bool(self._asked or any(self._lines[:-1]))
 
     async def said(self, *, within: float) -> None:
-        """Return when nothing is due soon, or after so many seconds; what then still waits was said once more."""
+        """Return when nothing is due soon, or after so many seconds; notices still open were said once more."""
         self._none_soon = asyncio.Event()
         if self._soon:
             with suppress(TimeoutError):

@@ -111,7 +111,7 @@ class ProcessCall:
         self._stopped = False
 
     def work(self) -> Any:
-        """What the function returned; raises what it raised, and ``ChildProcessError``."""
+        """The function's value; raises its exception, and ``ChildProcessError``."""
         question = pickle.dumps(self._asked)
         child = self._processes.take()
         with self._lock:
@@ -233,7 +233,7 @@ def _words(error: BaseException) -> str:
 
 
 class _Unsayable:
-    """An error that cannot be pickled; what is read is one of the same name."""
+    """Stands for an error that cannot be pickled, under the same name."""
 
     def __init__(self, name: str, words: str) -> None:
         self._name = name

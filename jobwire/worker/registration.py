@@ -42,7 +42,7 @@ def settling(beat: float, ttl: float) -> float:
 
 
 class Membership:
-    """From ``start`` to ``stop`` of a worker whose entries are its own. ``in_hand`` holds those that it works on."""
+    """From ``start`` to ``stop`` of a worker whose entries are its own. ``active`` holds those that it works on."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Membership:
         worker_id: Text,
         home: Home,
         *,
-        in_hand: Container[object],
+        active: Container[object],
         on_lost: Callable[[], object],
         max_losses: int,
         ttl: float = TTL,
@@ -60,7 +60,7 @@ class Membership:
         self._mode = mode
         self._worker_id = wire_bytes(worker_id)
         self._home = home
-        self._in_hand = in_hand
+        self._active = active
         self._max_losses = max_losses
         self._beat = beat
         self._settling = settling(beat, ttl)
@@ -159,4 +159,4 @@ class Membership:
                 await recovery.run(workers=dead)
         if self._connection is not None:
             queue = self._home.queues[0]
-            self._stuck = await return_stuck(self._connection, self._mode, queue, self._in_hand, self._stuck)
+            self._stuck = await return_stuck(self._connection, self._mode, queue, self._active, self._stuck)

@@ -430,14 +430,14 @@ async def until_gone(commands: Connection, client_id: int | None, name: str) -> 
         _log.info("cannot see whether the old connection has ended: %s", error)
 
 
-async def return_leftovers(commands: Connection, mode: Mode, queue: bytes, in_hand: Container[object]) -> int:
+async def return_leftovers(commands: Connection, mode: Mode, queue: bytes, active: Container[object]) -> int:
     """Put back entries of the own list that are not in hand: newest first, so that the oldest is taken next.
 
     Says how many; none where the mode has no such list. Raises ``TransportError``.
     """
     returned = 0
     for entry in await _own_entries(commands, mode):
-        if entry not in in_hand:
+        if entry not in active:
             for command in mode.give_back(Taken(queue, entry)):
                 await execute_insisting(commands, command)
             returned += 1
@@ -445,14 +445,14 @@ async def return_leftovers(commands: Connection, mode: Mode, queue: bytes, in_ha
 
 
 async def return_stuck(
-    commands: Connection, mode: Mode, queue: bytes, in_hand: Container[object], before: Container[bytes]
+    commands: Connection, mode: Mode, queue: bytes, active: Container[object], before: Container[bytes]
 ) -> frozenset[bytes]:
     """Put back entries that were not in hand at the look ``before``, and are not now; the others are the next
     ``before``.
 
     Such entries were moved for a pop whose reply was never seen. Raises ``TransportError``.
     """
-    stray = [entry for entry in await _own_entries(commands, mode) if entry not in in_hand]
+    stray = [entry for entry in await _own_entries(commands, mode) if entry not in active]
     for entry in stray:
         if entry in before:
             _log.warning("job %s stood in this worker's list and was not in hand: returned", printable(entry))

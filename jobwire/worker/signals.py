@@ -72,8 +72,8 @@ def told_of_signals(listener: Listener) -> Iterator[None]:
 
 
 def _by_default() -> None:
-    """In a forked child. What it inherits tells the parent's event loop of the child's signals, and the child nothing:
-    it could not be ended, and whoever tried (multiprocessing) would end the parent.
+    """In a forked child. Its inherited wake-up descriptor tells the parent's event loop of the child's signals, and the
+    child nothing: it could not be ended, and whoever tried (multiprocessing) would end the parent.
     """
     if not _handled:
         return

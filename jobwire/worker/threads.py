@@ -1,4 +1,4 @@
-"""Threads for handlers that are plain functions, and for what others pass to ``asyncio.to_thread``.
+"""Threads for handlers that are plain functions, and for calls that others pass to ``asyncio.to_thread``.
 
 Daemon threads, unlike those of ``concurrent.futures``: a function that never returns must not keep the process from
 ending once its worker has stopped.
@@ -64,7 +64,7 @@ class HandlerThreads:
             self._threads.append(thread)
 
     def close(self, *, within: float = 0.0) -> None:
-        """End the threads as they become free; what runs is waited for so many seconds."""
+        """End the threads as they become free; wait so many seconds for running calls."""
         for _ in self._threads:
             self._calls.put(None)
         end = time.monotonic() + within
@@ -98,7 +98,7 @@ class HandlerThreads:
 class DaemonThreadPool(ThreadPoolExecutor):
     """An event loop's default executor that does not keep the loop, or the process, from ending.
 
-    The one of asyncio waits for what was passed to ``asyncio.to_thread`` however long that takes.
+    The one of asyncio waits for calls of ``asyncio.to_thread`` however long they take.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class DaemonThreadPool(ThreadPoolExecutor):
         return self._daemons.submit(partial(fn, *args, **kwargs), begun=_nothing)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more; ``wait`` waits half a second at most. What has not begun by then is never waited for."""
+        """Take no more; ``wait`` waits half a second at most. Calls not begun by then are never waited for."""
         del cancel_futures
         self._closed = True
         self._daemons.close(within=_PATIENCE if wait else 0.0)
@@ -126,7 +126,7 @@ def run_here(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     if _loop_runs():
         raise RuntimeError("another event loop runs in this thread already")
-    with asyncio.Runner() as runner:  # at its end it cancels what still runs, so that nobody waits for ever
+    with asyncio.Runner() as runner:  # at its end it cancels running tasks, so that nobody waits for ever
         runner.get_loop().set_default_executor(DaemonThreadPool())
         work = main()
         try:

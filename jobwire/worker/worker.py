@@ -94,7 +94,7 @@ class Worker(Handling, Hooking):
     ``dialect``              the release to speak as, or ``auto``: as each job shows
     ``prefix``               the clients' must be the same
     ``pending_queues``       names of queues in order of priority; ``reliable`` has one
-    ``processing_queue``     name of the list for what is under way; None is a list of this worker's own, from which
+    ``processing_queue``     name of the list of running jobs; None is a list of this worker's own, from which
                              jobs are recovered when it dies; ``"processing"`` is the one that all Perl workers share
     ``max_concurrent_jobs``  handlers at a time
     ``job_poll_interval``    seconds that one blocking pop waits; 0 as long as it takes
@@ -232,7 +232,7 @@ class Worker(Handling, Hooking):
             self._connect,
             self._disconnect,
             backoff=backoff_of(reconnect_delay),
-            on_state=self._told,
+            on_state=self._link_changed,
             log=_log,
             maximum_attempts=max_reconnects,
         )
@@ -255,7 +255,7 @@ class Worker(Handling, Hooking):
             self._mode,
             self.id,
             home,
-            in_hand=self._executor.deliveries,
+            active=self._executor.deliveries,
             on_lost=self._displaced,
             max_losses=max_losses,
             beat=beat,
@@ -269,9 +269,9 @@ class Worker(Handling, Hooking):
                 self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:
-        """What is in hand, and what stands in the own list, is not ours any more: leave it to the other worker."""
+        """Running jobs and the own list are not ours any more: leave them to the other worker."""
         self._foreign = True
-        self._told("closed", TransportError(f"another worker has taken the ID {self.id!r}; this one stops"))
+        self._link_changed("closed", TransportError(f"another worker has taken the ID {self.id!r}; this one stops"))
         self._leaving = asyncio.ensure_future(self.stop(0.0))
 
     # -- life
@@ -309,7 +309,7 @@ class Worker(Handling, Hooking):
         )
 
     async def stop(self, grace: float = 30.0) -> None:
-        """Take no more jobs, finish what is in hand within ``grace`` seconds, put back the rest, close.
+        """Take no more jobs, finish running jobs within ``grace`` seconds, put back the rest, close.
 
         With a list of the worker's own that begins at once; with a shared one, after ``job_poll_interval`` at the most.
         """
@@ -444,7 +444,7 @@ class Worker(Handling, Hooking):
                 self._hurry()
 
     def _hurry(self) -> None:
-        """Give back at once what still runs."""
+        """Give back at once the jobs that still run."""
         if not self._hurried:
             self._hurried = True
             _log.info("worker %s: SIGINT once more, the jobs go back at once", self.id)
@@ -542,13 +542,13 @@ class Worker(Handling, Hooking):
         if self._membership is not None:
             self._membership.disconnected()
         fetcher, self._fetcher, self._commands = self._fetcher, None, None
-        if fetcher is not None and fetcher.owed:
+        if fetcher is not None and fetcher.awaiting_reply:
             await self._bring_in(fetcher)
         connections, self._connections = self._connections, []
         for connection in connections:
             await connection.close()
 
-    def _told(self, state: LinkState, error: TransportError | None) -> None:
+    def _link_changed(self, state: LinkState, error: TransportError | None) -> None:
         if state == "closed":
             self._gave_up = error
             self._ended.set()
@@ -572,7 +572,7 @@ class Worker(Handling, Hooking):
         await end_pops(fetcher, commands, self._popping_id)
 
     async def _bring_in(self, fetcher: Fetcher) -> None:
-        """The other connection was lost, this one is well: closed now, it would lose what its pop brings."""
+        """The other connection was lost, this one is well: closed now, it would lose the jobs of its pop."""
         with contextlib.suppress(TransportError, TimeoutError):
             async with asyncio.timeout(_CLOSED_WITHIN):
                 other = await self._transport.connect(name=f"jobwire-worker-{self.id!s}")

@@ -50,7 +50,7 @@ class Peer:
     """A connection whose other side answers, or does not."""
 
     def __init__(self) -> None:
-        self.heard = False
+        self.received = False
         self.closed = False
         self.outstanding = 0
         self.answers = True
@@ -59,7 +59,7 @@ class Peer:
 
     def send(self, commands: list[Any], on_replies: object = None) -> None:
         self.pings += 1
-        self.heard = self.heard or self.answers
+        self.received = self.received or self.answers
         self.outstanding += 0 if self.answers else 1
 
     def fail(self, reason: str) -> None:
@@ -115,7 +115,7 @@ def test_a_blocking_pop_may_be_silent(peer: Peer, clock: Clock) -> None:
     for _ in range(10):  # a pop that times out every 30 s, and another one behind it
         clock.advance(30)
         assert peer.lost is None
-        peer.heard = True
+        peer.received = True
     clock.advance(36.5)
     assert peer.lost is not None
     assert peer.pings == 0
@@ -126,7 +126,7 @@ def test_any_byte_counts_as_life(peer: Peer, clock: Clock) -> None:
     peer.outstanding = 5
     for _ in range(50):
         clock.advance(9)
-        peer.heard = True
+        peer.received = True
     assert peer.lost is None
 
 
@@ -155,7 +155,7 @@ def test_a_loop_that_was_held_up_does_not_blame_the_peer(peer: Peer, clock: Cloc
     clock.now += 60
     clock.fire()
     assert peer.lost is None
-    peer.heard = True
+    peer.received = True
     clock.advance(10)
     assert peer.lost is None
     clock.advance(20)

@@ -42,7 +42,7 @@ class Progress:
     ) -> None:
         self._total = total
         self._clock = clock
-        self._began = self._told = clock()
+        self._began = self._printed_at = clock()
         self._earlier = done
         self._stream = out = sys.stderr if stream is None else stream
         self._live = out.isatty()
@@ -59,8 +59,8 @@ class Progress:
             self._stream.write(_failure(line, colour=self._colour) + "\n")
         if self._live:
             self._stream.write(f"\r\x1b[K{self._state()} {one_line(line.case[:40])}")
-        elif self._clock() - self._told >= _EVERY:
-            self._told = self._clock()
+        elif self._clock() - self._printed_at >= _EVERY:
+            self._printed_at = self._clock()
             self._stream.write(f"{self._state()}\n")
         self._stream.flush()
 

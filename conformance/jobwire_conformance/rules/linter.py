@@ -129,13 +129,13 @@ class Linter:
 
     # --- replies ----------------------------------------------------------------------
 
-    def heard(self, link: Tapped, value: Any) -> None:
+    def received(self, link: Tapped, value: Any) -> None:
         """A frame from Redis has passed."""
-        for heard in link.hears(value):
-            if isinstance(heard, Pushed):
-                self.pushed(link, heard)
+        for received in link.hears(value):
+            if isinstance(received, Pushed):
+                self.pushed(link, received)
             else:
-                self.answer(link, heard)
+                self.answer(link, received)
 
     def answer(self, link: Tapped, answer: Answer) -> None:
         """A reply has passed."""

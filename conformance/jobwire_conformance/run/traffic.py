@@ -101,7 +101,7 @@ class Judge:
     def _frames(self, link: Tapped, event: Event) -> None:
         for frame in Decoder().feed(event.raw):
             if event.direction == "<":
-                self._linter.heard(link, frame.value)
+                self._linter.received(link, frame.value)
                 self.watch.taken_flags()
                 continue
             words = tuple(word for word in frame.value if isinstance(word, bytes))

@@ -94,7 +94,9 @@ class Follower:
             if direction == ">":
                 step = self._command(t, link, frame)
                 return [] if step is None else [step]
-            return [step for heard in link.hears(frame.value) if (step := self._heard(t, link, heard)) is not None]
+            return [
+                step for received in link.hears(frame.value) if (step := self._received(t, link, received)) is not None
+            ]
         except Exception as error:
             # An observer must not fail on the traffic; the bytes have gone on their way.
             self.faults += 1
@@ -187,7 +189,7 @@ class Follower:
         link.announced = link.announced or sent.name in _TAKING
         if self._unasked(plain=plain):
             return None
-        facts = self._told(sent, words)
+        facts = self._facts_of(sent, words)
         return self._step(
             t, link, "command", direction=">", size=len(frame.raw), multi=sent.inside, plain=plain, **facts
         )
@@ -196,7 +198,7 @@ class Follower:
         """Whether a step need not be made."""
         return (self._steps == "flagged" or (plain and self._steps == "telling")) and not self.watch.has_flags
 
-    def _told(self, sent: Sent, words: tuple[bytes, ...]) -> dict[str, Any]:
+    def _facts_of(self, sent: Sent, words: tuple[bytes, ...]) -> dict[str, Any]:
         """The parts of a step that describe a command."""
         name = sent.name
         told: dict[str, Any] = {"command": _command_name(sent)}
@@ -251,13 +253,13 @@ class Follower:
 
     # --- replies and messages -----------------------------------------------------------------
 
-    def _heard(self, t: float, link: Tapped, heard: Answer | Pushed) -> Step | None:
-        if isinstance(heard, Pushed):
-            return self._message(t, link, heard)
-        self.linter.answer(link, heard)
+    def _received(self, t: float, link: Tapped, received: Answer | Pushed) -> Step | None:
+        if isinstance(received, Pushed):
+            return self._message(t, link, received)
+        self.linter.answer(link, received)
         if self._unasked(plain=False):
             return None
-        sent, value = heard
+        sent, value = received
         failed = isinstance(value, RespError)
         told = {} if sent is None or failed else self._reply_told(sent, value)
         plain = not told

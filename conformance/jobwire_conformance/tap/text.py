@@ -70,7 +70,7 @@ class Teller:
         columns += max(len(command), _COMMAND) + 4
         room = self._width - columns
         rest = one_line("  ".join(part for part in (f"{job:<9}" if job else "", *self._facts(step)) if part))
-        fields = [one_line(field_text(field)) for field in _told(step.fields)]
+        fields = [one_line(field_text(field)) for field in _shown_fields(step.fields)]
         inline = " ".join(fields)
         if not fields or len(rest) + 2 + len(inline) <= room:
             yield start + fitting("  ".join(filter(None, (rest, inline))), room).rstrip()
@@ -176,7 +176,7 @@ def wrapped(text: str, room: int) -> Iterator[str]:
         yield fitting(text, room)
 
 
-def _told(fields: list[Field]) -> list[Field]:
+def _shown_fields(fields: list[Field]) -> list[Field]:
     """Parameters and results; meta fields only where they stand alone, or are none of every job's."""
     kept = [field for field in fields if field.name not in _OF_EVERY_JOB]
     return kept or fields

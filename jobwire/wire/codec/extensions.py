@@ -62,7 +62,7 @@ MARKS = frozenset({STARTED, WORKER, QUEUE, ERROR, ATTEMPTS})
 
 _LONGEST_KEEP = 10 * 365 * 86400
 _BEFORE_TRACEBACK = "\n-- traceback\n"
-"""In ``_error`` of a dead job: what stands behind it is for operators."""
+"""In ``_error`` of a dead job: the rest behind it is for operators."""
 _KNOWN_TAGS = frozenset("EV")
 _LONGEST_KEPT = 256
 """Bytes of a field from the wire that a cache may hold."""

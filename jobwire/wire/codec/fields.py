@@ -71,7 +71,7 @@ def _length(item: tuple[bytes, bytes]) -> int:
 
 
 class _TextFields(dict[Text, bytes]):
-    """Kept as ``Plans`` are: what is kept is bounded in bytes, whatever parameters are called."""
+    """Kept as ``Plans`` are: bounded in bytes, whatever parameters are called."""
 
     def __missing__(self, key: Text) -> bytes:
         name = wire_bytes(key)

@@ -67,9 +67,9 @@ class Simple(Mode):
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
         extensions = dict(m.encode_meta(name, value) for name, value in submission.meta.items())
-        homeless = extensions.keys() - _CARRIED - _MEANT_OTHERWISE
-        if homeless:
-            raise EncodeError("an envelope of mode 'simple' has no place for this field", field=min(homeless))
+        unplaced = extensions.keys() - _CARRIED - _MEANT_OTHERWISE
+        if unplaced:
+            raise EncodeError("an envelope of mode 'simple' has no place for this field", field=min(unplaced))
         envelope = encode_job_envelope(
             submission.id,
             submission.data,
