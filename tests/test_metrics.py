@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import redis as redis_py
-from faces import eventually
 from prometheus_client import CollectorRegistry, generate_latest
 
 import jobwire
 from jobwire import sync
 from jobwire.metrics import observe_worker
+from tests.support.faces import eventually
 
 
 async def fails(job: jobwire.Job) -> str:

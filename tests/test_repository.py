@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from perl_peer import environment, missing
+
+from tests.support.perl_peer import environment, missing
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_URL = "redis://127.0.0.1"

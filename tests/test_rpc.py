@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 from hypothesis import given
-from perl_peer import environment, missing
 
 import jobwire
 from jobwire import rpc
 from jobwire.testing.strategies import json_values
+from tests.support.perl_peer import environment, missing
 
 
 class Args(msgspec.Struct):

@@ -2,8 +2,8 @@
 
 `jobwire exporter` answers `/metrics` at --listen (extra prometheus), with a fresh look at Redis each time. With
 --statsd it sends the figures of Perl's jobmon-redis.pl, under the same names:
-`job_queue.<prefix>.<pending|processing>.` and `count`, `age`, `delay`, `work`, `total`. It asks for known names, so a look costs the same however many jobs there
-are.
+`job_queue.<prefix>.<pending|processing>.` and `count`, `age`, `delay`, `work`, `total`. It asks for known names, so a
+look costs the same however many jobs there are.
 
 Every option has a variable, as JOBWIRE_LISTEN for --listen. It runs until SIGTERM or SIGINT comes.
 """

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import redis as redis_py
 import yaml
-from command import Process, Start, get
 from prometheus_client.parser import text_string_to_metric_families
 
 import jobwire
 from jobwire import sync
 from jobwire.testing.server import RedisServer
+from tests.support.command import Process, Start, get
 
 MONITORING = Path(__file__).parents[2] / "examples" / "monitoring"
 APPLICATION = """

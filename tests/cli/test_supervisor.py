@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis as redis_py
-from command import Process, Start, get
 
 from jobwire import sync
+from tests.support.command import Process, Start, get
 
 APPLICATION = """
 import asyncio, os

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import redis as redis_py
-from command import Process, Start, get
 
 from jobwire import fast, sync
 from jobwire.cli import common, http
 from jobwire.testing.server import RedisServer
+from tests.support.command import Process, Start, get
 
 APPLICATION = """
 import time

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faces import until
 
 from jobwire import (
     Client,
@@ -23,6 +22,7 @@ from jobwire import (
 from jobwire.testing.scripted import LOST, SILENT
 from jobwire.wire import Keyspace, Reliable
 from jobwire.wire.lifecycle import after
+from tests.support.faces import until
 
 Connect = Callable[..., Any]
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from broken_cases import broken
 
 from jobwire_conformance.cases.case import Case, load_cases
 from jobwire_conformance.driver.values import RECURSION
@@ -17,6 +16,7 @@ from jobwire_conformance.peers.servers import make_factory
 from jobwire_conformance.run.axes import PeerSpec, expand
 from jobwire_conformance.run.expected import Expectations
 from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
+from tests.support.broken_cases import broken
 
 CASES = load_cases()
 #: Cases that passed once with an expectation broken, or ended in an error instead of a verdict.

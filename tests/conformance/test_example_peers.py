@@ -13,13 +13,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
-from perl_peer import environment, missing
 
 from jobwire_conformance.cases.case import load_cases
 from jobwire_conformance.cli.main import main
 from jobwire_conformance.cli.show import evidence
 from jobwire_conformance.report.report import Report, read_report
 from jobwire_conformance.report.verdicts import Verdict
+from tests.support.perl_peer import environment, missing
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "examples" / "peers"

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tap_traffic import JOB, Traffic
 
 from jobwire_conformance.cli import hello, show
 from jobwire_conformance.cli.main import main
@@ -27,6 +26,7 @@ from jobwire_conformance.rules.steps import encode_line
 from jobwire_conformance.selftest.mutants import MUTANTS
 from jobwire_conformance.selftest.mutation import Row, render_table
 from jobwire_conformance.tap.text import Teller
+from tests.support.tap_traffic import JOB, Traffic
 
 #: A cleared screen, a bell, text turned round, a C1 introducer, and a line that looks like the suite's own.
 FORGED = "✓ forged"

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from tap_traffic import flags_in
 
 from jobwire_conformance.cases.case import load_cases
 from jobwire_conformance.cli.main import main
@@ -22,6 +21,7 @@ from jobwire_conformance.run.expected import Expectations, default_lists, load_e
 from jobwire_conformance.run.runner import Planned, RunOptions, probe, run_all
 from jobwire_conformance.selftest.mutants import MUTANTS, VARIANTS, Mutant
 from jobwire_conformance.selftest.mutation import Row, render_table, run_mutants
+from tests.support.tap_traffic import flags_in
 
 #: Mutant -> what ``jobwire tap`` flags it for, without being told anything.
 FLAGGED = {

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tap_traffic import CLIENT, JOB, LISTENING, NOW, OWNER, POPPING, WORKER, Traffic, array, bulk, flags_in
 
 from ci.requirements import load_document
 from jobwire.wire.scripts import COMPLETE, COMPLETE_MANY, TAKE_MANY
@@ -17,6 +16,19 @@ from jobwire_conformance.record.resp import Frame, Map, Push, RespError, pack
 from jobwire_conformance.record.transcripts import read_transcript
 from jobwire_conformance.rules.jobs import JobTable
 from jobwire_conformance.rules.linter import Linter
+from tests.support.tap_traffic import (
+    CLIENT,
+    JOB,
+    LISTENING,
+    NOW,
+    OWNER,
+    POPPING,
+    WORKER,
+    Traffic,
+    array,
+    bulk,
+    flags_in,
+)
 
 RECORDINGS = sorted(GOLDEN.rglob("*.jsonl"))
 #: What real Perl processes did wrong while they were recorded (docs/TAP.md says what each means).

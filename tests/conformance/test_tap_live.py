@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import redis.asyncio as redis_py
-from tap_traffic import flags_in
 
 import jobwire
 from jobwire.testing.server import RedisServer
@@ -32,6 +31,7 @@ from jobwire_conformance.rules.steps import Flag, Step
 from jobwire_conformance.rules.watch import Watch
 from jobwire_conformance.tap.follow import Follower
 from jobwire_conformance.tap.relay import TapRelay
+from tests.support.tap_traffic import flags_in
 
 
 @pytest.fixture(scope="module")

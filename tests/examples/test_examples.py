@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from perl_peer import environment, missing
 
 import jobwire
+from tests.support.perl_peer import environment, missing
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))

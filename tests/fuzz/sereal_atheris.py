@@ -15,12 +15,12 @@ from pathlib import Path
 
 import atheris
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "sereal")]
+sys.path[:0] = [str(Path(__file__).parents[2])]
 
 with atheris.instrument_imports(include=["jobwire.sereal"]):
     import jobwire.sereal  # noqa: F401 - instrumented
 
-from sereal_fuzz import POLICIES, check  # noqa: E402 - behind the path, and the instrumentation
+from tests.support.sereal_fuzz import POLICIES, check  # noqa: E402 - behind the path, and the instrumentation
 
 
 def one_input(data: bytes) -> None:

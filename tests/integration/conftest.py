@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import redis
-from faces import WAYS, Faces, faces_for, raw_client
 
 from jobwire.testing.server import RedisServer
+from tests.support.faces import WAYS, Faces, faces_for, raw_client
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import KEPT, MODES, Faces, client_options, entries, eventually, within
 
 from jobwire import AuthError, Client, ConfigError, ConnectError, Job, JobFailed, JobTimeout, Worker
 from jobwire.testing.server import RedisServer, free_port
 from jobwire.wire.dead_letters import decode_rejected
+from tests.support.faces import KEPT, MODES, Faces, client_options, entries, eventually, within
 
 SECRET = "s3cr3t-pass"
 

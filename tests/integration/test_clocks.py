@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, client_options, eventually, within
 
 from jobwire import Job, JobFailed
 from jobwire.wire.server_clock import ServerClock
+from tests.support.faces import Faces, client_options, eventually, within
 
 MINUTES = [120.0, -120.0]
 

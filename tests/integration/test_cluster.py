@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faces import WAYS, Faces, eventually, faces_for, until, within
-from victims import FAST, Victims
 
 from jobwire import Client, Job, JobCancelled, JobTimeout, Worker
 from jobwire.cli import main
@@ -22,6 +20,8 @@ from jobwire.wire.commands import Command, Reply, hash_get_all, hash_set, list_i
 from jobwire.wire.keys import Keyspace
 from jobwire.wire.modes.cluster import SpreadRecoverable
 from jobwire.worker.rescuer import Recovered, Recovery
+from tests.support.faces import WAYS, Faces, eventually, faces_for, until, within
+from tests.support.victims import FAST, Victims
 
 PREFIX = "{jobs}"
 HOME = slot_of(b"{jobs}::pending")

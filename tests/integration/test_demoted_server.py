@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faces import Faces, eventually, faces_for, nothing_left, raw_client, until, within
 
 from jobwire import AuthError, Client, ConnectError, Job, ServerError, TransportError, Worker
 from jobwire.errors import ConnectionLost
 from jobwire.testing.server import RedisServer
 from jobwire.transport import open_transport
 from jobwire.wire.scripts import Script
+from tests.support.faces import Faces, eventually, faces_for, nothing_left, raw_client, until, within
 
 BEAT = {"heartbeat": 0.5, "heartbeat_ttl": 2.0}
 

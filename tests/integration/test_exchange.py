@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 import redis
-from faces import KEPT, MODES, PATIENCE, Faces, client_options, entries, eventually, hashes, nothing_left, within
 
 from jobwire import ConfigError, EncodeError, Job, MismatchError, TooManyJobs
 from jobwire.errors import ClosedError
+from tests.support.faces import (
+    KEPT,
+    MODES,
+    PATIENCE,
+    Faces,
+    client_options,
+    entries,
+    eventually,
+    hashes,
+    nothing_left,
+    within,
+)
 
 
 @pytest.mark.parametrize("multi", [False, True], ids=["single", "multi"])

@@ -11,11 +11,22 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from faces import KEPT, MODES, WAYS, Faces, client_options, entries, eventually, hashes, nothing_left, within
 
 from jobwire import DecodeError, Job, JobCancelled, JobFailed, JobLost, JobTimeout, TraceEvent, current_job
 from jobwire.wire.dead_letters import decode_rejected
 from jobwire.wire.lifecycle import after, events_from
+from tests.support.faces import (
+    KEPT,
+    MODES,
+    WAYS,
+    Faces,
+    client_options,
+    entries,
+    eventually,
+    hashes,
+    nothing_left,
+    within,
+)
 
 
 class Unspeakable(Exception):

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import (
+
+from jobwire import Client, ConnectError, Job, Worker
+from jobwire.testing.server import RedisServer
+from tests.support.faces import (
     PATIENCE,
     Faces,
     client_options,
@@ -27,9 +30,6 @@ from faces import (
     until,
     within,
 )
-
-from jobwire import Client, ConnectError, Job, Worker
-from jobwire.testing.server import RedisServer
 
 
 def in_lists(raw: redis.Redis) -> list[bytes]:

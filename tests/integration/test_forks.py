@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, eventually, raw_client, within
 
 from jobwire.errors import ConnectionLost
 from jobwire.testing.server import RedisServer
 from jobwire.transport import open_transport
+from tests.support.faces import Faces, eventually, raw_client, within
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="LEFT OUT: this system has no fork")
 

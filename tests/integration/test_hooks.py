@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, within
 
 from jobwire import Call, ConfigError, Job, JobFailed, Worker, current_job, rpc
 from jobwire.worker.hooks import Proceed
+from tests.support.faces import Faces, entries, eventually, within
 
 WORD: contextvars.ContextVar[str] = contextvars.ContextVar("word")
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from faces import Faces, eventually, within
 
 from jobwire import ConfigError, Job, JobFailed, JobLost, JobTimeout, ResultDecodeError, sync
+from tests.support.faces import Faces, eventually, within
 
 
 class Sum(msgspec.Struct):

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 import redis
-from faces import Faces, within
 
 from jobwire import Job, JobFailed
 from jobwire.wire.modes.simple import LARGEST_REPLY
+from tests.support.faces import Faces, within
 
 
 async def test_a_result_that_would_end_the_subscription_is_a_failure(faces: Faces, raw: redis.Redis) -> None:

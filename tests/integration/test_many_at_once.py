@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, client_options, entries, eventually, within
 
 from jobwire import Job, JobTimeout
+from tests.support.faces import Faces, client_options, entries, eventually, within
 
 DEEP = 3000
 

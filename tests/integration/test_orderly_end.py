@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import hashes, raw_client, until, within
 
 from jobwire import Client, ClosedError, ConfigError, Worker
 from jobwire.testing.server import RedisServer
 from jobwire.transport import open_transport
+from tests.support.faces import hashes, raw_client, until, within
 
 MODES = ("reliable", "recoverable", "simple")
 

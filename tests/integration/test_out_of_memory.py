@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import redis
-from faces import WAYS, Faces, entries, eventually, faces_for, hashes, nothing_left, raw_client, within
 
 from jobwire import Job, ServerError
 from jobwire.testing.server import RedisServer
 from jobwire.wire import Reliable
 from jobwire.wire.keys import Keyspace
 from jobwire.wire.scripts import COMPLETE, GIVE_BACK, insist, is_out_of_memory
+from tests.support.faces import WAYS, Faces, entries, eventually, faces_for, hashes, nothing_left, raw_client, within
 
 BEAT = {"heartbeat": 0.3, "heartbeat_ttl": 1.0}
 EVERY_WAY = {

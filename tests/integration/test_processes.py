@@ -7,12 +7,12 @@ import os
 import time
 from typing import Any
 
-import computing
 import pytest
 import redis
-from faces import Faces, eventually, within
 
 from jobwire import ConfigError, JobFailed, Worker, sync
+from tests.support import computing
+from tests.support.faces import Faces, eventually, within
 
 
 def in_process(faces: Faces, function: Any, **options: Any) -> Worker:

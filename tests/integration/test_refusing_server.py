@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, faces_for, nothing_left, raw_client, until, within
 
 from jobwire import AuthError, Client, Job, ServerError, Worker
 from jobwire.testing.server import RedisServer, free_port
+from tests.support.faces import Faces, entries, eventually, faces_for, nothing_left, raw_client, until, within
 
 BEAT = {"heartbeat": 0.3, "heartbeat_ttl": 1.5}
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, client_options, entries, eventually, nothing_left, within
 
 import jobwire
 from jobwire import Job, JobFailed
 from jobwire.wire import Failure, Success
 from jobwire.worker.retry import Bury, Complete, Decision, Requeue
+from tests.support.faces import Faces, client_options, entries, eventually, nothing_left, within
 
 
 def wrong(job: Job) -> str:

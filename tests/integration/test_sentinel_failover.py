@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import raw_client, within
 
 from jobwire import Client, Job, JobError, Worker
 from jobwire.testing.server import RedisServer
+from tests.support.faces import raw_client, within
 
 RATE = 100
 #: Seconds until the Sentinels have agreed and promoted the replica, and have told a master that lives (after 8 s) that

@@ -15,7 +15,6 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 import redis
-from faces import WAYS, entries, eventually, hashes, kill, nothing_left, raw_client, until
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -28,6 +27,7 @@ from hypothesis.stateful import (
 
 from jobwire import Client, ConnectionLost, Job, JobCancelled, JobFailed, JobHandle, Worker
 from jobwire.testing.server import RedisServer
+from tests.support.faces import WAYS, entries, eventually, hashes, kill, nothing_left, raw_client, until
 
 ATTEMPTS = 3
 

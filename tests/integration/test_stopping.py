@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, within
 
 from jobwire import Job, Worker, sync
 from jobwire.testing.server import RedisServer
 from jobwire.worker import signals
+from tests.support.faces import Faces, entries, eventually, within
 
 SETTING = """
 import asyncio, contextlib, logging, os, signal, sys, threading, time

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, client_options, entries, eventually, hashes, within
 
 from jobwire import Job, JobFailed, JobTimeout, Limits, ResultDecodeError
 from jobwire.wire import Failure, Keyspace, Recoverable, Reliable, Taken
 from jobwire.wire.dead_letters import decode_rejected, requeue_rejected
 from jobwire.wire.modes.base import Told
+from tests.support.faces import Faces, client_options, entries, eventually, hashes, within
 
 UNREADABLE = {
     "no sereal": {"sereal_a": b"\x80"},

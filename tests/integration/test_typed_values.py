@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from faces import WAYS, Faces, within
 
 import jobwire
 from jobwire import Client, ConfigError, Job, JobFailed, ResultDecodeError, sync
+from tests.support.faces import WAYS, Faces, within
 
 VALUES: dict[str, Any] = {
     "bytes": b"abcd",

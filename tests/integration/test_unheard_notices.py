@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import raw_client, until
 
 from jobwire import Job, Worker
 from jobwire.testing.server import RedisServer
+from tests.support.faces import raw_client, until
 
 WAYS: dict[str, dict[str, Any]] = {
     "own list": {},

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from faces import raw_client, until, within
 
 from jobwire import Client, Job, JobError, JobHandle, Worker
 from jobwire.client.handle import Pending
@@ -22,6 +21,7 @@ from jobwire.wire import Failure, Submission, Success
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.scripts import COMPLETE_MANY, TAKE_MANY
 from jobwire.worker.delivery import Delivery
+from tests.support.faces import raw_client, until, within
 
 CONTROL = {"config|resetstat", "info"}
 

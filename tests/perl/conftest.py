@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from perl_peer import PerlPeer, missing
 
 from jobwire.testing.server import RedisServer
+from tests.support.perl_peer import PerlPeer, missing
 
 StartPerl = Callable[..., Coroutine[Any, Any, PerlPeer]]
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import pytest
 import redis as redis_py
-from perl_peer import PEER, PerlJobFailed, PerlPeer, PerlPeerError, environment
 from redis.client import PubSub
+
+from tests.support.perl_peer import PEER, PerlJobFailed, PerlPeer, PerlPeerError, environment
 
 StartPerl = Callable[..., Coroutine[Any, Any, PerlPeer]]
 Mode = Literal["simple", "recoverable"]

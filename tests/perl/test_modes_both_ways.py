@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from test_both_ways import nothing_left, python_worker
 
 import jobwire
+from tests.perl.test_both_ways import nothing_left, python_worker
 
 StartPerl = Callable[..., Awaitable[Any]]
 QUEUES = ["urgent", "normal", "idle"]

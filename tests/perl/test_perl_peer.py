@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from perl_peer import DIALECTS, PerlPeer, PerlPeerError
 
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.values import Blessed, Chars, Ref
+from tests.support.perl_peer import DIALECTS, PerlPeer, PerlPeerError
 
 StartPerl = Callable[..., Coroutine[Any, Any, PerlPeer]]
 RELEASES = tuple(stack for stack in DIALECTS if "+" not in stack)

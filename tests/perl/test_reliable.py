@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from perl_peer import PerlPeer, environment
 
 import jobwire
 from jobwire.testing.server import RedisServer
 from jobwire.wire import Keyspace, scripts
 from jobwire.wire import workers as fleet
 from jobwire.wire.scripts import Script
+from tests.support.perl_peer import PerlPeer, environment
 
 FIXTURES = Path(__file__).resolve().parents[2] / "perl_fixtures"
 STACKS = ("0.003", "0.004", "master", "0.004+nar5")

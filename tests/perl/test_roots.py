@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from perl_peer import PEER, PerlPeer
 
 import jobwire
 from jobwire_conformance.peers.operations import run_operation
 from jobwire_conformance.peers.perl import stacks_folder
 from jobwire_conformance.peers.perl_roots import KEPT, SUITES, PerlRoot, lay, roots_folder
+from tests.support.perl_peer import PEER, PerlPeer
 
 MAKE_ROOTS = Path(__file__).resolve().parents[2] / "ci" / "perl-roots"
 JOBS = 100

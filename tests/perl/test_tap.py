@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis as redis_py
-from perl_peer import environment
 
 import jobwire
 from jobwire_conformance.peers.operations import run_operation
@@ -19,6 +18,7 @@ from jobwire_conformance.rules.steps import Step
 from jobwire_conformance.rules.watch import Watch
 from jobwire_conformance.tap.follow import Follower
 from jobwire_conformance.tap.relay import TapRelay
+from tests.support.perl_peer import environment
 
 StartPerl = Callable[..., Awaitable[Any]]
 JOBS: list[dict[str, Any]] = [

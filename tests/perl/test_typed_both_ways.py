@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from perl_peer import DIALECTS, environment
 
 import jobwire
+from tests.support.perl_peer import DIALECTS, environment
 
 TYPED = [dialect for dialect in DIALECTS if dialect not in {"0.001", "0.002"}]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from faces import Faces, faces_for, raw_client
-from victims import Victims
 
 from jobwire.testing.server import RedisServer
+from tests.support.faces import Faces, faces_for, raw_client
+from tests.support.victims import Victims
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import entries, eventually, faces_for, nothing_left, within
-from victims import FAST, leave_behind, mark
 
 from jobwire import Job, JobTimeout, ServerError
+from tests.support.faces import entries, eventually, faces_for, nothing_left, within
+from tests.support.victims import FAST, leave_behind, mark
 
 RULES = {
     match[1]: match[2].split()
@@ -79,7 +79,7 @@ async def test_recovery_works_as_well(urls: dict[str, str], raw: redis.Redis) ->
 
 
 async def test_nothing_else_is_permitted(urls: dict[str, str], raw: redis.Redis) -> None:
-    from victims import connected
+    from tests.support.victims import connected
 
     for url in urls.values():
         async with connected(url) as connection:

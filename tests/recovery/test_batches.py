@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, eventually, nothing_left, within
-from victims import FAST
 
 from jobwire import Job
 from jobwire.errors import TransportError
@@ -24,6 +22,8 @@ from jobwire.transport import Connection, Replies, open_transport
 from jobwire.transport.connection import RedisConnection
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE_MANY, TAKE_MANY
+from tests.support.faces import Faces, eventually, nothing_left, within
+from tests.support.victims import FAST
 
 JOBS = 60
 #: The joints, by the first words of a command of each.

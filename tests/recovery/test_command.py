@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import redis
-from faces import entries
-from victims import leave_behind, mark
 
 from jobwire import cli
+from tests.support.faces import entries
+from tests.support.victims import leave_behind, mark
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, faces_for, nothing_left, until, within
-from victims import BEAT, BOUND, FAST, TTL, Victims, recovery_at
 
 from jobwire import Job, JobTimeout
+from tests.support.faces import Faces, entries, eventually, faces_for, nothing_left, until, within
+from tests.support.victims import BEAT, BOUND, FAST, TTL, Victims, recovery_at
 
 
 async def watch(faces: Faces, **options: object) -> None:

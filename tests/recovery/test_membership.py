@@ -13,8 +13,6 @@ from typing import Any, Self
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, faces_for, kill, nothing_left, raw_client, until, within
-from victims import BEAT, FAST, TTL, Victims, recovery_at
 
 from jobwire import ConfigError, ConnectError, Job, Worker
 from jobwire.testing.server import RedisServer
@@ -22,6 +20,8 @@ from jobwire.transport import Backoff, Connection, DirectTransport, open_transpo
 from jobwire.version import __version__
 from jobwire.wire.workers import read_host
 from jobwire_conformance.record.proxy import Proxy, Recorder, Rule, Upstream
+from tests.support.faces import Faces, entries, eventually, faces_for, kill, nothing_left, raw_client, until, within
+from tests.support.victims import BEAT, FAST, TTL, Victims, recovery_at
 
 
 async def forever(job: Job) -> None:

@@ -6,9 +6,10 @@ import time
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, within
-from perl_peer import PerlPeer, missing
-from victims import FAST, Victims, recovery_at
+
+from tests.support.faces import Faces, entries, eventually, within
+from tests.support.perl_peer import PerlPeer, missing
+from tests.support.victims import FAST, Victims, recovery_at
 
 WHY = missing("0.004")
 pytestmark = [

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, entries, eventually, hashes, until, within
-from victims import FAST, Victims
 
 from jobwire import Job, JobFailed, Limits, ResultDecodeError
 from jobwire.sereal import dumps
 from jobwire.wire.dead_letters import decode_rejected
+from tests.support.faces import Faces, entries, eventually, hashes, until, within
+from tests.support.victims import FAST, Victims
 
 SMALL = Limits(max_bytes=10_000, max_inflated=20_000, max_depth=20, max_items=1000, max_fields=50)
 BOMB = dumps({"x": "a" * 50_000}, compression="zlib")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import entries, eventually, raw_client
-from victims import connected, leave_behind, mark, mode_of, recovery_at
 
 from jobwire.errors import ServerError
 from jobwire.worker.rescuer import Recovered, Recovery
+from tests.support.faces import entries, eventually, raw_client
+from tests.support.victims import connected, leave_behind, mark, mode_of, recovery_at
 
 
 def alive(raw: redis.Redis, worker: str, prefix: str = "jobs::") -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import redis
-from faces import Faces, eventually, until, within
-from victims import FAST
 
 from jobwire import Client, ConfigError, Worker
 from jobwire.wire.dead_letters import decode_rejected
+from tests.support.faces import Faces, eventually, until, within
+from tests.support.victims import FAST
 
 WAYS = [{}, {"processing_queue": "processing"}, {"mode": "recoverable"}]
 
@@ -162,7 +162,7 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
 
 
 async def test_states_are_told_to_hooks(faces: Faces, raw: redis.Redis) -> None:
-    from faces import kill
+    from tests.support.faces import kill
 
     states: list[str] = []
     await faces.worker(on_state=lambda state, _: states.append(state), **FAST)

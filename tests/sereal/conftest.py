@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import sereal_peer
 
 from jobwire import fast
+from tests.support import sereal_peer
 
 
 @pytest.fixture(scope="module", autouse=True, params=["python", "compiled"])

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sereal_nodes import bare, build, describe, nodes, without_string_identity
-from sereal_peer import SerealPeer
 
 from jobwire.sereal import dumps, loads
+from tests.support.sereal_nodes import bare, build, describe, nodes, without_string_identity
+from tests.support.sereal_peer import SerealPeer
 
 pytestmark = pytest.mark.perl
 

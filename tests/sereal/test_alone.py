@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from sereal_nodes import bare, build, describe, nodes
 
 from jobwire import fast
 from jobwire.sereal import dumps, loads
+from tests.support.sereal_nodes import bare, build, describe, nodes
 
 PROBE = """
 import sys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sereal_fuzz import POLICIES, Mutator, check, run
+from tests.support.sereal_fuzz import POLICIES, Mutator, check, run
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "sereal_corpus"
 

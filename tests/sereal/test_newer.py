@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sereal_nodes import describe
-from sereal_peer import SerealPeer
 
 from jobwire.errors import JobDecodeError
 from jobwire.limits import Limits
 from jobwire.sereal import PerlObject, PerlRegexp, ScalarRef, SerealDecodeError, dumps, iter_loads, loads
 from jobwire.wire import Keyspace, Reliable, Taken
+from tests.support.sereal_nodes import describe
+from tests.support.sereal_peer import SerealPeer
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())["vectors"]
 FIFTH = [bytes.fromhex(vector["document"]) for vector in VECTORS]

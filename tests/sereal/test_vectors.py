@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_vectors import record
-from sereal_nodes import describe
-from sereal_peer import SerealPeer
 
 from jobwire.sereal import dumps, loads
+from tests.support.record_vectors import record
+from tests.support.sereal_nodes import describe
+from tests.support.sereal_peer import SerealPeer
 
 RECORDED = json.loads(Path(__file__).with_name("vectors.json").read_text())
 VECTORS = RECORDED["vectors"]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from perl_peer import environment
 
 from jobwire.errors import JobDecodeError
 from jobwire.wire import Success, decode_job, decode_result, encode_job, encode_result
 from jobwire.wire.codec.extensions import RESERVED
+from tests.support.perl_peer import environment
 
 pytestmark = pytest.mark.perl
 

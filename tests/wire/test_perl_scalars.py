@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
-from perl_scalars import NO_MODULES, STRINGS, Scalar, ask_perl, recorded, run_script
 
 from jobwire.wire.codec.typed import Converter, converter
 from jobwire_conformance.peers.perl import stacks_folder
 from jobwire_conformance.peers.perl_roots import SUITES, PerlRoot
+from tests.support.perl_scalars import NO_MODULES, STRINGS, Scalar, ask_perl, recorded, run_script
 
 REFUSED = object()
 

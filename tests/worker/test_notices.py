@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from faces import until
 
 from jobwire.testing.scripted import LOST, Outcome, ScriptedTransport
 from jobwire.wire.commands import Command
 from jobwire.worker import notices as module
 from jobwire.worker.notices import Notices
+from tests.support.faces import until
 
 
 class Listeners:

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from faces import until, within
 
 from jobwire import ConfigError, Job, ServerError, Worker
 from jobwire.testing.scripted import LOST, SILENT, Outcome, ScriptedTransport
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE
+from tests.support.faces import until, within
 
 HASH = [b"_reply_to", b"me", b"_queued", b"1.5", b"text_text", b"abc"]
 

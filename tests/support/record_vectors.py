@@ -1,6 +1,6 @@
 """Record ``vectors.json``: documents as Perl's encoder writes them, and what Perl's decoder makes of them.
 
-    python tests/sereal/record_vectors.py
+    python -m tests.support.record_vectors
 
 Each vector keeps the Perl expression, the encoder's options and the versions it came from.
 """
@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sereal_peer import SerealPeer
+from tests.support.sereal_peer import SerealPeer
 
-FILE = Path(__file__).with_name("vectors.json")
+FILE = Path(__file__).parents[1] / "sereal" / "vectors.json"
 
 SOURCES: dict[str, str] = {
     "undef": "undef",

@@ -1,6 +1,6 @@
 """What Perl makes of some hundred strings, from Perl itself, and a recorded copy for where there is none.
 
-python tests/perl/perl_scalars.py        records it again
+python -m tests.support.perl_scalars      records it again
 """
 
 from __future__ import annotations

@@ -16,12 +16,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sereal_nodes import describe
-
 from jobwire import fast
 from jobwire.sereal import Limits, PerlObject, SerealDecodeError, dumps, loads
+from tests.support.sereal_nodes import describe
 
-HERE = Path(__file__).parent
+VECTORS = Path(__file__).parents[1] / "sereal" / "vectors.json"
 LIMITS = Limits(max_bytes=1 << 20, max_inflated=1 << 20, max_depth=100, max_items=100_000)
 POLICIES = ["auto", "exact", "latin-1", "utf-8", "bytes"]
 SLOW = 2.0
@@ -31,9 +30,7 @@ LENGTHS = [b"\x00", b"\x01", b"\x7f", b"\x80\x01", b"\xff\xff\x03", b"\xff\xff\x
 
 def seeds() -> list[bytes]:
     """The documents recorded from Perl, and some that only others would write."""
-    recorded = [
-        bytes.fromhex(vector["document"]) for vector in json.loads((HERE / "vectors.json").read_text())["vectors"]
-    ]
+    recorded = [bytes.fromhex(vector["document"]) for vector in json.loads(VECTORS.read_text())["vectors"]]
     objects = [PerlObject("Foo", {"a": [1, True]}), PerlObject("Foo", [])]
     ours = [
         dumps(objects, version=version, booleans="json-pp", header={"h": 1} if version > 1 else None)
