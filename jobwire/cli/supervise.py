@@ -152,9 +152,10 @@ class _Supervisor:
         if code == OK:
             _log.info("%s has done its work", name)
             return self._options.max_jobs is None or self._options.burst
-        if not self._was_ready or code == USAGE:
+        # One that a signal ended has not said that it cannot work.
+        if code == USAGE or (code > 0 and not self._was_ready):
             _log.error("%s could not start: status %d; all stop", name, code)
-            self.code = code if code > 0 else 1
+            self.code = code
             self._stop(signal.SIGTERM)
             return True
         if time.monotonic() - child.begun > _STEADY:
