@@ -87,6 +87,7 @@ subtest "Perl's own client and worker at the other side" => sub {
         }
         $worker->configure(max_concurrent_jobs => 0);
         $loop->delay_future(after => 1.2)->get;    # the pop in flight ends
+        $worker->stop->get if $worker->isa('Jobwire::Redis::Worker');
         $manager->remove_child($_) for $client, $worker;
     }
     is_deeply $redis->keys('*')->get, [], 'nothing is left in Redis';

@@ -244,3 +244,50 @@ async def test_the_scripts_are_those_of_the_python_side(require_perl: Callable[[
     assert len(texts) >= 9
     assert {name for name, text in texts.items() if text not in known} == set()
     assert Keyspace().own_list(b"x") == b"jobs::processing::x"
+
+
+# -- mode recoverable
+
+
+@pytest.mark.parametrize("queues", [["pending"], ["high", "pending"]], ids=["in a list", "by marks"])
+async def test_jobs_of_a_killed_worker_of_recoverable_go_back(
+    require_perl: Callable[[str], None], redis: redis_py.Redis, redis_url: str, queues: list[str]
+) -> None:
+    require_perl("0.004")
+    dying = await PerlPeer.start(
+        "worker", redis=redis_url, mode="recoverable", max_concurrent_jobs=4, queues=queues,
+        options={"heartbeat_ttl": 30, "job_poll_interval": 1, "own_list": True},
+    )  # fmt: skip
+    try:
+        async with jobwire.Client(redis_url, mode="recoverable", timeout=30) as client:
+            handles = await client.submit_many({"op": "sleep", "seconds": "2", "value": f"{n}"} for n in range(4))
+            marks = [f"job::{handle.id}" for handle in handles]
+            await until(lambda: all(redis.hget(key, "_worker") for key in marks))
+            assert {redis.hget(key, "_queue") for key in marks} == {b"jobs::pending"}
+            dying.process.kill()
+            worker = jobwire.Worker(
+                redis_url,
+                mode="recoverable",
+                pending_queues=queues,
+                max_concurrent_jobs=4,
+                heartbeat=0.3,
+                heartbeat_ttl=1.5,
+            )
+            worker.handler(lambda job: f"again {job.data['value']}")
+            async with worker:
+                assert await asyncio.gather(*handles) == [f"again {n}" for n in range(4)]
+    finally:
+        await dying.kill()
+
+
+async def test_a_worker_of_recoverable_that_stops_leaves_nothing(
+    require_perl: Callable[[str], None], redis: redis_py.Redis, redis_url: str
+) -> None:
+    require_perl("0.004")
+    peer = await PerlPeer.start("worker", redis=redis_url, mode="recoverable", options={"job_poll_interval": 1, "own_list": True})
+    async with jobwire.Client(redis_url, mode="recoverable", timeout=20) as client:
+        assert await client.submit({"op": "reverse", "value": "abc"}) == "cba"
+        with pytest.raises(jobwire.JobFailed, match="no luck"):
+            await client.submit({"op": "fail", "message": "no luck"})
+    await peer.stop()
+    assert decoded(redis.keys("*")) == []

@@ -101,7 +101,10 @@ sub arguments {
         %{ $start->{options} // {} },
     );
     return reliable_arguments($role, %want) if $reliable;
+    # As with the Python peer: a list of the worker's own only where it is asked for.
+    my $own = delete $want{own_list};
     delete $want{processing_queue};
+    $want{processing_queue} = 'processing' if $role eq 'worker' and $start->{mode} eq 'recoverable' and not $own;
     return %want;
 }
 

@@ -46,6 +46,12 @@ redis.call('LPUSH', KEYS[3], ARGV[1])
 redis.call('LREM', KEYS[1], 1, ARGV[1])
 return 1
 LUA
+    bury_marked => <<'LUA',
+redis.call('LPUSH', KEYS[2], ARGV[1])
+redis.pcall('HSET', KEYS[1], ARGV[3], ARGV[4])
+redis.pcall('HDEL', KEYS[1], ARGV[2])
+return 1
+LUA
     reject => <<'LUA',
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[2])

@@ -3,13 +3,11 @@ package Job::Async::Worker::Redis::Recoverable;
 use strict;
 use warnings;
 
-use parent qw(Jobwire::Redis::Worker);
+use parent qw(Job::Async::Worker::Redis::Reliable);
 
 use Future;
-use Job::Async::Job;
-use Jobwire::Text qw(octets);
-use JSON::MaybeUTF8 qw(:v1);
-use Log::Any qw($log);
+use Jobwire::Redis::Scripts qw(run_script);
+use Jobwire::Redis::Worker;
 use Time::HiRes ();
 
 =encoding utf8
@@ -31,73 +29,81 @@ Job::Async::Worker::Redis::Recoverable - worker of the mode C<recoverable> that 
 
 =head1 DESCRIPTION
 
-The other side of L<Job::Async::Client::Redis::Recoverable>, and of L<Job::Async::Client::Redis>: pops job IDs, reads
-the hash, writes the result to it and publishes the ID.
+The other side of L<Job::Async::Client::Redis::Recoverable>, and of L<Job::Async::Client::Redis>. Each job that it begins
+bears a mark: C<_worker>, its ID, and C<_queue>, where the job came from. A process beside it says that it is alive
+(L<Jobwire::Redis::Heartbeat>); when it dies, any jobwire worker of the prefix, or C<jobwire recover>, gives its jobs back.
+
+A worker of B<one queue> takes into a list of its own, as L<Job::Async::Worker::Redis::Reliable> does, of which this is a
+subclass: no job is without an owner for a moment, and a result is written only while the job is still this worker's.
+
+A worker of B<several queues>, the most urgent first, pops: Redis has no command that waits at several queues and moves. So
+does one with the option C<processing_queue>, whatever it says.
 
  BRPOP   high pending 3
  HGETALL job::<id>
- HMSET   job::<id> _started …
+ HMSET   job::<id> _started … _worker … _queue …
  HMSET   job::<id> _processed … result …
  PUBLISH client::<reply_to> <id>
 
-For a job that fails nothing is published, as with every Perl worker: its hash is kept and says why in C<_error>, and
-its ID is pushed on C<< <prefix>::dead >>. An entry whose hash cannot be read is set aside in C<< <prefix>::rejected >>.
-A hash that is not there is no job. A hash that holds a result already is published again and not run.
+One that is killed between the pop and the mark leaves a hash without a result, and the ID in no list: to find such jobs is
+left to the operator (C<jobwire recover --adopt-unmarked>).
 
-A worker that is killed leaves the hash without a result, and the ID in no list. This class does not mark its hashes
-with C<_worker>, because it has no heartbeat: to find such jobs is left to the operator.
-
-For options and methods see L<Jobwire::Redis::Worker>.
+For options and methods, for jobs that fail and for entries that cannot be read see L<Job::Async::Worker::Redis::Reliable>.
 
 =cut
 
-sub mode { 'recoverable' }
+sub mode              { 'recoverable' }
+sub takes_many_queues { 1 }
 
-sub load {
-    my ($self, undef, $id) = @_;
-    return $self->redis->hgetall("job::$id")->then(sub {
-        my %fields = @{ $_[0] };
-        unless(grep { $_ ne '_started' } keys %fields) {
-            die "an envelope where a job ID should be: a client of mode simple pushed it; "
-                . "give client and worker the same mode, or queues of their own\n" if $id =~ /^\{.*"data"/s;
-            $log->warnf('There is no job::%s: nothing to run', $id);
-            return Future->done;
-        }
-        my $reply_to = $fields{_reply_to} // '';
-        return $self->redis->publish("client::$reply_to", $id)->then(sub { Future->done })
-            if defined delete $fields{result};
-        my $job = Job::Async::Job->new(
-            id     => $id,
-            data   => Job::Async::Job->structured_data(\%fields),
-            future => $self->loop->new_future,
-        );
-        $self->redis->hmset("job::$id", _started => Time::HiRes::time())->retain;
-        return Future->done($job, reply_to => $reply_to);
-    });
+sub is_in_list {
+    my ($self) = @_;
+    my @queues = $self->pending_queues;
+    return @queues == 1 && !defined $self->{processing_queue};
 }
 
-sub finished {
-    my ($self, $job, $about, $result) = @_;
-    my $tagged = ref $result ? 'J' . encode_json_utf8($result) : 'T' . ($result // '');
-    utf8::downgrade($tagged, 1) or die "a wide character in the result: encode it\n";
-    my $id = $job->id;
-    return $self->together(sub {
+sub home {
+    my ($self) = @_;
+    return $self->queue if $self->is_in_list;
+    return join '', map { "\0" . $self->prefixed_queue($_) } $self->pending_queues;
+}
+
+sub marks {
+    my ($self, $about) = @_;
+    return ($self->SUPER::marks($about), _worker => $self->id, _queue => $about->{queue});
+}
+
+# -- several queues: no list
+
+sub pop : method {
+    my ($self) = @_;
+    return $self->is_in_list ? $self->SUPER::pop : $self->Jobwire::Redis::Worker::pop;
+}
+
+sub look_after_list  { my ($self, @rest) = @_; return $self->is_in_list ? $self->SUPER::look_after_list(@rest)  : () }
+sub return_leftovers { my ($self, @rest) = @_; return $self->is_in_list ? $self->SUPER::return_leftovers(@rest) : Future->done }
+
+sub completed {
+    my ($self, $id, $about, $result) = @_;
+    return $self->SUPER::completed($id, $about, $result) if $self->is_in_list;
+    my @fields = (result => $result);
+    push @fields, _processed => Time::HiRes::time() if defined $about->{started};
+    return $self->persistently(redis => sub {
         my ($redis) = @_;
-        return (
-            $redis->hmset("job::$id", _processed => Time::HiRes::time(), result => $tagged),
-            $redis->publish("client::$about->{reply_to}", $id),
-        );
+        return $redis->hmset("job::$id", @fields)->then(sub { $redis->publish("client::$about->{reply_to}", $id) });
     });
 }
 
-sub failed {
-    my ($self, $job, $about, $error, $category) = @_;
-    chomp(my $message = "$error");
-    $log->errorf('Job %s failed: %s', $job->id, $message);
-    return Future->needs_all(
-        $self->redis->hmset('job::' . $job->id, _error => octets(join ': ', $category // (), $message)),
-        $self->redis->lpush($self->prefixed_queue('dead'), $job->id),
-    );
+sub bury {
+    my ($self, $id, $reason) = @_;
+    return $self->SUPER::bury($id, $reason) if $self->is_in_list;
+    my @keys = ("job::$id", $self->prefixed_queue('dead'));
+    return $self->persistently(redis => sub { run_script($_[0], bury_marked => \@keys, $id, '_worker', '_error', $reason) });
+}
+
+sub reject {
+    my ($self, $queue, $entry, $why) = @_;
+    return $self->SUPER::reject($queue, $entry, $why) if $self->is_in_list;
+    return $self->Jobwire::Redis::Worker::reject($queue, $entry, $why);
 }
 
 1;

@@ -112,7 +112,8 @@ sub mode { 'reliable' }
 
 sub configure {
     my ($self, %args) = @_;
-    die "Only a single queue is supported in reliable mode\n" if @{ $args{pending_queues} // [] } > 1;
+    die 'Only a single queue is supported in ' . $self->mode . " mode\n"
+        if @{ $args{pending_queues} // [] } > 1 and not $self->takes_many_queues;
     for my $k (qw(processing_queue heartbeat_ttl max_losses)) {
         $self->{$k} = delete $args{$k} if exists $args{$k};
     }
@@ -121,6 +122,7 @@ sub configure {
 
 sub heartbeat_ttl { shift->{heartbeat_ttl} //= 30 }
 sub max_losses    { shift->{max_losses}    //= 5 }
+sub takes_many_queues { 0 }
 sub queue         { my ($self) = @_; return $self->prefixed_queue(($self->pending_queues)[0]) }
 sub own_list      { my ($self) = @_; return $self->prefixed_queue('processing::' . $self->id) }
 
@@ -154,7 +156,7 @@ sub heartbeat {
             uri     => '' . $self->uri,
             prefix  => $self->prefix,
             id      => $self->id,
-            home    => $self->queue,
+            home    => $self->home,
             ttl     => $self->heartbeat_ttl,
             beat    => $self->heartbeat_ttl / 3,
             on_lost => $self->curry::weak::give_up,
@@ -162,6 +164,9 @@ sub heartbeat {
         $heartbeat;
     };
 }
+
+# What the fleet is told of the place of this worker's jobs (jobwire's PROTOCOL.md, RCV).
+sub home { shift->queue }
 
 =head2 give_up
 
@@ -245,6 +250,7 @@ sub load {
         return $self->vanished($id, scalar %fields) unless grep { $_ ne '_started' } keys %fields;
         return $self->said_again($id, $fields{_reply_to} // '') if defined $fields{result};
         my %about = (
+            queue    => $queue,
             reply_to => $fields{_reply_to} // '',
             failures => scalar grep({ $_ eq 'E' } split /,/, $fields{_accept} // ''),
         );
@@ -299,9 +305,16 @@ sub run {
     return $self->failed($job, \%about, "it expired before it was run", 'expired') if $about{expired};
     if($HAS_TIMES) {
         $about{started} = Time::HiRes::time();
-        $self->exchange(redis => sub { $_[0]->hmset("job::$id", _started => $about{started}) })->else(sub { Future->done })->retain;
     }
+    my @marks = $self->marks(\%about);
+    $self->exchange(redis => sub { $_[0]->hmset("job::$id", @marks) })->else(sub { Future->done })->retain if @marks;
     return $self->next::method($job, %about);
+}
+
+# The fields that say that the job has begun.
+sub marks {
+    my ($self, $about) = @_;
+    return defined $about->{started} ? (_started => $about->{started}) : ();
 }
 
 # -- ending
@@ -321,10 +334,14 @@ sub failed {
     my $id = $job->id;
     $log->errorf('Job %s failed: %s', $id, $message);
     return $self->completed($id, $about, failure_result($category // 'failed', $message)) if $about->{failures};
-    my $reason = octets(join ': ', $category // (), $message);
-    my @keys = ($self->own_list, "job::$id", $self->prefixed_queue('dead'));
-    return $self->persistently(redis => sub { run_script($_[0], bury => \@keys, $id, '_error', $reason) })
+    return $self->bury($id, octets(join ': ', $category // (), $message))
         ->on_done(sub { $self->was_given_away($id) unless $_[0] });
+}
+
+sub bury {
+    my ($self, $id, $reason) = @_;
+    my @keys = ($self->own_list, "job::$id", $self->prefixed_queue('dead'));
+    return $self->persistently(redis => sub { run_script($_[0], bury => \@keys, $id, '_error', $reason) });
 }
 
 sub failure_result {
