@@ -107,7 +107,7 @@ async def test_a_connection_that_breaks_loses_nothing(
 VICTIM = """
 import asyncio, os, signal, sys
 sys.path[:0] = {path!r}
-from test_batches import Cutting
+from tests.recovery.test_batches import Cutting
 import jobwire
 transport = Cutting({url!r}, {words!r}, {when!r}, lambda connection: os.kill(os.getpid(), signal.SIGKILL))
 worker = jobwire.Worker(transport=transport, id="victim", max_concurrent_jobs=64, **{fast!r})

@@ -76,7 +76,7 @@ _ALLOWED = {
 #: may send them for keys of its own keyspace and for job hashes, and for nothing else.
 _EXTENDING = frozenset(
     {"SADD", "SREM", "SET", "DEL", "EXPIRE", "PEXPIRE", "HINCRBY", "HDEL", "HSET", "HSETNX", "LMOVE", "LPUSH"}
-) | {"RPUSH", "RPOPLPUSH", "LREM", "LTRIM"}
+) | {"RPUSH", "RPOPLPUSH", "LREM", "LTRIM", "SISMEMBER", "SMISMEMBER"}
 
 
 def plainly(words: Sequence[bytes]) -> tuple[bytes, ...]:
