@@ -118,8 +118,7 @@ async def test_a_stop_says_what_waits_once_more(listeners: Listeners) -> None:
     notices.unheard(notice(b"j"))
     notices.unheard(notice(b"k"))
     await notices.said(within=0.0)
-    await asyncio.sleep(0)
-    assert listeners.said == [b"j", b"k"]
+    await until(lambda: listeners.said == [b"j", b"k"])
     assert len(notices) == 0
 
 
