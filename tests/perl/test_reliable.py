@@ -284,7 +284,8 @@ async def test_a_worker_of_recoverable_that_stops_leaves_nothing(
     require_perl: Callable[[str], None], redis: redis_py.Redis, redis_url: str
 ) -> None:
     require_perl("0.004")
-    peer = await PerlPeer.start("worker", redis=redis_url, mode="recoverable", options={"job_poll_interval": 1, "own_list": True})
+    options = {"job_poll_interval": 1, "own_list": True}
+    peer = await PerlPeer.start("worker", redis=redis_url, mode="recoverable", options=options)
     async with jobwire.Client(redis_url, mode="recoverable", timeout=20) as client:
         assert await client.submit({"op": "reverse", "value": "abc"}) == "cba"
         with pytest.raises(jobwire.JobFailed, match="no luck"):
