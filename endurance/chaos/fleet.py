@@ -91,15 +91,18 @@ class PythonWorkers:
         self._made = 0
         self._steady = steady
         self.all: list[ChaosWorker] = []
+        self._filling = asyncio.Lock()
         self.journal = folder / "journal"
         self.journal.touch()
 
     async def fill(self) -> None:
         """Start as many as are missing; they get ready on their own."""
-        self.all = [worker for worker in self.all if worker.alive]
-        while len(self.all) < self._count:
-            self.all.append(await self._start())
-        self.all[0].steady = self._steady
+        async with self._filling:  # two faults may end workers at the same time
+            self.all = [worker for worker in self.all if worker.alive]
+            while len(self.all) < self._count:
+                started = await self._start()
+                self.all.append(started)
+            self.all[0].steady = self._steady
 
     async def _start(self) -> ChaosWorker:
         name = f"chaos-{self._made}"

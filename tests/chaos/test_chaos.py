@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,22 @@ from jobwire_conformance.peers.registry import MissingPeer, resolve
 
 NOTHING = Leftovers(hashes={}, lists={})
 COUNTS: Any = {"kill": 3, "stop": 2, "storm": 1, "restart": 2}
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """One that stays would look for its server for ever, and find that of another test."""
+    yield
+    left = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if _is_worker_of_ours(path)]
+    assert not left
+
+
+def _is_worker_of_ours(path: Path) -> bool:
+    try:
+        parent = (path.parent / "stat").read_text().rpartition(")")[2].split()[1]
+        return parent == str(os.getpid()) and b"endurance.chaos.worker" in path.read_bytes()
+    except OSError:
+        return False
 
 
 def perl_clients() -> int:
