@@ -165,7 +165,7 @@ async def test_simple_refuses_what_json_cannot_hold(perl: StartPerl, redis: redi
 # --- recoverable: the wire -----------------------------------------------------------------------
 
 
-async def test_recoverable_leaves_nothing_but_what_reliable_would_write(perl: StartPerl, redis: redis_py.Redis) -> None:
+async def test_recoverable_leaves_a_hash_as_reliable_does_with_its_mark(perl: StartPerl, redis: redis_py.Redis) -> None:
     client = await perl("client", mode="recoverable", id="me")
     submission = client.submit({"op": "echo", "value": ["x"]}, id="job 1")
     await submission.job_id()
@@ -183,7 +183,9 @@ async def test_recoverable_leaves_nothing_but_what_reliable_would_write(perl: St
     assert isinstance(fields, dict)
     assert set(fields) == {
         b"_reply_to", b"_queued", b"text_op", b"sereal_value", b"_started", b"_processed", b"result",
+        b"_worker", b"_queue",
     }  # fmt: skip
+    assert fields[b"_queue"] == b"jobs::pending"
     assert fields[b"result"] == b'J["x"]'
     assert redis.keys("*") == [b"job::job 1"]
 
