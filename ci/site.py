@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
         stage(Path(scratch, "pages"))
         settings = (ROOT / "ci" / "mkdocs.yml").read_text(encoding="utf-8")
         Path(scratch, "mkdocs.yml").write_text(f"docs_dir: pages\nsite_dir: {site}\n{settings}", encoding="utf-8")
+        # Not --quiet: it would hide the warnings from --strict as well (findings/mkdocs-quiet-strict.sh).
         return subprocess.run(  # noqa: S603 - our own arguments
             [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", f"{scratch}/mkdocs.yml"],
             check=False,
