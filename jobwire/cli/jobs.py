@@ -1,8 +1,8 @@
 """List jobs: those that wait, those that run, those that are dead.
 
-Each with its age, its queue, its worker, and its first parameters. Waiting jobs are shown in the order in which it is
-taken. Jobs that run are those in Perl's shared list, and in the lists of the jobwire workers of the prefix; in mode
-recoverable a job that runs stands in no list, and is not shown.
+Each with its age, its queue, its worker, and its first parameters. Waiting jobs are shown in the order in which they
+are taken. Jobs that run are those in Perl's shared list, and in the lists of the jobwire workers of the prefix; a job
+of a recoverable worker of several queues stands in no list while it runs, and is not shown.
 """
 
 from __future__ import annotations

@@ -14,22 +14,18 @@ from jobwire.errors import ServerError
 from jobwire.wire import commands as c
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.keys import JOB_PREFIX, Keyspace, job_key
+from jobwire.wire.keys import job_key
 from jobwire.wire.text import Text, parse_epoch, readable
-from jobwire.wire.workers import read_home
 
 __all__ = [
     "ALL_NOTICES",
     "LONGEST_SHOWN",
     "PARAMETERS_SHOWN",
-    "Names",
     "Row",
     "ask_for_lengths",
-    "ask_for_names",
     "ask_for_row",
     "is_notice",
     "parameters_of",
-    "read_names",
     "read_row",
 ]
 
@@ -45,33 +41,6 @@ ALL_NOTICES: Command = (b"PSUBSCRIBE", b"client::*")
 def is_notice(push: list[Reply]) -> bool:
     """Whether a push of a connection with ``ALL_NOTICES`` is a notice."""
     return push[0] == b"pmessage"
-
-
-class Names(msgspec.Struct, frozen=True):
-    """The names that the workers of a prefix have made known.
-
-    ``workers``  IDs of the workers with entries of their own
-    ``queues``   whole keys of the queues that these take from
-    """
-
-    workers: tuple[bytes, ...]
-    queues: frozenset[bytes]
-
-
-def ask_for_names(keyspace: Keyspace) -> tuple[Command, ...]:
-    """Return the commands whose replies ``read_names`` reads; their cost grows with the number of workers alone."""
-    return (c.set_members(keyspace.workers), c.hash_get_all(keyspace.queues))
-
-
-def read_names(keyspace: Keyspace, replies: Sequence[Reply]) -> Names:
-    """Read the replies to ``ask_for_names``. Raises ``ServerError``."""
-    error = c.first_error(replies)
-    if error is not None:
-        raise error
-    members = replies[0] if isinstance(replies[0], list) else []
-    homes = c.hash_pairs(replies[1], key=readable(keyspace.queues))
-    queues = [queue for value in homes.values() if (home := read_home(value)) is not None for queue in home.queues]
-    return Names(tuple(sorted(item for item in members if isinstance(item, bytes))), frozenset(queues))
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -129,4 +98,4 @@ def parameters_of(row: Row) -> list[bytes]:
 
 def ask_for_lengths(job_id: bytes, fields: Sequence[bytes]) -> tuple[Command, ...]:
     """Ask for the bytes of each of these fields."""
-    return tuple(c.field_length(JOB_PREFIX + job_id, field) for field in fields)
+    return tuple(c.field_length(job_key(job_id), field) for field in fields)

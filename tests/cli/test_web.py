@@ -20,7 +20,7 @@ import redis
 
 import jobwire
 from jobwire.errors import ConfigError
-from jobwire.testing.server import open_server
+from jobwire.testing.server import RedisServer
 
 pytest.importorskip("starlette", reason="LEFT OUT: jobwire web: pip install 'jobwire[web]'")
 from jobwire.cli.web.guard import Guard, Refused, is_loopback
@@ -164,13 +164,17 @@ def test_what_is_wrong_is_said(filled: str) -> None:
         assert web.ask("api/drop", {"kind": "rejected", "ids": ["bad"]})[0] == 400
         assert web.ask("api/drop", {"kind": "dead", "ids": "d1"})[0] == 400
         assert web.ask("api/drop", ["x"])[0] == 400
+        assert web.ask("api/requeue", {"kind": "running", "ids": ["p1"]})[0] == 400
         assert web.ask("api/steps")[0] == 404
 
 
 def test_a_server_that_is_away_is_said_and_found_again() -> None:
-    with open_server() as server, serve(server.url) as web:
+    with RedisServer() as server, serve(server.url) as web:
         assert web.ask("api/overview")[0] == 200
-        assert hasattr(server, "url")
+        server.kill()
+        assert web.ask("api/overview")[0] == 503
+        server.restart()
+        assert web.ask("api/overview")[0] == 200
     with serve("redis://127.0.0.1:1") as web:
         status, answer, _ = web.ask("api/overview")
         assert status == 503
@@ -210,8 +214,10 @@ def test_a_token(filled: str, tmp_path: Path) -> None:
 
 
 def test_a_proxy_in_front_and_reading_only(filled: str) -> None:
-    with serve(filled, "--behind", "X-Remote-User", "--read-only") as web:
+    with serve(filled, "--behind", "X-Remote-User", "--name", "jobs.example", "--read-only") as web:
         assert web.ask("api/overview")[0] == 401
+        assert web.ask("api/overview", X_Remote_User="ann", Host="jobs.example")[0] == 200
+        assert web.ask("api/overview", X_Remote_User="ann", Host="evil.example")[0] == 403
         assert web.ask("api/overview", X_Remote_User="ann")[0] == 200
         assert web.ask("api/drop", {"kind": "dead", "ids": ["d1"]}, X_Remote_User="ann")[0] == 403
 

@@ -26,6 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--behind", metavar="HEADER", help="the header in which a proxy in front names who has signed in"
     )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="with --behind: a name that the proxy serves it under",
+    )
     parser.add_argument("--read-only", action="store_true", help="nobody requeues or drops")
     parser.add_argument(
         "--interval", type=float, default=5.0, metavar="SECONDS", help="between two samples (default: 5)"
@@ -47,6 +54,7 @@ async def run(options: argparse.Namespace) -> int:
         port=options.port,
         token=_token(options.token_file),
         behind=None if options.behind is None else options.behind.lower(),
+        names=frozenset(options.name),
         read_only=options.read_only,
     )
     guard.check_setting()

@@ -49,6 +49,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     ``host``, ``port``  where it listens
     ``token``           the word to be shown, None for none
     ``behind``          the header that the proxy in front sets, in lower case; None for no proxy
+    ``names``           the host names under which the proxy serves it
     ``read_only``       nobody changes anything
     """
 
@@ -56,6 +57,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     token: str | None = None
     behind: str | None = None
+    names: frozenset[str] = frozenset()
     read_only: bool = False
 
     def check_setting(self) -> None:
@@ -65,6 +67,8 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.host} is not loopback: say --token-file FILE, or --behind HEADER where a proxy in front signs "
                 "people in and sets that header"
             )
+        if self.behind is not None and self.token is None and not self.names:
+            raise ConfigError("--behind wants --name HOST, under which the proxy serves the page")
         if self.token is not None and len(self.token) < 16:
             raise ConfigError("the token is too short: 16 characters at the least")
 
@@ -75,7 +79,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
             "none",
         ):
             raise Refused(HTTPStatus.FORBIDDEN, "only the page itself may ask: the header X-Jobwire is missing")
-        if self.token is None and self.behind is None:
+        if self.token is None:
             self._check_host(headers.get("host", ""))
         if self.token is not None and not self._is_token(headers.get("authorization", "")):
             raise Refused(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong")
@@ -89,8 +93,9 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
         name, separator, port = host.rpartition(":")
         if not separator or host.endswith("]"):
             name, port = host, "80"
-        if port != str(self.port) or name not in {*_LOCAL_NAMES, self.host}:
-            raise Refused(HTTPStatus.FORBIDDEN, "this server answers under a name of this machine alone")
+        here = port == str(self.port) and name in {*_LOCAL_NAMES, self.host}
+        if not here and name not in self.names:
+            raise Refused(HTTPStatus.FORBIDDEN, "this server answers under its own names alone")
 
     def _is_token(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")

@@ -11,29 +11,27 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from jobwire.cli import job as job_command
-from jobwire.cli.common import bytes_in, checked, jsonable
-from jobwire.errors import ConnectionLost, DecodeError, JobwireError, ServerError, TransportError
+from jobwire.cli.common import bytes_in, checked, jsonable, members_of
+from jobwire.cli.fleet import Fleet, look_at
+from jobwire.errors import DecodeError, JobwireError, ServerError
 from jobwire.transport import Connection, Transport, open_transport
 from jobwire.wire import Keyspace, decode_job, job_key
 from jobwire.wire.codec.envelopes import decode_job_envelope
 from jobwire.wire.codec.extensions import QUEUE
-from jobwire.wire.commands import Command, Reply, exists, hash_get, list_items, list_length
+from jobwire.wire.commands import Reply, exists, hash_get, list_items, list_length
 from jobwire.wire.dead_letters import decode_rejected, drop_dead, requeue_dead, requeue_rejected
 from jobwire.wire.keys import PENDING, PROCESSING
 from jobwire.wire.listings import (
     ALL_NOTICES,
     LONGEST_SHOWN,
-    Names,
     Row,
     ask_for_lengths,
-    ask_for_names,
     ask_for_row,
     is_notice,
     parameters_of,
-    read_names,
     read_row,
 )
-from jobwire.wire.states import PrefixState, ask_for_prefix, read_prefix
+from jobwire.wire.states import PrefixState
 from jobwire.wire.text import readable
 
 __all__ = ["Kind", "Page", "Sample", "Source"]
@@ -71,7 +69,7 @@ class Source:
         self.keyspace = Keyspace(prefix)
         self._prefix = prefix
         self.samples: deque[Sample] = deque(maxlen=_KEPT)
-        self._queues = frozenset(self.keyspace.queue(queue) for queue in (PENDING, *queues))
+        self._queues = tuple(queues)
         self._rates = rates
         self._ended = 0
         self._connection: Connection | None = None
@@ -87,33 +85,26 @@ class Source:
 
     async def overview(self) -> dict[str, Any]:
         """The state of the prefix, with how old and how fast the jobs at the ends of its lists are."""
-        connection, names, state = await self._look()
-        times = {queue: await self._times(connection, self.keyspace.queue(queue)) for queue in _all_lists(state)}
-        return {"at": time.time(), "state": jsonable(state), "times": times, "queues": _words(names)}
+        connection, fleet = await self._look()
+        times = {queue: await self._times(connection, self.keyspace.queue(queue)) for queue in _all_lists(fleet.state)}
+        hosts = {_word(worker): f"{host.host}:{host.pid}" for worker, host in fleet.hosts.items()}
+        return {"at": fleet.at, "state": jsonable(fleet.state), "times": times, "hosts": hosts}
 
     async def sample(self) -> None:
         """Add to ``samples``."""
-        _, _, state = await self._look()
+        state = (await self._look())[1].state
         running = state.processing + sum(own.length for own in state.own)
         lengths = {_word(queue.name): queue.length for queue in state.queues}
         self.samples.append(Sample(time.time(), lengths, running, self._ended))
 
-    async def _look(self) -> tuple[Connection, Names, PrefixState]:
+    async def _look(self) -> tuple[Connection, Fleet]:
         connection = await self._connected()
-        keyspace = self.keyspace
-        names = read_names(keyspace, await connection.call(*ask_for_names(keyspace)))
-        lists = [
-            *sorted(names.queues | self._queues),
-            *(keyspace.queue(name) for name in (PROCESSING, "dead", "rejected")),
-            *map(keyspace.own_list, names.workers),
-        ]
-        replies = await connection.call(*ask_for_prefix(keyspace, lists, names.workers))
-        return connection, names, read_prefix(keyspace, lists, names.workers, replies)
+        return connection, await look_at(connection, self.keyspace, self._queues)
 
     async def _times(self, connection: Connection, key: bytes) -> dict[str, float | None]:
         """Milliseconds, as Perl's monitor has them: the medians of the jobs at both ends of a list."""
         ends = await connection.call(list_items(key, 0, _SAMPLED - 1), list_items(key, -_SAMPLED, -1))
-        ids = [entry for entry in dict.fromkeys(_entries(ends[0]) + _entries(ends[1])) if entry[:1] != b"{"]
+        ids = [entry for entry in dict.fromkeys(bytes_in(ends[0]) + bytes_in(ends[1])) if entry[:1] != b"{"]
         replies = await connection.call(*(command for entry in ids for command in ask_for_row(entry))) if ids else []
         rows = [read_row(entry, replies[2 * at : 2 * at + 2]) for at, entry in enumerate(ids)]
         now = time.time()
@@ -151,9 +142,9 @@ class Source:
 
     async def _running(self, connection: Connection, offset: int) -> Page:
         keyspace = self.keyspace
-        names = read_names(keyspace, await connection.call(*ask_for_names(keyspace)))
-        owners = [None, *names.workers]
-        keys = [keyspace.queue(PROCESSING), *map(keyspace.own_list, names.workers)]
+        workers = await members_of(connection, keyspace.workers)
+        owners = [None, *workers]
+        keys = [keyspace.queue(PROCESSING), *map(keyspace.own_list, workers)]
         lengths = [reply if isinstance(reply, int) else 0 for reply in await connection.call(*map(list_length, keys))]
         rows: list[dict[str, Any]] = []
         skip = offset
@@ -224,7 +215,9 @@ class Source:
     async def requeue(self, kind: Kind, words: Sequence[str]) -> int:
         """Put jobs, or entries that were set aside, back into their queues; how many that were."""
         if kind == "rejected":
-            return await self._change_rejected(words, back=True)
+            return await self._requeue_rejected(words)
+        if kind != "dead":
+            raise ValueError("only dead jobs and rejected entries can be put back")
         connection = await self._connected()
         ids = await self._ids(connection, words)
         there = checked(await connection.call(*(exists(job_key(job_id)) for job_id in ids)))
@@ -264,7 +257,7 @@ class Source:
             first += 500
         return found
 
-    async def _change_rejected(self, words: Sequence[str], *, back: bool) -> int:
+    async def _requeue_rejected(self, words: Sequence[str]) -> int:
         connection = await self._connected()
         raws = bytes_in(await connection.execute(list_items(self.keyspace.rejected, 0, 499)))
         done = 0
@@ -273,7 +266,7 @@ class Source:
                 record = decode_rejected(raw)
             except DecodeError:
                 continue
-            if back and _word(readable(record.raw[:200])) in words:
+            if _word(readable(record.raw[:200])) in words:
                 queue = record.queue.encode()
                 done += (
                     checked(await connection.call(*requeue_rejected(self.keyspace, raw, record.raw, queue)))[-1] == 1
@@ -309,16 +302,8 @@ def _all_lists(state: PrefixState) -> list[str]:
     return [PROCESSING, *(queue.name for queue in state.queues if isinstance(queue.name, str))]
 
 
-def _words(names: Names) -> list[str]:
-    return sorted(_word(readable(queue)) for queue in names.queues)
-
-
 def _word(value: object) -> str:
     return value if isinstance(value, str) else ascii(value)
-
-
-def _entries(reply: Reply) -> list[bytes]:
-    return bytes_in(reply)
 
 
 async def _length(connection: Connection, key: bytes) -> int:
@@ -360,11 +345,3 @@ def _decoded(job_id: bytes, field: bytes, value: bytes) -> dict[str, Any]:
         }
     except DecodeError as error:
         return {_word(readable(field)): f"(unreadable: {error})"}
-
-
-def lost(error: Exception) -> str:
-    """One line for the page about a server that is away."""
-    return f"Redis cannot be reached: {error}" if isinstance(error, TransportError | ConnectionLost) else str(error)
-
-
-Commands: TypeAlias = Sequence[Command]

@@ -174,7 +174,8 @@ async function showOverview() {
   const workers = it.workers.map((worker) => {
     const id = value(worker.id);
     const alive = worker.heartbeat !== null;
-    return [make("td", { class: "id" }, id), make("td", { class: alive ? "good" : "bad" }, alive ? `alive, ${worker.heartbeat.toFixed(0)} s left` : "no sign of life"), make("td", { class: "number" }, number.format(own[id] || 0))];
+    const host = answer.hosts[typeof worker.id === "string" ? worker.id : ""];
+    return [make("td", { class: "id" }, host ? `${id} (${plain(host)})` : id), make("td", { class: alive ? "good" : "bad" }, alive ? `alive, ${worker.heartbeat.toFixed(0)} s left` : "no sign of life"), make("td", { class: "number" }, number.format(own[id] || 0))];
   });
   $("main").replaceChildren(
     make("section", { class: "wide" }, make("h2", {}, "Now"), make("dl", { class: "tiles" },
