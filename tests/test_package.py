@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import pkgutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import jobwire
 import jobwire.sereal
@@ -147,3 +151,16 @@ def test_every_module_says_what_it_is_for() -> None:
         if (text := path.read_text()).strip() and ast.get_docstring(ast.parse(text)) is None
     ]
     assert silent == []
+
+
+def test_the_environment_is_made_of_the_pinned_releases() -> None:
+    """A release of a tool that comes out tomorrow must not decide whether this checkout passes."""
+    lines = (ROOT / "ci" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    pinned = {canonicalize_name(name): release for name, release in pins}
+    needed = [Requirement(text) for text in metadata.requires("jobwire") or ()]
+    of_tests = {canonicalize_name(one.name) for one in needed if one.marker is None or one.marker.evaluate({"extra": "test"})}
+    assert of_tests - set(pinned) == set(), "pin these in ci/constraints.txt"
+    if os.environ.get("NEWEST") == "1":
+        pytest.skip("NEWEST=1: the newest releases, on purpose")
+    assert {name: metadata.version(name) for name in of_tests} == {name: pinned[name] for name in of_tests}
