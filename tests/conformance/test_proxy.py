@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +106,69 @@ async def test_half_a_reply(port: int) -> None:
         writer.close()
         assert got
         assert len(got) < len(b"$10\r\n0123456789\r\n")
+
+
+async def test_a_push_that_comes_twice_and_one_that_comes_late(port: int) -> None:
+    link = RedisLink(Upstream(port=port))
+    async with recorded(port) as (proxy, _):
+        proxy.rules += [
+            Rule(lambda event: event.raw.endswith(b"twice\r\n"), "double"),
+            Rule(lambda event: event.raw.endswith(b"late\r\n"), "late", seconds=0.3),
+        ]
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await ask(reader, writer, b"SUBSCRIBE", b"c")
+        for word in ("late", "twice", "last"):
+            await link.call("PUBLISH", "c", word)
+        decoder, words = Decoder(), []
+        while len(words) < 4:
+            frames = decoder.feed(await asyncio.wait_for(reader.read(1000), 5))
+            words += [frame.value[2] for frame in frames if isinstance(frame.value, list)]
+        assert words == [b"twice", b"twice", b"last", b"late"]
+        writer.close()
+        await link.close()
+
+
+async def test_a_few_bytes_at_a_time_and_nothing_in_between(port: int) -> None:
+    publisher = RedisLink(Upstream(port=port))
+    async with recorded(port) as (proxy, _):
+        proxy.rules.append(Rule(lambda event: event.raw.endswith(b"late\r\n"), "late", seconds=0.05))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await ask(reader, writer, b"SUBSCRIBE", b"c")
+        proxy.trickle = 3
+        await publisher.call("PUBLISH", "c", "late")
+        await publisher.call("PUBLISH", "c", "x" * 300)
+        decoder, words, chunks = Decoder(), [], 0
+        while len(words) < 2:
+            frames = decoder.feed(await asyncio.wait_for(reader.read(1000), 5))
+            words += [frame.value[2] for frame in frames if isinstance(frame.value, list)]
+            chunks += 1
+        assert words == [b"x" * 300, b"late"]
+        assert chunks > 10
+        writer.close()
+        await publisher.close()
+
+
+async def test_a_trickle_that_ends_lets_the_rest_pass(port: int) -> None:
+    async with recorded(port) as (proxy, _):
+        link = RedisLink(Upstream(port=proxy.port))
+        proxy.trickle = 1
+        asking = asyncio.ensure_future(link.call("ECHO", bytes(100_000)))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        proxy.trickle = 0
+        assert await asyncio.wait_for(asking, 5) == bytes(100_000)
+        await link.close()
+
+
+async def test_it_listens_at_a_unix_socket(port: int, tmp_path: Path) -> None:
+    recorder = Recorder()
+    proxy = Proxy(Upstream(port=port), recorder, "client")
+    await proxy.start(unix_path=str(tmp_path / "proxy.sock"))
+    link = RedisLink(Upstream(unix_path=str(tmp_path / "proxy.sock")))
+    assert await link.call("PING") == b"PONG"
+    assert recorder.events
+    await link.close()
+    await proxy.close()
 
 
 async def test_a_dropped_push(port: int) -> None:

@@ -396,20 +396,15 @@ class Terminator(Relay):
         del link, direction
         return lambda chunk: chunk
 
-    async def listen(self, context: ssl.SSLContext) -> int:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self.port
-
 
 async def test_tls(server: RedisServer, certificate: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
     front = Terminator(Upstream(port=server.port))
-    port = await front.listen(context)
+    await front.start(tls=context)
     trusting = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
     try:
-        async with tapped(Upstream(host="localhost", port=port, tls=trusting)) as tap:
+        async with tapped(Upstream(host="localhost", port=front.port, tls=trusting)) as tap:
             async with pair(tap.url) as client:
                 assert await client.submit({"value": "x" * 300_000}) == "x" * 300_000
             for _ in range(40):
@@ -418,7 +413,7 @@ async def test_tls(server: RedisServer, certificate: Path) -> None:
                     break
             assert tap.relay.connections == 0, "what a peer closes is closed beyond TLS too"
             assert tap.finish() == []
-        async with tapped(Upstream(host="localhost", port=port, tls=ssl.create_default_context())) as wary:
+        async with tapped(Upstream(host="localhost", port=front.port, tls=ssl.create_default_context())) as wary:
             with pytest.raises((redis_py.ConnectionError, ConnectionResetError)):
                 await ping(wary)
             assert isinstance(wary.unreachable[0], ssl.SSLError)

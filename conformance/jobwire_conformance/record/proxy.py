@@ -19,18 +19,27 @@ from jobwire_conformance.record.transcripts import Event, broken_event, make_eve
 
 __all__ = ["Action", "Proxy", "Recorder", "Rule", "Upstream"]
 
-Action = Literal["drop", "cut", "cut-after", "half"]
-"""The effect of a rule on a frame: leave it out; cut the connection before it; after it; in its middle."""
+Action = Literal["drop", "cut", "cut-after", "half", "double", "late"]
+"""The effect of a rule on a frame: leave it out; cut the connection before it; after it; in its middle; pass it on
+twice; pass it on after ``seconds``, behind frames that came later.
+"""
+
+_TRICKLE_EVERY = 0.001
+_LATE_AGAIN = 0.02
 
 
 @dataclass(slots=True)
 class Rule:
-    """Do ``action`` to the next ``times`` frames that ``matches`` accepts (``times`` −1: for ever)."""
+    """Do ``action`` to the next ``times`` frames that ``matches`` accepts (``times`` −1: for ever).
+
+    ``seconds`` is the delay of ``late``.
+    """
 
     matches: Callable[[Event], bool]
     action: Action
     times: int = 1
     hits: int = 0
+    seconds: float = 0.0
 
 
 class Recorder:
@@ -74,6 +83,9 @@ class Proxy(Relay):
         self.role = role
         self.rules: list[Rule] = []
         self.refusing = False
+        self.trickle = 0
+        """Bytes that are passed on at a time, a millisecond apart; 0: all that is there."""
+        self._in_pieces: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
 
@@ -108,6 +120,26 @@ class Proxy(Relay):
     async def flowing(self, direction: Direction) -> None:
         if direction == "<":
             await self._flowing.wait()
+
+    async def write(self, sink: asyncio.StreamWriter, data: bytes) -> None:
+        if not self.trickle:
+            await super().write(sink, data)
+            return
+        self._in_pieces.add(sink)
+        try:
+            while data:
+                size = self.trickle or len(data)
+                await super().write(sink, data[:size])
+                data = data[size:]
+                await asyncio.sleep(_TRICKLE_EVERY)
+        finally:
+            self._in_pieces.discard(sink)
+
+    def _write_late(self, sink: asyncio.StreamWriter, data: bytes) -> None:
+        if sink in self._in_pieces:  # not in the middle of another frame
+            asyncio.get_running_loop().call_later(_LATE_AGAIN, self._write_late, sink, data)
+        elif not sink.is_closing():
+            sink.write(data)
 
     def _note(self, link: Link, kind: Literal["open", "close"], direction: Literal[">", "<", ""] = "") -> None:
         now = round(self.recorder.now(), 6)
@@ -150,27 +182,37 @@ class Proxy(Relay):
             value=frame.value,
             raw=frame.raw,
         )
-        action = self._action(event)
+        rule = self._rule(event)
+        action = None if rule is None else rule.action
         if action not in {"drop", "cut"}:
             self.recorder.add(event)
-        if action is None:
+        if rule is None:
             out += frame.raw
             return True
-        if action == "drop":
-            return True
+        return self._afflict(link, event, out, rule)
+
+    def _afflict(self, link: Link, event: Event, out: bytearray, rule: Rule) -> bool:
+        action = rule.action
         if action == "half":
-            out += frame.raw[: max(1, len(frame.raw) // 2)]
+            out += event.raw[: max(1, len(event.raw) // 2)]
         elif action == "cut-after":
-            out += frame.raw
+            out += event.raw
+        elif action == "double":
+            out += event.raw * 2
+        elif action == "late":
+            sink = link.redis if event.direction == ">" else link.peer
+            asyncio.get_running_loop().call_later(rule.seconds, self._write_late, sink, event.raw)
+        if action in {"drop", "double", "late"}:
+            return True
         # The bytes written leave before the connection is cut: half a frame is the point of it.
         asyncio.get_running_loop().call_later(0.02 if action != "cut" else 0, link.abort)
         link.cut = True
         return False
 
-    def _action(self, event: Event) -> Action | None:
+    def _rule(self, event: Event) -> Rule | None:
         for rule in self.rules:
             if rule.times and rule.matches(event):
                 rule.times -= 1
                 rule.hits += 1
-                return rule.action
+                return rule
         return None

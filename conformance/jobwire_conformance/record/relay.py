@@ -67,9 +67,19 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; :attr:`port` says where."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=CHUNK)
+    async def start(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls: ssl.SSLContext | None = None,
+        unix_path: str | None = None,
+    ) -> None:
+        """Listen, with TLS where there is ``tls``; :attr:`port` says where. Or listen at ``unix_path``."""
+        if unix_path is not None:
+            self._server = await asyncio.start_unix_server(self._accept, unix_path, limit=CHUNK)
+            return
+        self._server = await asyncio.start_server(self._accept, host, port, limit=CHUNK, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -120,6 +130,11 @@ class Relay:
     async def flowing(self, direction: Direction) -> None:
         """Returns when the bytes read may go on."""
 
+    async def write(self, sink: asyncio.StreamWriter, data: bytes) -> None:
+        """Pass bytes on, no faster than they are taken."""
+        sink.write(data)
+        await sink.drain()
+
     # --- plumbing -----------------------------------------------------------------------------
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -161,8 +176,7 @@ class Relay:
                 if out is None:
                     return
                 if out:
-                    sink.write(out)
-                await sink.drain()
+                    await self.write(sink, out)
         except OSError:
             pass
         finally:
