@@ -17,9 +17,9 @@ from jobwire.errors import ClosedError, ConfigError, EncodeError, JobwireError, 
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
-from jobwire.transport import Connection, open_transport
+from jobwire.transport import Connection, Pace, open_transport
 from jobwire.wire import DIALECTS, MODES, Keyspace, Mode, Reply
-from jobwire.wire.commands import first_error, list_items, list_length, scan_type, scanned, set_members
+from jobwire.wire.commands import first_error, list_items, list_length, scan_type, scanned
 
 OK: Final = 0
 FAILED: Final = 1
@@ -167,27 +167,23 @@ async def keys_of_type(connection: Connection, kind: bytes) -> list[bytes]:
             return sorted(found)
 
 
-async def members_of(connection: Connection, key: bytes) -> list[bytes]:
-    """The members of a set, sorted."""
-    return sorted(bytes_in(await connection.execute(set_members(key))))
-
-
 async def work_off(
     connection: Connection, key: bytes, act: Callable[[list[bytes]], Awaitable[int]], *, step: int
 ) -> int:
-    """Hand all entries of a list to ``act``, the oldest first, in steps that hold the server for no time worth naming.
+    """Hand all entries of a list to ``act``, the oldest first, ``step`` at a time at the most, and fewer of large ones.
 
     ``act`` returns how many of its entries it left in the list, and so does this of all. Entries that are pushed
     meanwhile are not looked at.
     """
-    left = 0
+    left, pace = 0, Pace(step)
     length = await connection.execute(list_length(key))
     ahead = length if isinstance(length, int) else 0
     while ahead > 0:
-        many = min(step, ahead)
+        many = min(pace.step, ahead)
         entries = bytes_in(await connection.execute(list_items(key, -left - many, -left - 1)))
         if not entries:
             break
+        pace.learn(entries)
         left += await act(entries[::-1])
         ahead -= len(entries)
     return left

@@ -19,7 +19,6 @@ from jobwire.cli.common import (
     add_json,
     add_keyspace,
     bare,
-    bytes_in,
     checked,
     confirmed,
     connection_to,
@@ -31,11 +30,11 @@ from jobwire.cli.common import (
     work_off,
 )
 from jobwire.errors import ServerError
-from jobwire.transport import Connection
+from jobwire.transport import Connection, first_entries
 from jobwire.wire import Command, Keyspace, job_key
 from jobwire.wire.codec.extensions import ERROR, QUEUE, without_traceback
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.commands import Reply, exists, hash_get, list_items, list_length, list_position
+from jobwire.wire.commands import Reply, exists, hash_get, list_length, list_position
 from jobwire.wire.dead_letters import drop_dead, requeue_dead
 from jobwire.wire.text import readable, wire_bytes
 
@@ -73,12 +72,13 @@ async def run(options: argparse.Namespace) -> int:
         if options.all:
             failed = await work_off(connection, keyspace.dead, act, step=_STEP)
         else:
-            failed = await act([check_id(job_id) for job_id in options.ids])
+            # One at a time: each goes through the list.
+            failed = sum([await act([job_id]) for job_id in map(check_id, options.ids)])
     return FAILED if failed else OK
 
 
 async def _list(connection: Connection, keyspace: Keyspace, options: argparse.Namespace) -> None:
-    ids = bytes_in(await connection.execute(list_items(keyspace.dead, 0, max(0, options.limit - 1))))
+    ids = await first_entries(connection.execute, keyspace.dead, options.limit)
     asked = await connection.call(*(hash_get(job_key(job_id), ERROR, QUEUE) for job_id in ids)) if ids else []
     jobs = [(job_id, *_two(reply)) for job_id, reply in zip(ids, asked, strict=True)]
     if options.json:

@@ -20,7 +20,10 @@ from jobwire.wire.states import PrefixState, ask_for_prefix, read_prefix
 from jobwire.wire.text import Text, parse_epoch, readable
 from jobwire.wire.workers import Host, homes, read_home, read_host, scan_workers
 
-__all__ = ["Fleet", "look_at"]
+__all__ = ["Fleet", "known_workers", "look_at"]
+
+_STEP = 1000
+"""Workers that one command asks about."""
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,7 @@ async def look_at(
 ) -> Fleet:
     """Look once, at these ``queues`` too, and at these whole keys of ``lists``. Raises ``TransportError``."""
     begun = time.perf_counter()
-    workers = await _workers(connection, keyspace)
+    workers = await known_workers(connection, keyspace)
     told_homes, told_hosts = await _homes_and_hosts(connection, keyspace, workers)
     keys = [keyspace.queue(name) for name in (PENDING, *queues)]
     for raw in told_homes:
@@ -64,7 +67,8 @@ async def look_at(
     return Fleet(state=state, ages=ages, hosts=hosts, at=time.time(), took=time.perf_counter() - begun)
 
 
-async def _workers(connection: Connection, keyspace: Keyspace) -> list[bytes]:
+async def known_workers(connection: Connection, keyspace: Keyspace) -> list[bytes]:
+    """The jobwire workers of a prefix, sorted. Raises ``TransportError``."""
     found: dict[bytes, None] = {}
     cursor = b"0"
     while True:
@@ -78,12 +82,13 @@ async def _homes_and_hosts(
     connection: Connection, keyspace: Keyspace, workers: Sequence[bytes]
 ) -> tuple[Sequence[Reply], Sequence[Reply]]:
     """The entries of the workers in the hashes of homes and hosts."""
-    if not workers:
-        return (), ()
-    replies = await connection.call(homes(keyspace, workers), hash_get(keyspace.hosts, *workers))
-    nothing: list[Reply] = [None] * len(workers)
-    first, second = (reply if isinstance(reply, list) else nothing for reply in replies)
-    return first, second
+    told: tuple[list[Reply], list[Reply]] = [], []
+    for at in range(0, len(workers), _STEP):
+        some = workers[at : at + _STEP]
+        replies = await connection.call(homes(keyspace, some), hash_get(keyspace.hosts, *some))
+        for known, reply in zip(told, replies, strict=True):
+            known.extend(reply if isinstance(reply, list) else [None] * len(some))
+    return told
 
 
 async def _ages(

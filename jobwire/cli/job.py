@@ -3,7 +3,8 @@
 The first characters of an ID are enough, as `jobwire tap` and `jobwire jobs` print them; the whole database is gone
 through for them. `--abort` ends it.
 
-The place is looked for in the queue and the lists of --prefix and --queue, and in the worker's own list.
+The place is looked for in the queue and the lists of --prefix and --queue, and in the worker's own list. Long ones are
+gone through in pieces, so that nobody else waits for it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jobwire.cli.common import (
     FAILED,
@@ -33,13 +35,13 @@ from jobwire.cli.common import (
 )
 from jobwire.client.client import Client
 from jobwire.errors import DecodeError
-from jobwire.transport import Connection
+from jobwire.transport import Connection, entries_of
 from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
 from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.extensions import WORKER
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.commands import exists, hash_get_all, hash_pairs, list_position, literal, scan, scanned
-from jobwire.wire.states import JobState, ask_for_state, read_state
+from jobwire.wire.commands import exists, hash_get_all, hash_pairs, list_length, list_position, literal, scan, scanned
+from jobwire.wire.states import SEARCHED, JobState, Place, ask_for_state, read_state
 
 HELP = "show one job, decoded"
 _WHOLE = 36
@@ -119,13 +121,40 @@ async def look(connection: Connection, job_id: bytes, keyspace: Keyspace, queue:
     processing = keyspace.queue("processing")
     if worker is not None:
         own = keyspace.own_list(worker)
-        if await connection.execute(list_position(own, job_id)) is not None:
+        if await connection.execute(list_position(own, job_id, within=SEARCHED)) is not None:
             processing = own
-    asked = ask_for_state(job_id, keyspace.queue(queue), processing, keyspace.dead)
-    report = Report(id=bare(job_id, at_most=200), state=read_state(checked(await connection.call(*asked))))
+    lists = (keyspace.queue(queue), processing, keyspace.dead)
+    state = read_state(checked(await connection.call(*ask_for_state(job_id, *lists))))
+    if state.place == "unknown":
+        state = await _further_inside(connection, job_id, lists, state)
+    report = Report(id=bare(job_id, at_most=200), state=state)
     if fields:
         _decode(report, job_id, fields)
     return report
+
+
+async def _further_inside(
+    connection: Connection, job_id: bytes, lists: tuple[bytes, bytes, bytes], state: JobState
+) -> JobState:
+    """The state of a job that may stand at neither end of a long list."""
+    queue, processing, dead = lists
+    places: tuple[tuple[Place, bytes], ...] = (("dead", dead), ("queued", queue), ("started", processing))
+    for place, key in places:
+        length = await connection.execute(list_length(key))
+        if isinstance(length, int) and length > 2 * SEARCHED:
+            position = await _position(connection, key, job_id)
+            if position is not None:
+                return replace(state, place=place, ahead=length - 1 - position if place == "queued" else None)
+    return state
+
+
+async def _position(connection: Connection, key: bytes, job_id: bytes) -> int | None:
+    passed = 0
+    async for entries in entries_of(connection.execute, key):
+        if job_id in entries:
+            return passed + entries.index(job_id)
+        passed += len(entries)
+    return None
 
 
 def _decode(report: Report, job_id: bytes, fields: dict[bytes, bytes]) -> None:

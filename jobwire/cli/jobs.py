@@ -19,21 +19,20 @@ from jobwire.cli.common import (
     add_json,
     add_keyspace,
     bare,
-    bytes_in,
     connection_to,
     keyspace_of,
-    members_of,
     more,
     print_json,
     shown,
     styled,
 )
+from jobwire.cli.fleet import known_workers
 from jobwire.errors import DecodeError, ServerError
-from jobwire.transport import Connection
+from jobwire.transport import Connection, first_entries
 from jobwire.wire import Keyspace, Reply, decode_job, job_key
 from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.extensions import ERROR, QUEUE, WORKER, without_traceback
-from jobwire.wire.commands import hash_get, hash_get_all, hash_pairs, hash_size, list_items, list_length
+from jobwire.wire.commands import hash_get, hash_get_all, hash_pairs, hash_size, list_length
 from jobwire.wire.text import Text, readable
 from jobwire.wire.workers import read_host
 
@@ -93,7 +92,7 @@ async def listing(connection: Connection, keyspace: Keyspace, queue: str, kind: 
     owners: dict[bytes, bytes | None] = {}
     if kind == "running":
         lists: dict[bytes, bytes | None] = {
-            keyspace.own_list(worker): worker for worker in await members_of(connection, keyspace.workers)
+            keyspace.own_list(worker): worker for worker in await known_workers(connection, keyspace)
         }
         lists = {keyspace.queue("processing"): None, **lists}
     else:
@@ -104,9 +103,8 @@ async def listing(connection: Connection, keyspace: Keyspace, queue: str, kind: 
         if length == 0 or len(owners) >= limit:
             continue
         # The right end is taken next; among the dead the newest stands on the left.
-        first, last = (0, limit - 1) if kind == "dead" else (-limit, -1)
-        ids = bytes_in(await connection.execute(list_items(key, first, last)))
-        owners |= dict.fromkeys(ids if kind == "dead" else ids[::-1], worker)
+        ids = await first_entries(connection.execute, key, limit, newest=kind == "dead")
+        owners |= dict.fromkeys(ids, worker)
     chosen = dict(list(owners.items())[:limit])
     return Listing(kind, total, await _described(connection, keyspace, kind, chosen))
 

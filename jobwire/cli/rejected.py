@@ -30,7 +30,7 @@ from jobwire.cli.common import (
     work_off,
 )
 from jobwire.errors import DecodeError, ServerError
-from jobwire.transport import Connection
+from jobwire.transport import Connection, first_entries
 from jobwire.wire import Command, Keyspace, Reply
 from jobwire.wire.commands import list_items, list_length
 from jobwire.wire.dead_letters import Rejected, decode_rejected, requeue_rejected
@@ -69,7 +69,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 async def _list(connection: Connection, keyspace: Keyspace, options: argparse.Namespace) -> None:
-    raws = bytes_in(await connection.execute(list_items(keyspace.rejected, 0, max(0, options.limit - 1))))
+    raws = await first_entries(connection.execute, keyspace.rejected, options.limit)
     numbered = [(number, _record(raw), raw) for number, raw in enumerate(raws)]
     if options.json:
         print_json([_plain(*one) for one in numbered])

@@ -498,6 +498,9 @@ class Client:
     async def state(self, job_id: Text, *, queue: Text | None = None) -> JobState:
         """The state of a job in Redis now.
 
+        Looks at 50,000 entries at either end of the queue, so that it holds the server for a few milliseconds at the
+        most: a job that waits further inside is ``unknown``. `jobwire job` finds it there.
+
         Raises ``ConnectionLost``, ``ServerError``; ``ConfigError`` in mode ``simple``, which keeps nothing.
         """
         self._needs_hashes("state")

@@ -44,7 +44,7 @@ from jobwire.wire.codec.extensions import EXPIRES, KEEP, parse_keep
 from jobwire.wire.commands import Command, expire_in, first_error, hash_get, time_to_live
 from jobwire.wire.keys import job_key
 from jobwire.wire.server_clock import ServerClock
-from jobwire.wire.states import JobState
+from jobwire.wire.states import LOOKED_AT, SEARCHED, JobState
 from jobwire.wire.text import Text, epoch, readable, words_of
 from jobwire.wire.workers import ask_abort
 
@@ -62,8 +62,8 @@ _GIVEN_UP_AT_ONCE = 8
 _SETTLED_EVERY = 0.02
 _NAMED = 10
 """Jobs that a log line names."""
-_EXPIRE_AT_ONCE = 500
-"""Jobs that one look at Redis is about, where many deadlines come together."""
+_LOOKED_FOR_AT_ONCE = 500
+"""Jobs that one look at Redis is about, after a reconnection or where many deadlines come together."""
 _GATHER = 0.02
 """Seconds after such a look in which deadlines wait for others, so that they share the next one."""
 _LOOK_WITHIN = 2.0
@@ -117,13 +117,16 @@ class Collector:
         self._announced.clear()
         if self._cleanup is not None:
             self._cleanup.connected(commands)
+        unanswered: list[Pending] = []
         for pending in list(self.pending.values()):
             if pending.acknowledged:
                 continue
             if pending.sent and self._mode.redeliverable:
-                self._spawn(self._submit_again(pending))
+                unanswered.append(pending)
             else:
                 self._push(pending)
+        if unanswered:
+            self._spawn(self._submit_again(commands, unanswered))
         await self._sweep(given_up=REMEMBERED)
 
     async def disconnect(self) -> None:
@@ -327,20 +330,48 @@ class Collector:
         for callback in self.on_queue_length:
             callback(length)
 
-    async def _submit_again(self, pending: Pending) -> None:
-        """After a reconnection: a submission that was never answered is sent again where it did not arrive whole."""
+    async def _submit_again(self, connection: Connection, unanswered: Sequence[Pending]) -> None:
+        """After a reconnection: submissions that were never answered are sent again where they did not arrive whole."""
+        queues: dict[bytes, list[Pending]] = {}
+        for pending in unanswered:
+            queues.setdefault(pending.queue, []).append(pending)
+        for queue, jobs in queues.items():
+            for first in range(0, len(jobs), _LOOKED_FOR_AT_ONCE):
+                unsure = await self._arrived(connection, queue, jobs[first : first + _LOOKED_FOR_AT_ONCE])
+                for pending in unsure:  # one at a time: it is a longer look
+                    if await self._arrived(connection, queue, [pending], newest=SEARCHED):
+                        self._push_again(pending)
+
+    async def _arrived(
+        self, connection: Connection, queue: bytes, some: Sequence[Pending], *, newest: int = LOOKED_AT
+    ) -> list[Pending]:
+        """Take note of submissions that have arrived, and repeat those that have not; return those that are whole or
+        not, and were not seen.
+        """
+        ids = [pending.job_id for pending in some]
+        replies = await connection.call(*self._mode.look(ids, queue, newest=newest))
         try:
-            state = await self.inspect(pending.job_id, pending.queue)
+            states = self._mode.looked(ids, replies)
         except ServerError as error:
-            self._end(pending, error)
-            return
-        if pending.ended or pending.acknowledged:
-            return
-        if state.place in ("gone", "unknown"):
-            self._push(pending)
-        else:
-            pending.acknowledge()
-            self._check(pending)
+            states = [error] * len(ids)
+        unsure: list[Pending] = []
+        for pending, state in zip(some, states, strict=True):
+            if pending.ended or pending.acknowledged:
+                continue
+            if isinstance(state, ServerError):
+                self._end(pending, state)
+            elif state.place == "gone":
+                self._push_again(pending)
+            elif state.place == "unknown":
+                unsure.append(pending)
+            else:
+                pending.acknowledge()
+                self._check(pending)
+        return unsure
+
+    def _push_again(self, pending: Pending) -> None:
+        pending.sent = False
+        self._push(pending)
 
     async def drained(self) -> None:
         if self._commands is not None:
@@ -558,7 +589,7 @@ class Collector:
         """End the waits whose deadlines have come, in steps: 100,000 may come at once."""
         silent = False
         while self._late:
-            batch = [self._late.popleft() for _ in range(min(_EXPIRE_AT_ONCE, len(self._late)))]
+            batch = [self._late.popleft() for _ in range(min(_LOOKED_FOR_AT_ONCE, len(self._late)))]
             # A server that let one look wait does not keep the others waiting, each in its turn.
             silent = await self._expire([pending for pending in batch if not pending.ended], ask=not silent)
             await asyncio.sleep(0 if self._late else _GATHER)

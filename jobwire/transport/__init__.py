@@ -13,6 +13,7 @@ from jobwire.transport.dial import DialOptions
 from jobwire.transport.direct import DirectTransport
 from jobwire.transport.factory import open_transport
 from jobwire.transport.insistence import call_insisting, execute_insisting
+from jobwire.transport.pieces import Pace, entries_of, first_entries
 from jobwire.transport.protocols import (
     Command,
     Connection,
@@ -36,12 +37,15 @@ __all__ = [
     "OnLost",
     "OnPush",
     "OnReplies",
+    "Pace",
     "Replies",
     "Reply",
     "SentinelAddress",
     "SentinelTransport",
     "Transport",
     "call_insisting",
+    "entries_of",
     "execute_insisting",
+    "first_entries",
     "open_transport",
 ]

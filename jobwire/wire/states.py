@@ -16,6 +16,7 @@ from jobwire.wire.text import Text, parse_epoch, readable
 
 __all__ = [
     "LOOKED_AT",
+    "SEARCHED",
     "JobState",
     "OwnList",
     "Place",
@@ -40,7 +41,8 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 
     ``place``        ``queued``: its ID stands in the pending queue; ``started``: a worker has begun, or has at least
                      taken it; ``processed``: the result is there; ``dead``: set aside, ``error`` says why;
-                     ``unknown``: the hash is there, the ID in none of the lists that were looked at; ``gone``: no hash;
+                     ``unknown``: the hash is there, the ID in none of the lists that were looked at, or more than
+                     50,000 entries from either end of one; ``gone``: no hash;
                      ``not kept``: mode ``simple``, of which only the length of the queue can be told
     ``ahead``        number of jobs that will be taken before it, where it is queued
     ``queue_length`` length of the pending queue
@@ -62,35 +64,48 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 _FIELDS = (m.RESULT, m.STARTED, m.WORKER, m.ERROR)
 
 
+SEARCHED = 50_000
+"""Entries at either end of a list among which one job is looked for: about half a millisecond of Redis for each end."""
+
+
 def ask_for_state(job_id: bytes, queue: bytes, processing: bytes, dead: bytes) -> tuple[Command, ...]:
-    """Return the commands whose replies ``read_state`` reads; LPOS needs Redis 6.0.6."""
+    """Return the commands whose replies ``read_state`` reads; LPOS needs Redis 6.0.6.
+
+    The lists before the hash: a job that is taken meanwhile was queued, and is not missing in both.
+    """
     return (
+        c.list_length(queue),
+        *_either_end(queue, job_id),
+        *_either_end(processing, job_id),
+        *_either_end(dead, job_id),
         c.exists(job_key(job_id)),
         c.hash_get(job_key(job_id), *_FIELDS),
-        c.list_length(queue),
-        c.list_position(queue, job_id),
-        c.list_position(processing, job_id),
-        c.list_position(dead, job_id),
     )
 
 
-def read_state(replies: Sequence[Reply]) -> JobState:
-    """Read the replies to ``ask_for_state``. Raises the first ``ServerError`` among them.
+def _either_end(key: bytes, job_id: bytes) -> tuple[Command, Command]:
+    return c.list_position(key, job_id, within=-SEARCHED), c.list_position(key, job_id, within=SEARCHED)
 
-    The lists of taken and of dead jobs may be forbidden to a client: it knows nothing of them then.
+
+def read_state(replies: Sequence[Reply]) -> JobState:
+    """Read the replies to ``ask_for_state``: a job that stands further inside of a list is not seen there.
+
+    Raises the first ``ServerError`` among them. The lists of taken and of dead jobs may be forbidden to a client: it
+    knows nothing of them then.
     """
-    aside = [None if _is_forbidden(reply) else reply for reply in replies[4:]]
-    error = c.first_error([*replies[:4], *aside])
+    length, near, far, *aside, present, values = [
+        None if 3 <= at <= 6 and _is_forbidden(reply) else reply for at, reply in enumerate(replies)
+    ]
+    error = c.first_error([length, near, far, *aside, present, values])
     if error is not None:
         raise error
-    present, values, length, position = replies[:4]
-    processing, dead = aside
     total = length if isinstance(length, int) else 0
+    position = near if isinstance(near, int) else far
     return _state(
         values,
         gone=present == 0,
-        dead=dead is not None,
-        taken=processing is not None,
+        dead=aside[2:] != [None, None],
+        taken=aside[:2] != [None, None],
         # Jobs are pushed on the left and taken from the right.
         ahead=total - 1 - position if isinstance(position, int) else None,
         queue_length=total,
@@ -122,18 +137,21 @@ LOOKED_AT = 500
 """Entries at either end of a list among which a look at many jobs looks; the rest of the list is left alone."""
 
 
-def ask_for_states(job_ids: Sequence[bytes], queue: bytes, processing: bytes, dead: bytes) -> tuple[Command, ...]:
+def ask_for_states(
+    job_ids: Sequence[bytes], queue: bytes, processing: bytes, dead: bytes, *, newest: int = LOOKED_AT
+) -> tuple[Command, ...]:
     """Return the commands whose replies ``read_states`` reads: the cost of them does not grow with the lists.
 
-    The lists before the hash: a job that is taken meanwhile was queued, and is not missing in both.
+    ``newest`` entries of each list are looked at, and those of the queue that are taken next. The lists before the
+    hash: a job that is taken meanwhile was queued, and is not missing in both.
     """
     commands = [c.list_length(queue)]
     for job_id in job_ids:
         commands += (
             c.list_position(queue, job_id, within=-LOOKED_AT),
-            c.list_position(queue, job_id, within=LOOKED_AT),
-            c.list_position(processing, job_id, within=LOOKED_AT),
-            c.list_position(dead, job_id, within=LOOKED_AT),
+            c.list_position(queue, job_id, within=newest),
+            c.list_position(processing, job_id, within=newest),
+            c.list_position(dead, job_id, within=newest),
             c.hash_get(job_key(job_id), *_FIELDS, m.REPLY_TO),
         )
     return tuple(commands)

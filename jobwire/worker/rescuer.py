@@ -21,10 +21,10 @@ from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequenc
 import msgspec
 
 from jobwire.errors import ServerError, printable
-from jobwire.transport import Connection, Reply, call_insisting, execute_insisting
+from jobwire.transport import Connection, Reply, call_insisting, entries_of, execute_insisting
 from jobwire.wire import Command, Keyspace, Mode, Taken
 from jobwire.wire import workers as fleet
-from jobwire.wire.commands import exists, hash_delete, list_items, scan_type, scanned
+from jobwire.wire.commands import exists, hash_delete, scan_type, scanned
 from jobwire.wire.connection_commands import client_kill, client_list, client_list_all, clients_named, is_listed
 from jobwire.wire.keys import JOB_PREFIX, job_key
 from jobwire.wire.server_clock import ServerClock, server_seconds
@@ -41,7 +41,6 @@ REMEMBERED = 600.0
 
 _log = logging.getLogger("jobwire.recovery")
 _FORGOTTEN, _FIRST_TIME = 1, 2
-_CHUNK = 1000
 _STEP = 100
 """Workers that one step is about."""
 _PATIENCE = 5.0
@@ -206,8 +205,9 @@ class Recovery:
             await self._ask(fleet.settle(job_id, worker, dead=outcome == b"dead"))
 
     async def _entries(self, worker: bytes, home: Home) -> AsyncIterator[Recovered]:
-        for job_id in _strings(await self._ask(list_items(self._keyspace.own_list(worker)))):
-            yield _note(job_id, worker, home.queues[0], "would return")
+        async for entries in entries_of(self._ask, self._keyspace.own_list(worker)):
+            for job_id in entries:
+                yield _note(job_id, worker, home.queues[0], "would return")
 
     async def _return_marked(
         self, marking: Mapping[bytes, frozenset[bytes]], successor: bytes, *, dry_run: bool
@@ -329,19 +329,19 @@ class Recovery:
         entries without a hash).
         """
         source = processing or self._keyspace.queue("processing")
-        ids = _strings(await self._ask(list_items(source)))
-        replies = await self._connection.call(*map(fleet.mark_of, ids)) if ids else []
+        old: dict[bytes, None] = {}
+        async for ids in entries_of(self._ask, source):
+            replies = await self._connection.call(*map(fleet.mark_of, ids))
+            for job_id, reply in zip(ids, replies, strict=True):
+                since = None if isinstance(reply, ServerError) else parse_epoch(fleet.read_mark(reply)[3])
+                if unknown_age if since is None else time.time() - since >= older_than:
+                    old[job_id] = None
         found: list[Recovered] = []
         # The newest first, each to the end that is taken next.
-        for job_id, reply in zip(ids, replies, strict=True):
-            since = None if isinstance(reply, ServerError) else parse_epoch(fleet.read_mark(reply)[3])
-            old = unknown_age if since is None else time.time() - since >= older_than
-            if not old:
-                continue
-            command = fleet.return_shared(source, self._queue, job_id)
+        for job_id in old:
             if dry_run:
                 found.append(_note(job_id, b"", self._queue, "would return"))
-            elif await self._ask(command) == 1:
+            elif await self._ask(fleet.return_shared(source, self._queue, job_id)) == 1:
                 found.append(_note(job_id, b"", self._queue, "returned"))
         return found
 
@@ -382,10 +382,8 @@ class Recovery:
         while True:
             cursor, keys = scanned(await self._ask(scan_type(cursor, b"list")))
             for key in keys:
-                first = 0
-                while items := _strings(await self._ask(list_items(key, first, first + _CHUNK - 1))):
-                    found.update(items)
-                    first += _CHUNK
+                async for entries in entries_of(self._ask, key):
+                    found.update(entries)
             if cursor == b"0":
                 return found
 

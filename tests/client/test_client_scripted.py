@@ -22,7 +22,8 @@ from jobwire import (
 from jobwire.testing.scripted import LOST, SILENT
 from jobwire.wire import Keyspace, Reliable
 from jobwire.wire.lifecycle import after
-from tests.support.faces import until
+from jobwire.wire.server_clock import ServerClock
+from tests.support.faces import until, within
 
 Connect = Callable[..., Any]
 
@@ -131,6 +132,74 @@ async def test_no_tags_are_asked_for_in_a_dialect_without_tags(server: Any, conn
 # -- connections that are lost
 
 
+def there(command: tuple[bytes, ...]) -> list[bytes | None]:
+    """The fields of a job that is there, and not begun."""
+    return [b"me" if field == b"_reply_to" else None for field in command[2:]]
+
+
+async def test_submissions_that_were_not_answered_are_looked_for_together_and_in_bounded_looks(
+    server: Any, connect: Connect
+) -> None:
+    client = await connect(max_outstanding=10_000)
+    inside = {b"inside%d" % n for n in range(3)}
+    server.answers |= {
+        b"LPUSH": SILENT,
+        # A long queue, and three that stand where the first look does not look.
+        b"LLEN": 200_000,
+        b"LPOS": lambda command: (
+            7 if command[1] == b"jobs::pending" and (command[2] not in inside or b"50000" in command) else None
+        ),
+        b"HMGET": lambda command: [None] * 5 if command[1] == b"job::lost" else there(command),
+    }
+    for n in range(1500):
+        client.submit({"n": n}, id=f"j{n}")
+    for name in sorted(inside):
+        client.submit({}, id=name)
+    client.submit({}, id="lost")
+    await until(lambda: sum(len(push) - 2 for push in server.sent(b"LPUSH")) == 1504)
+    server.answers[b"LPUSH"] = 1
+    before = len(server.sent(b"LPUSH"))
+    server.commands.lose()
+    await until(lambda: len(server.sent(b"LPUSH")) > before)
+    await within(client.stop())
+    assert [push[2:] for push in server.sent(b"LPUSH")[before:]] == [(b"lost",)], "the others have arrived"
+    looks = server.sent(b"LPOS")
+    assert all(int(look[look.index(b"MAXLEN") + 1]) <= 50_000 for look in looks), "no look goes through a list"
+    deep = [look for look in looks if b"50000" in look]
+    assert {look[2] for look in deep} == inside
+    assert len(looks) == 4 * (1504 + 3), "four looks a job, all but these short"
+
+
+async def test_a_submission_in_doubt_is_looked_for_where_the_first_look_did_not_look(
+    server: Any, connect: Connect
+) -> None:
+    await connect_and_lose(server, connect)
+    server.answers |= {b"LPUSH": 1, b"LLEN": 200_000, b"HMGET": there}
+    await until(lambda: len(server.sent(b"LPUSH")) == 2)
+    assert {look[-1] for look in server.sent(b"LPOS")} == {b"500", b"50000"}
+    assert server.commands.commands[-1] == (b"LPUSH", b"jobs::pending", b"j"), "it is in no list, so it goes again"
+
+
+async def test_a_submission_that_expires_is_sent_again_where_the_clock_has_to_be_asked_anew(
+    server: Any, connect: Connect
+) -> None:
+    server.answers |= {b"TIME": [b"1000", b"0"]}
+    client = await connect_and_lose(server, connect, expires_in=60)
+    client._collector._clock = ServerClock()
+    server.answers |= {b"LPUSH": 1}
+    await until(lambda: len(server.sent(b"LPUSH")) == 2)
+
+
+async def connect_and_lose(server: Any, connect: Connect, **options: Any) -> Client:
+    """A client whose submission of ``j`` was not answered when the connection broke."""
+    client = await connect()
+    server.answers[b"LPUSH"] = SILENT
+    client.submit({}, id="j", **options)
+    await until(lambda: server.sent(b"LPUSH"))
+    server.commands.lose()
+    return client
+
+
 async def test_a_submission_that_was_not_answered_and_did_not_arrive_is_sent_again(
     server: Any, connect: Connect
 ) -> None:
@@ -141,8 +210,8 @@ async def test_a_submission_that_was_not_answered_and_did_not_arrive_is_sent_aga
     server.answers[b"HMSET"] = b"OK"
     await until(lambda: len(server.sent(b"LPUSH")) == 2)
     again = server.commands.commands
-    assert [command[0] for command in again if command[0] in (b"EXISTS", b"HMSET", b"LPUSH")] == [
-        b"EXISTS",
+    assert [command[0] for command in again if command[0] in (b"HMGET", b"HMSET", b"LPUSH")] == [
+        b"HMGET",
         b"HMSET",
         b"LPUSH",
     ]
@@ -155,7 +224,7 @@ async def test_a_submission_that_was_not_answered_and_did_not_arrive_is_sent_aga
 async def test_a_submission_that_arrived_unanswered_is_not_sent_again(server: Any, connect: Connect) -> None:
     client = await connect()
     server.answers |= {b"LPUSH": LOST, b"LPOS": lambda command: 0 if command[1] == b"jobs::pending" else None}
-    server.answers[b"HMGET"] = lambda command: [None] * (len(command) - 2)
+    server.answers[b"HMGET"] = there
     handle = client.submit({"a": 1}, id="j")
     await until(lambda: len(server.transport.links) == 4)
     server.answers[b"LPUSH"] = 1

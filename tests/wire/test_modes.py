@@ -593,6 +593,39 @@ def test_withdrawing_looks_at_either_end_and_never_goes_through_the_queue(
     assert run((b"LLEN", b"jobs::pending")) == [before + after + (not reached)]
 
 
+def test_one_job_is_looked_for_at_either_end_of_long_lists(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobwire.wire.states.SEARCHED", 100)
+    mode = Reliable(JOBS)
+    pushed = [b"next", *(b"%d" % n for n in range(150)), b"inside", *(b"a%d" % n for n in range(150)), b"last"]
+    for key, other in ((b"jobs::pending", b""), (b"jobs::processing", b"taken-"), (b"jobs::dead", b"dead-")):
+        run((b"LPUSH", key, *(other + entry for entry in pushed)))
+        for name in (b"next", b"last", b"inside"):
+            run((b"HSET", b"job::" + other + name, b"_reply_to", b"c"))
+
+    def place(job_id: bytes) -> tuple[str, int | None]:
+        commands = mode.inspect(job_id, b"jobs::pending")
+        assert all(command[-2:] == (b"MAXLEN", b"100") for command in commands if command[0] == b"LPOS")
+        assert commands[-1][0] == b"HMGET", "a job that is taken meanwhile is not missing in both"
+        state = mode.inspected(run(*commands))
+        assert state.queue_length == len(pushed)
+        return state.place, state.ahead
+
+    assert [place(name) for name in (b"next", b"last", b"inside")] == [
+        ("queued", 0),
+        ("queued", 302),
+        ("unknown", None),
+    ]
+    assert [place(b"taken-" + name)[0] for name in (b"next", b"last", b"inside")] == ["started", "started", "unknown"]
+    assert [place(b"dead-" + name)[0] for name in (b"next", b"last", b"inside")] == ["dead", "dead", "unknown"]
+    assert place(b"gone") == ("gone", None)
+    forbidden = [
+        ServerError("NOPERM no") if 3 <= at <= 6 else reply for at, reply in enumerate([303, *[None] * 6, 1, []])
+    ]
+    assert mode.inspected(forbidden).place == "unknown", "a client that may not see who is dead does without"
+    with pytest.raises(ServerError):
+        mode.inspected([ServerError("NOPERM no"), *forbidden[1:]])
+
+
 def test_many_jobs_are_looked_for_without_going_through_the_lists(run: Any) -> None:
     mode = Reliable(JOBS)
     ids = [b"next", b"last", b"inside", b"dead", b"begun", b"done", b"gone", b"broken"]

@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from jobwire.cli import job as job_command
-from jobwire.cli.common import bytes_in, checked, jsonable, members_of
-from jobwire.cli.fleet import Fleet, look_at
+from jobwire.cli.common import bytes_in, checked, jsonable
+from jobwire.cli.fleet import Fleet, known_workers, look_at
 from jobwire.errors import DecodeError, JobwireError, ServerError
-from jobwire.transport import Connection, Transport, open_transport
+from jobwire.transport import Connection, Transport, first_entries, open_transport
 from jobwire.wire import Keyspace, decode_job, job_key
 from jobwire.wire.codec.envelopes import decode_job_envelope
 from jobwire.wire.codec.extensions import QUEUE
@@ -142,7 +142,7 @@ class Source:
 
     async def _running(self, connection: Connection, offset: int) -> Page:
         keyspace = self.keyspace
-        workers = await members_of(connection, keyspace.workers)
+        workers = await known_workers(connection, keyspace)
         owners = [None, *workers]
         keys = [keyspace.queue(PROCESSING), *map(keyspace.own_list, workers)]
         lengths = [reply if isinstance(reply, int) else 0 for reply in await connection.call(*map(list_length, keys))]
@@ -259,7 +259,7 @@ class Source:
 
     async def _requeue_rejected(self, words: Sequence[str]) -> int:
         connection = await self._connected()
-        raws = bytes_in(await connection.execute(list_items(self.keyspace.rejected, 0, 499)))
+        raws = await first_entries(connection.execute, self.keyspace.rejected, 500)
         done = 0
         for raw in raws:
             try:

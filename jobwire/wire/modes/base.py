@@ -29,7 +29,7 @@ from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, channel_to, job_key
 from jobwire.wire.lifecycle import ModeName, Outcome
 from jobwire.wire.scripts import DELETE_GHOST, TELL_REJECTED, WITHDRAW
-from jobwire.wire.states import JobState, ask_for_state, ask_for_states, read_state, read_states
+from jobwire.wire.states import LOOKED_AT, JobState, ask_for_state, ask_for_states, read_state, read_states
 from jobwire.wire.text import Text, epoch, wire_bytes
 from jobwire.wire.workers import Home
 
@@ -297,9 +297,9 @@ class Mode(ABC):
         """Return the job's place. Raises the first ``ServerError`` among the replies."""
 
     @abstractmethod
-    def look(self, job_ids: Sequence[bytes], queue: bytes) -> tuple[Command, ...]:
-        """Ask where many jobs of one queue are, at a cost that does not grow with the queue; ``looked`` reads the
-        replies.
+    def look(self, job_ids: Sequence[bytes], queue: bytes, *, newest: int = LOOKED_AT) -> tuple[Command, ...]:
+        """Ask where many jobs of one queue are, at a cost that does not grow with the queue: among the ``newest``
+        entries, and those that are taken next. ``looked`` reads the replies.
         """
 
     @abstractmethod
@@ -565,8 +565,8 @@ class HashMode(Mode):
     def inspected(self, replies: Sequence[Reply]) -> JobState:
         return read_state(replies)
 
-    def look(self, job_ids: Sequence[bytes], queue: bytes) -> tuple[Command, ...]:
-        return ask_for_states(job_ids, queue, self.processing, self.keyspace.dead)
+    def look(self, job_ids: Sequence[bytes], queue: bytes, *, newest: int = LOOKED_AT) -> tuple[Command, ...]:
+        return ask_for_states(job_ids, queue, self.processing, self.keyspace.dead, newest=newest)
 
     def looked(self, job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobState | ServerError]:
         del job_ids

@@ -33,7 +33,7 @@ from jobwire.wire.modes.base import (
     pop_waiting,
     popped,
 )
-from jobwire.wire.states import JobState
+from jobwire.wire.states import LOOKED_AT, JobState
 from jobwire.wire.text import Text, epoch, parse_epoch
 
 __all__ = ["Simple"]
@@ -109,8 +109,8 @@ class Simple(Mode):
             raise error
         return JobState(place="not kept", queue_length=replies[0] if isinstance(replies[0], int) else 0)
 
-    def look(self, job_ids: Sequence[bytes], queue: bytes) -> tuple[Command, ...]:
-        del job_ids
+    def look(self, job_ids: Sequence[bytes], queue: bytes, *, newest: int = LOOKED_AT) -> tuple[Command, ...]:
+        del job_ids, newest
         return (c.list_length(queue),)
 
     def looked(self, job_ids: Sequence[bytes], replies: Sequence[Reply]) -> list[JobState]:

@@ -1,0 +1,59 @@
+"""Read lists in pieces: one command that read a list of a million would hold the server, and all others, for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from jobwire.wire.commands import Command, Reply, list_items
+
+__all__ = ["Pace", "entries_of", "first_entries"]
+
+_AT_FIRST = 16
+_MOST = 1000
+_BYTES = 1 << 20
+
+
+class Pace:
+    """The number of entries to ask for next: few at first, and as many more as 1 MiB holds of those that came."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self.step = min(_AT_FIRST, most)
+
+    def learn(self, entries: Sequence[bytes]) -> None:
+        """These were the last ones."""
+        fit = len(entries) * _BYTES // max(1, sum(map(len, entries)))
+        self.step = max(1, min(self._most, 2 * self.step, fit))
+
+
+async def entries_of(
+    ask: Callable[[Command], Awaitable[Reply]], key: bytes, *, newest: bool = True
+) -> AsyncIterator[list[bytes]]:
+    """Yield the entries of a list in pieces, from the left (the newest) or from the right, as ``ask`` answers.
+
+    Entries that are pushed at that end meanwhile make others come twice; ones that are taken there leave others out.
+    Raises what ``ask`` raises.
+    """
+    pace, first = Pace(), 0
+    while True:
+        last = first + pace.step
+        reply = await ask(list_items(key, first, last - 1) if newest else list_items(key, -last, -first - 1))
+        entries = [entry for entry in reply if isinstance(entry, bytes)] if isinstance(reply, list) else []
+        if not entries:
+            return
+        yield entries if newest else entries[::-1]
+        pace.learn(entries)
+        first += len(entries)
+
+
+async def first_entries(
+    ask: Callable[[Command], Awaitable[Reply]], key: bytes, count: int, *, newest: bool = True
+) -> list[bytes]:
+    """Return up to ``count`` entries from one end of a list, asked for in pieces."""
+    found: list[bytes] = []
+    if count > 0:
+        async for entries in entries_of(ask, key, newest=newest):
+            found += entries
+            if len(found) >= count:
+                break
+    return found[:count]
