@@ -89,7 +89,7 @@ decode: Any = _not_implemented
 encode: Any = _not_implemented
 """``encode(value, head, base, share_keys, true_tag, false_tag, max_depth)`` → ``head`` and the body behind it."""
 hash_fields: Any = _none
-"""``hash_fields(head, queued, meta, data, encode_meta, text_field, reserved)`` → the command for a job's hash."""
+"""``hash_fields(head, queued, meta, data, kept_meta, text_field, reserved)`` → the command for a job's hash."""
 job_fields: Any = _none
 """``job_fields(reply, plans, max_fields, max_bytes)`` → (data, meta, reply_to, queued, started, processed, result)."""
 scalar_result: Any = _none

@@ -286,7 +286,7 @@ class Client:
         collector = self._collector
         if self._state != "up":
             self._needs_start()
-        if _running_loop() is not collector.loop:
+        if asyncio._get_running_loop() is not collector.loop:
             raise _foreign_loop()
         if len(collector.pending) >= self._max_outstanding:
             raise TooManyJobs(
@@ -317,6 +317,8 @@ class Client:
         )
         if keep is not None:
             pending.kept = True
+        if id is not None:
+            collector.wanted_again(pending.job_id)
         collector.submit(pending)
         return JobHandle(pending)
 
@@ -475,7 +477,7 @@ class Client:
         A result from meanwhile is there at once. Raises ``ClosedError``; ``ConfigError`` in mode ``simple``.
         """
         self._needs_start()
-        if _running_loop() is not self._collector.loop:
+        if asyncio._get_running_loop() is not self._collector.loop:
             raise _foreign_loop()
         self._needs_hashes("attach")
         raw = check_id(job_id)
@@ -523,7 +525,7 @@ class Client:
     # -- inside
 
     def _cancel(self, pending: Pending) -> None:
-        if _running_loop() is not self._collector.loop:
+        if asyncio._get_running_loop() is not self._collector.loop:
             raise _foreign_loop()
         cancelled = JobCancelled("cancelled by its submitter", job_id=readable(pending.job_id))
         self._collector.abandon(pending, cancelled, withdraw=True)
@@ -591,13 +593,6 @@ class Client:
 
 def _text(value: Text) -> str:
     return value if isinstance(value, str) else value.decode(errors="backslashreplace")
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _foreign_loop() -> ConfigError:

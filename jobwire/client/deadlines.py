@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -32,6 +33,8 @@ class Deadlines(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._added = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._next = inf
+        """The moment of ``_timer``."""
 
     def add(self, key: K, seconds: float) -> None:
         """Begin a wait; a key has one at a time."""
@@ -39,7 +42,7 @@ class Deadlines(Generic[K]):
         self._moments[key] = moment
         self._added += 1
         heappush(self._heap, (moment, self._added, key))
-        if self._timer is None or self._timer.when() > moment:
+        if moment < self._next:
             self._arm(moment)
 
     def remove(self, key: K) -> None:
@@ -56,15 +59,16 @@ class Deadlines(Generic[K]):
         self._heap.clear()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._next = None, inf
 
     def _arm(self, moment: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._next = moment
         self._timer = self._loop.call_at(moment, self._look)
 
     def _look(self) -> None:
-        self._timer = None
+        self._timer, self._next = None, inf
         now = self._loop.time()
         heap, moments = self._heap, self._moments
         late: list[K] = []

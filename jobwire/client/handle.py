@@ -63,9 +63,10 @@ class Pending(msgspec.Struct, eq=False):
         self.error = error
         self.value = value
         self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
-        if self.waiters is not None:
-            _wake(self.waiters)
-            self.waiters = None
+        for waiter in self.waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters = None
         if self.submitters is not None:
             _wake(self.submitters)
             self.submitters = None

@@ -202,22 +202,22 @@ class Collector:
 
     def submit(self, pending: Pending) -> None:
         """Send a submission, or keep it until there is a connection. Raises ``EncodeError``; nothing is kept then."""
-        if self._cleanup is not None:
-            # First, so that deletions for an earlier job of this ID go before it.
-            self._cleanup.wanted_again(pending.job_id)
         self._push(pending)
-        self._expect(pending)
-
-    def attach(self, pending: Pending) -> None:
-        if self._cleanup is not None:
-            self._cleanup.wanted_again(pending.job_id)
-        self._expect(pending)
-        self._check(pending)
-
-    def _expect(self, pending: Pending) -> None:
         self.pending[pending.job_id] = pending
         if pending.timeout is not None:
             self._deadlines.add(pending.job_id, pending.timeout)
+
+    def wanted_again(self, job_id: bytes) -> None:
+        """An ID that may have had a job before gets one: deletions for the earlier one go before it."""
+        if self._cleanup is not None:
+            self._cleanup.wanted_again(job_id)
+
+    def attach(self, pending: Pending) -> None:
+        self.wanted_again(pending.job_id)
+        self.pending[pending.job_id] = pending
+        if pending.timeout is not None:
+            self._deadlines.add(pending.job_id, pending.timeout)
+        self._check(pending)
 
     def _push(self, pending: Pending) -> None:
         submission = pending.submission
@@ -492,16 +492,16 @@ class Collector:
         self._end(pending, error)
 
     def _finish(self, pending: Pending, result: Result) -> None:
-        self._resolve(pending, result)
+        if type(result) is Success and pending.convert is None:  # as most are
+            self._end(pending, None, result.value)
+        else:
+            self._resolve(pending, result)
         # A job that no worker could read is somebody's to mend: its entry stands in the list of rejected ones.
         mended = isinstance(result, Failure) and result.rejected
         if self._cleanup is not None and not mended and not pending.kept:
             self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:
-        if type(result) is Success and pending.convert is None:
-            self._end(pending, None, result.value)
-            return
         if not isinstance(result, Success):
             failed = JobFailed(
                 result.message, job_id=readable(pending.job_id), type=result.type, traceback=result.traceback

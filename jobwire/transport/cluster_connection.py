@@ -114,6 +114,7 @@ class ClusterConnection:
         self._links: dict[Node, NodeLink] = {}
         self._end: TransportError | None = None
         self._refreshing = False
+        self.fresh = False
         self._before: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
@@ -144,10 +145,6 @@ class ClusterConnection:
             self._everywhere(commands[0], on_replies)
         else:
             Batch(self, commands, on_replies, self._loop).start()
-
-    @property
-    def fresh(self) -> bool:
-        return False
 
     def before_write(self, work: Callable[[], object]) -> None:
         if not self._before:

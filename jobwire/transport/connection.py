@@ -16,7 +16,7 @@ from typing import cast
 
 import hiredis
 
-from jobwire.errors import ConnectionLost, ServerError, TransportError, printable
+from jobwire.errors import ServerError, TransportError, printable
 from jobwire.transport import forks
 from jobwire.transport.outbox import new_outbox
 from jobwire.transport.protocols import OnLost, OnReplies, Replies
@@ -69,11 +69,11 @@ class RedisConnection(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=self._errors)
         self._outbox = new_outbox()
         self._before: list[Callable[[], object]] = []
-        #: ``flush`` is called at the end of this turn of the loop.
-        self._due = False
+        #: False where ``flush`` is called at the end of this turn of the loop.
+        self.fresh = True
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
-        self._end: ConnectionLost | None = None
+        self.closed = False
         #: Why the connection ended; empty while it has not.
         self.reason = ""
         self._writable: asyncio.Future[None] | None = None
@@ -82,10 +82,6 @@ class RedisConnection(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._queue)} outstanding"
         return f"<{type(self).__name__} {self.description} ({state})>"
-
-    @property
-    def closed(self) -> bool:
-        return self._end is not None
 
     @property
     def outstanding(self) -> int:
@@ -112,7 +108,7 @@ class RedisConnection(asyncio.Protocol):
     # The way out
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
-        if self._end is not None:
+        if self.closed:
             if on_replies is not None:
                 self._loop.call_soon(self._deliver, on_replies, lost_error(self.description, self.reason))
             return
@@ -123,23 +119,19 @@ class RedisConnection(asyncio.Protocol):
             self._queue.append((count, on_replies))
             if waiting + count >= EARLY_WRITE:
                 self._write()
-            elif not self._due:
-                self._due = True
+            elif self.fresh:
+                self.fresh = False
                 self._loop.call_soon(self.flush)
         elif on_replies is not None:
             self._loop.call_soon(self._deliver, on_replies, [])
 
-    @property
-    def fresh(self) -> bool:
-        return not self._due
-
     def before_write(self, work: Callable[[], object]) -> None:
-        if self._end is not None:
+        if self.closed:
             self._loop.call_soon(work)
             return
         self._before.append(work)
-        if not self._due:
-            self._due = True
+        if self.fresh:
+            self.fresh = False
             self._loop.call_soon(self.flush)
 
     def call(self, *commands: Command) -> asyncio.Future[Replies]:
@@ -156,7 +148,7 @@ class RedisConnection(asyncio.Protocol):
     async def drained(self) -> None:
         if self._writable is not None:
             await asyncio.shield(self._writable)
-        if self._end is not None:
+        if self.closed:
             raise lost_error(self.description, self.reason)
 
     async def answered(self) -> None:
@@ -168,7 +160,7 @@ class RedisConnection(asyncio.Protocol):
             await last
 
     def flush(self) -> None:
-        self._due = True  # commands of the work are written below
+        self.fresh = False  # commands of the work are written below
         while self._before:
             before, self._before = self._before, []
             for work in before:
@@ -176,7 +168,7 @@ class RedisConnection(asyncio.Protocol):
                     work()
                 except Exception as error:  # of any kind: the others have work to do as well
                     self._report(error, work)
-        self._due = False
+        self.fresh = True
         self._write()
 
     def _write(self) -> None:
@@ -262,7 +254,7 @@ class RedisConnection(asyncio.Protocol):
         self.on_lost = None
         if self._transport is None:
             return
-        if self._end is None:
+        if not self.closed:
             self.flush()
             self._mark("closed on this side")
             self._transport.close()
@@ -273,15 +265,14 @@ class RedisConnection(asyncio.Protocol):
             self.fail("it could not be closed in time")
             await asyncio.shield(self._gone)
 
-    def _mark(self, reason: str) -> ConnectionLost:
+    def _mark(self, reason: str) -> None:
         """From now on the connection is closed; the first reason is the one that counts."""
-        if self._end is None:
+        if not self.closed:
+            self.closed = True
             self.reason = reason
-            self._end = lost_error(self.description, reason)
             before, self._before = self._before, []
             for work in before:
                 self._loop.call_soon(work)
-        return self._end
 
     # Callbacks of asyncio
 
@@ -292,7 +283,7 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         forks.forget(self)
-        end = self._mark(reason_of(exc))
+        self._mark(reason_of(exc))
         self._outbox.clear()
         self.resume_writing()
         queue, self._queue = self._queue, deque()
@@ -308,7 +299,7 @@ class RedisConnection(asyncio.Protocol):
             self._gone.set_result(None)
         if on_lost is not None:
             try:
-                on_lost(end)
+                on_lost(lost_error(self.description, self.reason))
             except Exception as error:
                 self._report(error, on_lost)
 

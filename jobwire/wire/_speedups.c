@@ -171,10 +171,16 @@ give_up(PyObject *half_made)
 
 /* ---- submitting ---------------------------------------------------------------------------- */
 
+/* Characters of a name and its value that `encode_meta`, which keeps them, may be asked. */
+#define LONGEST_KEPT 256
+
 /* What `encode_meta` answers, a pair; NULL, perhaps without an error, where it is none. */
 static PyObject *
 meta_pair(PyObject *encode_meta, PyObject *name, PyObject *value)
 {
+    if (!PyUnicode_CheckExact(name) || !PyUnicode_CheckExact(value) ||
+        PyUnicode_GET_LENGTH(name) + PyUnicode_GET_LENGTH(value) > LONGEST_KEPT)
+        return NULL;
     PyObject *words[] = {Py_NewRef(name), Py_NewRef(value)};
     PyObject *pair = PyObject_Vectorcall(encode_meta, words, 2, NULL);
     Py_DECREF(words[0]);

@@ -40,32 +40,24 @@ class Aborts:
         self._timer: asyncio.TimerHandle | None = None
 
     def connected(self, connection: Connection) -> None:
-        """Look again, where something runs already."""
+        """Look from now on."""
         self._connection = connection
-        if self._deliveries:
-            self.watch()
+        self._wait()
 
     def disconnected(self) -> None:
         """Look no more."""
         self._connection = None
-        self.rest()
-
-    def watch(self) -> None:
-        """Look from now on: a handler begins."""
-        if self._timer is None and self._connection is not None:
-            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look, context=_NO_JOB)
-
-    def rest(self) -> None:
-        """Nothing is in hand: a timer that stands there would keep cancelled ones, and their jobs, in memory."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look, context=_NO_JOB)
+
     def _look(self) -> None:
-        self._timer = None
-        self.watch()
         if self._connection is None:
             return
+        self._wait()
         begun = time.time() - _EVERY
         running = [
             delivery

@@ -1,13 +1,15 @@
-"""Ways to await a handler."""
+"""Ways to await a handler, and to tell its loop from a thread."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import Any
 
-__all__ = ["cancelled_from_outside", "done_within", "outcome_of", "whole", "within"]
+__all__ = ["cancelled_from_outside", "done_within", "outcome_of", "tell_loop", "whole", "within"]
 
 
 async def whole(work: Awaitable[Any]) -> Any:
@@ -62,3 +64,14 @@ def cancelled_from_outside() -> bool:
     """Is this task to end, rather than that its handler raised CancelledError by itself?"""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def tell_loop(loop: asyncio.AbstractEventLoop, told: asyncio.Future[None] | Callable[[], None]) -> None:
+    """From a thread; a loop that is closed needs to know nothing any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(told if callable(told) else partial(_settle, told))
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

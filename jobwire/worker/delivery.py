@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -15,7 +14,7 @@ from jobwire.wire.modes.base import Ending
 from jobwire.worker.hooks import Call
 from jobwire.worker.processes import ProcessCall
 
-__all__ = ["AfterFirstSteps", "Delivery"]
+__all__ = ["Delivery"]
 
 
 class Delivery(msgspec.Struct, eq=False):
@@ -59,30 +58,3 @@ class Delivery(msgspec.Struct, eq=False):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-
-
-class AfterFirstSteps:
-    """Calls ``function`` for each delivery that is added, and then ``begun``, once all tasks made in the same turn of
-    the loop have made their first step.
-    """
-
-    def __init__(self, function: Callable[[Delivery], None], begun: Callable[[], None]) -> None:
-        self._function = function
-        self._begun = begun
-        self._added: list[Delivery] = []
-
-    def add(self, delivery: Delivery, loop: asyncio.AbstractEventLoop) -> None:
-        """Call ``function(delivery)`` soon."""
-        if not self._added:
-            loop.call_soon(self._again)
-        self._added.append(delivery)
-
-    def _again(self) -> None:
-        # Behind the task of the first, before those of the others: they stand in the queue by now.
-        added, self._added = self._added, []
-        asyncio.get_running_loop().call_soon(self._call, added)
-
-    def _call(self, added: list[Delivery]) -> None:
-        for delivery in added:
-            self._function(delivery)
-        self._begun()

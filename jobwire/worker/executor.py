@@ -28,8 +28,8 @@ from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable, words_of
-from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, whole, within
-from jobwire.worker.delivery import AfterFirstSteps, Delivery
+from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, tell_loop, whole, within
+from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Answers, Handler, current
 from jobwire.worker.hooks import Call, Hooks
@@ -88,9 +88,6 @@ class Executor:
         self.left: int | None = None
         """How many more jobs may be taken; None for no limit."""
         self._max_losses = max_losses
-        self.on_begun: Callable[[], object] = _nothing
-        """Called whenever a handler begins; ``on_empty`` when nothing is in hand any more."""
-        self.on_empty: Callable[[], object] = _nothing
         self.on_free: Callable[[], None] = _nothing
         """Called whenever a slot has become free, or the jobs that came together have been begun."""
         self._log = log
@@ -101,7 +98,8 @@ class Executor:
         self.notices = Notices()
         self._refusals = Refusals(log)
         self._clock = ServerClock()
-        self._later = AfterFirstSteps(self._say_start, self._ask_for_more)
+        self._begun: list[Delivery] = []
+        """Their handlers are about to make their first step."""
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
         self._commands: Connection | None = None
@@ -153,13 +151,14 @@ class Executor:
             some = deliveries[at : at + _LOADED_AT_ONCE]
             commands = [command for delivery in some if (command := self._mode.load(delivery.taken)) is not None]
             if not commands:
-                self._each(self._read, some, [None] * len(some))
+                self._loaded(some, [None for _ in some])
             elif self._commands is not None:
                 self._commands.send(commands, partial(self._loaded, some))
 
     def _loaded(self, deliveries: Sequence[Delivery], replies: Replies | TransportError) -> None:
         if not isinstance(replies, TransportError):
             self._each(self._read, deliveries, replies)
+            self._see_first_steps()
 
     def _each(
         self, step: Callable[[Delivery, Reply], None], some: Sequence[Delivery], replies: Sequence[Reply]
@@ -211,6 +210,7 @@ class Executor:
         self._clock.learn(replies[0], asked=asked)
         if delivery.state == "taken" and delivery.ending is None:
             self._look_at_clock(delivery, job)
+            self._see_first_steps()
 
     def _not_loaded(self, delivery: Delivery, error: ServerError) -> None:
         name = self._name_of(delivery)
@@ -232,18 +232,26 @@ class Executor:
     def _perform(self, delivery: Delivery, job: Job) -> None:
         delivery.state = self._started
         delivery.started = time.time()
-        self.on_begun()
         # The task first: the result of a handler that does not wait then leaves in the same write.
         delivery.task = self._loop.create_task(self._execute(delivery, job))
+        self._begun.append(delivery)
         if not self._mode.completion_says_start:
             self._say_start(delivery)
-        # Where the handler is done by then, its completion says all.
-        self._later.add(delivery, self._loop)
         if self._events.traced:
             self._events.emit("start", job.id)
 
-    def _ask_for_more(self) -> None:
-        self.on_free()
+    def _see_first_steps(self) -> None:
+        # Behind the first steps of the tasks just made. Where a handler is done by then, its completion says all.
+        begun, self._begun = self._begun, []
+        if begun:
+            self._loop.call_soon(self._first_steps_made, begun)
+
+    def _first_steps_made(self, begun: list[Delivery]) -> None:
+        going_on = [delivery for delivery in begun if delivery.ending is None]
+        for delivery in going_on:
+            self._say_start(delivery)
+        if going_on:
+            self.on_free()
 
     def _say_start(self, delivery: Delivery) -> None:
         if delivery.ending is None and not delivery.start_said and delivery.job is not None:
@@ -335,7 +343,7 @@ class Executor:
         if not handler.in_thread:
             return cast("Awaitable[Any]", handler.function(argument))
         delivery.begun = self._loop.create_future()
-        begun = partial(_tell_loop, self._loop, delivery.begun)
+        begun = partial(tell_loop, self._loop, delivery.begun)
         if handler.in_process:
             delivery.process = ProcessCall(self._processes, handler.function, argument, current.get(), begun)
             delivery.call = self._threads.submit(delivery.process.work, begun=_nothing)
@@ -455,24 +463,16 @@ class Executor:
         delivery.timer = None
         if not delivery.commands:
             self._reported(delivery, [])
-        elif self._commands is not None:
+        elif (connection := self._commands) is not None:
             delivery.sent = True
-            if (
-                self._joins
-                and not delivery.insists
-                and delivery.ending is not None
-                and delivery.ending.result is not None
-            ):
-                self._complete_later(self._commands, delivery)
-            else:
-                self._commands.send(delivery.commands, partial(self._reported, delivery))
-
-    def _complete_later(self, connection: Connection, delivery: Delivery) -> None:
-        self._completed.append(delivery)
-        if len(self.deliveries) < FEW and connection.fresh:
-            self._complete()
-        elif len(self._completed) == 1:
-            connection.before_write(self._complete)
+            if not self._joins or delivery.insists or delivery.ending is None or delivery.ending.result is None:
+                connection.send(delivery.commands, partial(self._reported, delivery))
+                return
+            self._completed.append(delivery)
+            if len(self.deliveries) < FEW and connection.fresh:
+                self._complete()
+            elif len(self._completed) == 1:
+                connection.before_write(self._complete)
 
     def _complete(self) -> None:
         """Say in few commands which jobs were completed in this turn of the loop."""
@@ -518,20 +518,24 @@ class Executor:
         self._reported(delivery, [code])
 
     def _reported(self, delivery: Delivery, replies: Replies | TransportError) -> None:
-        if isinstance(replies, TransportError) or delivery.ending is None:
+        ending = delivery.ending
+        if isinstance(replies, TransportError) or ending is None:
             return  # once there is a connection, ``connected`` goes on
+        if ending.result is not None and not self._refusals.troubled and self._mode.all_heard(replies):
+            self._end(delivery, ending.outcome)
+            return
         try:
-            done = self._mode.reported(delivery.ending, replies)
+            done = self._mode.reported(ending, replies)
         except ServerError as error:
-            self._refuse(delivery, delivery.ending, error)
+            self._refuse(delivery, ending, error)
             return
         if self._refusals.troubled:
             self._refusals.accepted("complete jobs")
         if done:
-            unheard = self._mode.unheard(delivery.job, delivery.ending, delivery.commands, replies)
+            unheard = self._mode.unheard(delivery.job, ending, delivery.commands, replies)
             if unheard is not None:
                 self.notices.unheard(unheard)
-            self._end(delivery, delivery.ending.outcome)
+            self._end(delivery, ending.outcome)
             return
         self._log.warning(
             "job %s was given to another worker meanwhile; its end here is dropped", self._name_of(delivery)
@@ -577,10 +581,10 @@ class Executor:
         del self.deliveries[delivery.key]
         ending = delivery.ending
         told = outcome is not life.GIVEN_AWAY
-        name = self._id_of(delivery) if self._events.traced else ""
-        self._events.end(outcome.counter, delivery.steps if told else (), name, ending.reason if ending else "")
         if ending is not None and told:
             self._maintain(delivery, ending)
+        name = self._id_of(delivery) if self._events.traced else ""
+        self._events.end(outcome.counter, delivery.steps if told else (), name, ending.reason if ending else "")
         if delivery.timer is not None:
             delivery.cancel_timer()
         if delivery.released:
@@ -590,15 +594,15 @@ class Executor:
             self.on_free()
         elif not delivery.waiting:
             self._release_slot(delivery)
-        if not self.deliveries:
-            self.on_empty()
-            if self._idle is not None:
-                self._idle.set()
+        if self._idle is not None and not self.deliveries:
+            self._idle.set()
 
     def _maintain(self, delivery: Delivery, ending: Ending) -> None:
         if ending.record:
             self._maintenance.rejected(self.send)
-        elif ending.result is not None and (job := delivery.job) is not None and self._maintenance.concerns(job):
+            return
+        job = delivery.job
+        if ending.result is not None and job is not None and (self._maintenance.always or "_keep" in job.meta):
             self._maintenance.completed(job, delivery.taken.entry, self.send)
 
     def _release_slot(self, delivery: Delivery) -> None:
@@ -607,7 +611,7 @@ class Executor:
             self.busy -= 1
             self.on_free()
             return
-        delivery.call.add_done_callback(lambda _: _tell_loop(self._loop, self._thread_returned))
+        delivery.call.add_done_callback(lambda _: tell_loop(self._loop, self._thread_returned))
 
     def _thread_returned(self) -> None:
         self.busy -= 1
@@ -785,14 +789,3 @@ def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportE
 
 def _nothing() -> None:
     pass
-
-
-def _tell_loop(loop: asyncio.AbstractEventLoop, told: asyncio.Future[None] | Callable[[], None]) -> None:
-    """From a thread; a loop that is closed needs to know nothing any more."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(told if callable(told) else partial(_settle, told))
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

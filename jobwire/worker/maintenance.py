@@ -9,7 +9,7 @@ from typing import Protocol
 from jobwire.errors import printable
 from jobwire.transport import Replies
 from jobwire.wire import Command, Job, Keyspace
-from jobwire.wire.codec.extensions import KEEP, parse_keep
+from jobwire.wire.codec.extensions import parse_keep
 from jobwire.wire.commands import expire_in, list_length
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.scripts import EXPIRE_UNHEARD
@@ -19,9 +19,6 @@ __all__ = ["MAX_REJECTED", "Maintenance"]
 
 MAX_REJECTED = 1000
 """Entries in ``<prefix>::rejected`` from which on a worker raises the alarm."""
-
-
-_KEEP = KEEP.decode()
 
 
 class Send(Protocol):
@@ -41,24 +38,21 @@ class Maintenance:
     def __init__(
         self, keyspace: Keyspace, *, expire_results: float | None, max_rejected: int, log: logging.Logger
     ) -> None:
-        self._expires = expire_results is not None
+        self.always = expire_results is not None
+        """Every completed job concerns it, not only those that say how long their result is kept."""
         self._rejected = keyspace.rejected
         self._milliseconds = b"%d" % int(1000 * (expire_results or 0))
         self._max_rejected = max_rejected
         self._log = log
         self._alarmed_at = 0
 
-    def concerns(self, job: Job) -> bool:
-        """Is there something to be done for the result of this job?"""
-        return self._expires or _KEEP in job.meta
-
     def completed(self, job: Job, job_id: bytes, send: Send) -> None:
         """Note that a result was written and published."""
-        keep = parse_keep(job.meta.get(_KEEP))
+        keep = parse_keep(job.meta.get("_keep"))
         if keep is not None:
             send((expire_in(job_key(job_id), keep),))
             return
-        if not self._expires:
+        if not self.always:
             return
         notices = channel(wire_bytes(job.reply_to))
         send((EXPIRE_UNHEARD.call_whole((job_key(job_id),), notices, self._milliseconds),))

@@ -518,7 +518,6 @@ class Worker(Handling, Hooking):
         self._commands = commands
         self._executor.connected(commands)
         if self._mode.keeps_jobs:
-            self._executor.on_begun, self._executor.on_empty = self._aborts.watch, self._aborts.rest
             self._aborts.connected(commands)
         if self._executor.draining:
             return

@@ -421,3 +421,78 @@ def test_what_comes_in_is_left_alone() -> None:
     value = {"payload": "abcd", "children": [{"payload": "abcd"}]}
     converter(Node)(value)
     assert value == {"payload": "abcd", "children": [{"payload": "abcd"}]}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclasses.dataclass
+class Place:
+    x: float
+    name: str = ""
+
+
+class Settings(TypedDict, total=False):
+    level: int
+    loud: bool
+
+
+class Item(msgspec.Struct):
+    """Of scalars, records and arrays alone: msgspec makes it without being told more."""
+
+    count: int = 0
+    name: str = ""
+    price: float | None = None
+    ready: bool = False
+    colour: Colour | None = None
+    tags: list[str] = []
+    pair: tuple[int, str] | None = None
+    seen: set[int] = set()
+    place: Place | None = None
+    settings: Settings | None = None
+    child: Item | None = None
+
+
+class ItemAndBytes(Item):
+    """The same, which msgspec has to be told more about."""
+
+    raw: bytes = b""
+    child: ItemAndBytes | None = None
+
+
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.sampled_from(["12", "007", "red", "1", "", "true", "null", "5.0", "1e3"]),
+)
+names = st.sampled_from([*Item.__struct_fields__, *Place.__annotations__, *Settings.__annotations__])
+shapes = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def fields_or_fault(wanted: Any, value: Any) -> Any:
+    try:
+        made = converter(wanted)(value)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return msgspec.to_builtins(made)
+
+
+def without_raw(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: without_raw(value) for name, value in found.items() if name != "raw"}
+    return found
+
+
+@given(st.dictionaries(st.sampled_from(Item.__struct_fields__), leaves | shapes, min_size=1, max_size=3))
+def test_a_plain_type_is_made_as_every_other(value: dict[str, Any]) -> None:
+    assert without_raw(fields_or_fault(Item, value)) == without_raw(fields_or_fault(ItemAndBytes, value))

@@ -30,6 +30,7 @@ __all__ = [
     "WORKER",
     "check_parameter_name",
     "encode_meta",
+    "kept_meta",
     "parse_accept",
     "parse_keep",
     "with_traceback",
@@ -82,11 +83,12 @@ def encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
     Raises ``EncodeError`` for a name without ``_``, and for the fields that every submission has of its own.
     """
     short = len(name) + len(value) <= _LONGEST_KEPT
-    return _encode_meta(name, value) if short else _encode_meta.__wrapped__(name, value)
+    return kept_meta(name, value) if short else kept_meta.__wrapped__(name, value)
 
 
 @lru_cache(64)
-def _encode_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
+def kept_meta(name: Text, value: Text) -> tuple[bytes, bytes]:
+    """``encode_meta`` for short ones, without a call in Python where it is known."""
     field = wire_bytes(name)
     if not field.startswith(b"_"):
         raise EncodeError("names of meta fields start with '_'", field=name)

@@ -18,7 +18,7 @@ Perl has one kind of scalar, so the type decides: a scalar is read where the typ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeAlias, get_origin
 
 import msgspec
@@ -45,6 +45,8 @@ _WIRE_TYPES = (dict, list, str, bytes, int, float, bool, type(None), PerlObject,
 _ARRAYS = (mi.ListType, mi.SetType, mi.FrozenSetType, mi.VarTupleType, mi.CollectionType)
 _DICTS = (mi.DictType, *((mi.FrozenDictType,) if hasattr(mi, "FrozenDictType") else ()))
 _RECORDS = (mi.StructType, mi.DataclassType, mi.TypedDictType)
+_PLAIN = (mi.BoolType, mi.IntType, mi.FloatType, mi.StrType, mi.NoneType, mi.LiteralType, mi.EnumType)
+"""Scalars that msgspec makes without being told more, which costs it more than the making."""
 _MISSING = object()
 _FAULTS = 10
 """Faults of one value that a message names."""
@@ -57,17 +59,22 @@ class Converter:
     Raises ``TypeError`` for a type that no value from the wire can ever become.
     """
 
-    __slots__ = ("_lax", "_readers", "name", "wanted")
+    __slots__ = ("_make", "_readers", "name", "wanted")
 
     def __init__(self, wanted: Any, *, strict: bool = False) -> None:
         self.name: str = getattr(wanted, "__name__", None) or str(wanted)
         self.wanted = wanted
-        self._lax = strict
         _check_supported(wanted)
-        self._readers: dict[Characters, _Read | None] = {
-            characters: _Compiler(characters, perl=not strict).read(mi.type_info(wanted))
-            for characters in ("utf-8", "latin-1")
+        compilers: dict[Characters, _Compiler] = {
+            "utf-8": _Compiler(bytes_of_text, perl=not strict),
+            "latin-1": _Compiler(bytes_of_characters, perl=not strict),
         }
+        info = mi.type_info(wanted)
+        self._readers = {characters: compiler.read(info) for characters, compiler in compilers.items()}
+        told: dict[str, Any] = {"strict": False} if strict else {}
+        if not compilers["utf-8"].plain:
+            told |= {"builtin_types": (bytes,), "str_keys": True, "dec_hook": _validated}
+        self._make = partial(msgspec.convert, type=wanted, **told)
 
     def __call__(self, value: Any, characters: Characters = "utf-8") -> Any:
         """Convert ``value`` to the type. ``characters`` is the decoding of its text, needed for ``bytes``.
@@ -76,14 +83,7 @@ class Converter:
         """
         read = self._readers[characters]
         try:
-            return msgspec.convert(
-                value if read is None else read(value),
-                self.wanted,
-                strict=not self._lax,
-                builtin_types=(bytes,),
-                str_keys=True,
-                dec_hook=_validated,
-            )
+            return self._make(value if read is None else read(value))
         except msgspec.ValidationError:
             raise
         except RecursionError:
@@ -121,14 +121,16 @@ def _check_supported(wanted: Any) -> None:
 class _Compiler:
     """One walk through a type. ``None`` for a part means that its values are taken as they are."""
 
-    def __init__(self, characters: Characters, *, perl: bool) -> None:
-        self._bytes_of: BytesOf = bytes_of_text if characters == "utf-8" else bytes_of_characters
+    def __init__(self, bytes_of: BytesOf, *, perl: bool) -> None:
+        self.plain = True
+        """Of records, arrays and ``_PLAIN`` scalars alone."""
+        self._bytes_of = bytes_of
         self._perl = perl
         self._known: dict[int, _Later] = {}
         self._containers: tuple[tuple[tuple[type, ...], Callable[[Any], _Read | None]], ...] = (
             ((mi.UnionType,), lambda info: self._union(info.types)),
             ((*_RECORDS, mi.NamedTupleType), self._named),
-            (_DICTS, lambda info: _pairs(self.read(info.key_type), self.read(info.value_type))),
+            (_DICTS, self._mapping),
             (_ARRAYS, lambda info: _items(self.read(info.item_type))),
             ((mi.TupleType,), lambda info: _positions([self.read(item) for item in info.item_types])),
         )
@@ -137,7 +139,12 @@ class _Compiler:
         container = next((read for kinds, read in self._containers if isinstance(info, kinds)), None)
         return self._scalar([info]) if container is None else container(info)
 
+    def _mapping(self, info: Any) -> _Read | None:
+        self.plain = False
+        return _pairs(self.read(info.key_type), self.read(info.value_type))
+
     def _scalar(self, infos: Sequence[mi.Type]) -> _Read | None:
+        self.plain = self.plain and all(isinstance(info, _PLAIN) for info in infos)
         for info in infos:
             if isinstance(info, mi.CustomType):
                 _check_custom(info.cls)
@@ -285,14 +292,17 @@ def _members(fields: Sequence[tuple[str, _Read | None]]) -> _Read | None:
     def read_members(value: Any) -> Any:
         if type(value) is not dict:
             return value
-        changed: dict[str, Any] = {}
+        made = value
         for name, read, fitting, digits in reads:
             old = value.get(name, _MISSING)
             if digits and type(old) is str and old.isdigit() and old.isascii():
-                changed[name] = int(old)  # as it is in most jobs, without two calls
-            elif type(old) not in fitting and old is not _MISSING and (new := read(old)) is not old:
-                changed[name] = new
-        return {**value, **changed} if changed else value
+                new: Any = int(old)  # as it is in most jobs, without two calls
+            elif type(old) in fitting or old is _MISSING or (new := read(old)) is old:
+                continue
+            if made is value:
+                made = value.copy()
+            made[name] = new
+        return made
 
     return read_members
 

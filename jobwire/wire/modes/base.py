@@ -506,7 +506,7 @@ class HashMode(Mode):
         if dialect.typed_fields and dialect.timing_fields:
             head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
             command: Command | None = fast.hash_fields(
-                head, submission.queued, submission.meta, submission.data, m.encode_meta, text_field, m.RESERVED
+                head, submission.queued, submission.meta, submission.data, m.kept_meta, text_field, m.RESERVED
             )
             if command is not None:
                 return command
@@ -592,16 +592,13 @@ class HashMode(Mode):
         return (b"HGETALL", JOB_PREFIX + taken.entry)
 
     def read(self, taken: Taken, reply: Reply) -> Job | None:
-        return self._read_quickly(taken, reply) or self._read(taken, reply)
-
-    def _read_quickly(self, taken: Taken, reply: Reply) -> Job | None:
         if self.strings != "auto":
-            return None
+            return self._read(taken, reply)
         dialect = self.dialect or DEFAULT_DIALECT
         limits = self.limits
         found = fast.job_fields(reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes)
         if found is None or (self.dialect is None and found[3] is None):
-            return None
+            return self._read(taken, reply)
         data, meta, reply_to, queued, started, processed, result = found
         try:  # ``readable``, without the call
             job_id: Text = taken.entry.decode()
