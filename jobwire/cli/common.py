@@ -28,6 +28,8 @@ ENVIRONMENT: Final = 3
 INTERRUPTED: Final = 130
 
 _DEFAULT_URL = "redis://127.0.0.1"
+_PASSED = 250_000
+"""Entries that a step passes at the most to find its own: about 5 ms of the server."""
 
 
 class CliError(Exception):
@@ -179,7 +181,8 @@ async def work_off(
     length = await connection.execute(list_length(key))
     ahead = length if isinstance(length, int) else 0
     while ahead > 0:
-        many = min(pace.step, ahead)
+        # Each of them is looked for past those that were left.
+        many = min(pace.step, ahead, 1 + _PASSED // (1 + left))
         entries = bytes_in(await connection.execute(list_items(key, -left - many, -left - 1)))
         if not entries:
             break

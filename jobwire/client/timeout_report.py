@@ -1,7 +1,8 @@
 """Why nobody answered: the report at a deadline, from the contents of Redis.
 
 Very many deadlines may come at once, so each question here is asked once for all of them, and costs the same however
-long the queues are. Jobs under other names are looked for once a minute at the most.
+long the queues are. Other names are looked for among 10,000 keys at the most, and ever more rarely: again after a
+minute, two, four, in the end an hour. With a thousand clients that wait in vain it would be a load of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from functools import partial
 from typing import TypeVar
 
 from jobwire.errors import DecodeError, ServerError, printable
-from jobwire.transport import Connection
+from jobwire.transport import Connection, first_entries
 from jobwire.wire import Mode
-from jobwire.wire.commands import list_items, scan, scanned, set_size, value_type
+from jobwire.wire.commands import scan, scanned, set_size, value_type
 from jobwire.wire.dead_letters import decode_rejected
-from jobwire.wire.keys import ANY_PENDING, ANY_WORKERS, prefix_of_workers
+from jobwire.wire.keys import ANY_PENDING_OR_WORKERS, looks_pending, prefix_of_workers
 from jobwire.wire.states import LOOKED_AT, JobState
 
 T = TypeVar("T")
@@ -27,7 +28,8 @@ __all__ = ["TimeoutReport"]
 _SCAN_STEPS = 20
 _AT_MOST = 20
 _RECORDS = 100
-_LOOK_AROUND_EVERY = 60.0
+_LOOK_AGAIN_AFTER = 60.0
+_LOOK_AT_LEAST_EVERY = 3600.0
 
 
 class TimeoutReport:
@@ -37,7 +39,8 @@ class TimeoutReport:
         self._mode = mode
         self._queues: list[bytes] = []
         self._fleets: list[bytes] = []
-        self._looked_around: float | None = None
+        self._look_at = 0.0
+        self._pause = _LOOK_AGAIN_AFTER
         self._refused: set[str] = set()
 
     async def explain(
@@ -94,11 +97,10 @@ class TimeoutReport:
 
     async def _rejections(self, connection: Connection) -> dict[bytes, str]:
         """Why jobs were set aside as unreadable, by the entry: of the youngest records alone."""
-        records = await connection.execute(list_items(self._mode.keyspace.rejected, 0, _RECORDS - 1))
         found: dict[bytes, str] = {}
-        for raw in records if isinstance(records, list) else ():
+        for raw in await first_entries(connection.execute, self._mode.keyspace.rejected, _RECORDS):
             with suppress(DecodeError):
-                record = decode_rejected(raw if isinstance(raw, bytes) else b"")
+                record = decode_rejected(raw)
                 found.setdefault(record.raw, printable(record.reason, at_most=300))
         return found
 
@@ -111,10 +113,9 @@ class TimeoutReport:
     async def _elsewhere(self, connection: Connection, queue: bytes) -> str:
         """Name queues that look like ours under other names; empty where none does."""
         now = time.monotonic()
-        if self._looked_around is None or now - self._looked_around >= _LOOK_AROUND_EVERY:
-            self._queues = await _keys(connection, ANY_PENDING, b"list")
-            self._fleets = await _keys(connection, ANY_WORKERS, b"set")
-            self._looked_around = now
+        if now >= self._look_at:
+            self._queues, self._fleets = await _queues_and_fleets(connection)
+            self._look_at, self._pause = now + self._pause, min(2 * self._pause, _LOOK_AT_LEAST_EVERY)
         queues = [printable(key) for key in self._queues if key != queue]
         fleets = [prefix_of_workers(key) for key in self._fleets if key != self._mode.keyspace.workers]
         prefixes = [printable(prefix) if prefix else "'' (none)" for prefix in fleets if prefix is not None]
@@ -132,14 +133,17 @@ def _is_inside(state: JobState) -> bool:
     return state.place == "unknown" and state.queue_length > 2 * LOOKED_AT
 
 
-async def _keys(connection: Connection, pattern: bytes, kind: bytes) -> list[bytes]:
-    """Keys of this type, from a bounded look around."""
-    cursor, found = b"0", list[bytes]()
+async def _queues_and_fleets(connection: Connection) -> tuple[list[bytes], list[bytes]]:
+    """The keys of lists that may be queues, and of sets of workers, from a bounded look around."""
+    cursor, keys = b"0", dict[bytes, None]()
     for _ in range(_SCAN_STEPS):
-        cursor, keys = scanned(await connection.execute(scan(cursor, pattern)))
-        found += keys
+        cursor, some = scanned(await connection.execute(scan(cursor, ANY_PENDING_OR_WORKERS)))
+        keys |= dict.fromkeys(some)
         if cursor == b"0":
             break
-    found = list(dict.fromkeys(found))[:_AT_MOST]
-    types = await connection.call(*map(value_type, found)) if found else []
-    return [key for key, actual in zip(found, types, strict=False) if actual == kind]
+    queues = [key for key in keys if looks_pending(key)][:_AT_MOST]
+    fleets = [key for key in keys if prefix_of_workers(key) is not None][:_AT_MOST]
+    both = [*queues, *fleets]
+    types = await connection.call(*map(value_type, both)) if both else []
+    kinds = dict(zip(both, types, strict=True))
+    return [key for key in queues if kinds[key] == b"list"], [key for key in fleets if kinds[key] == b"set"]

@@ -13,8 +13,7 @@ import msgspec
 from jobwire.wire.text import Text, wire_bytes
 
 __all__ = [
-    "ANY_PENDING",
-    "ANY_WORKERS",
+    "ANY_PENDING_OR_WORKERS",
     "DEFAULT_PREFIX",
     "JOB_PREFIX",
     "LONGEST_KEPT",
@@ -25,6 +24,7 @@ __all__ = [
     "channel_to",
     "job_key",
     "kept_channel",
+    "looks_pending",
     "prefix_of_workers",
 ]
 
@@ -35,9 +35,8 @@ JOB_PREFIX = b"job::"
 _CHANNEL_PREFIX = b"client::"
 _WORKERS = b"workers"
 
-ANY_PENDING = b"*pending*"
-ANY_WORKERS = b"*" + _WORKERS
-"""Patterns of keys that look like pending queues, and like sets of workers, under any prefix."""
+ANY_PENDING_OR_WORKERS = b"*[pw][eo][nr][dk][ie][nr][gs]*"
+"""The pattern of keys that hold the word ``pending`` or ``workers``, and of few others: one SCAN for both."""
 
 
 def job_key(job_id: bytes) -> bytes:
@@ -63,6 +62,11 @@ def channel_to(client_id: Text) -> bytes:
     Anybody may write ``_reply_to``, so a long one is not remembered.
     """
     return kept_channel(client_id) if len(client_id) <= LONGEST_KEPT else channel(client_id)
+
+
+def looks_pending(key: bytes) -> bool:
+    """Return whether a key may be that of a pending queue, under any prefix."""
+    return PENDING.encode() in key
 
 
 def prefix_of_workers(key: bytes) -> bytes | None:

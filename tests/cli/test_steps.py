@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from jobwire.cli.common import work_off
+
 Run = Callable[..., Any]
 
 MANY = 3000
@@ -152,3 +154,25 @@ def test_a_job_inside_of_a_long_list_is_found_in_pieces(
         assert state["ahead"] == (700 if place == "queued" else None)
     redis.hset("job::nowhere", "_reply_to", "c")
     assert json.loads(run("job", "nowhere", "--json").out)["state"]["place"] == "unknown"
+
+
+async def test_entries_that_are_left_make_the_steps_smaller() -> None:
+    """Each entry behind them is looked for past all of them."""
+    asked: list[tuple[int, int]] = []
+    left = 100_000
+
+    class Link:
+        async def execute(self, command: tuple[bytes, ...]) -> Any:
+            if command[0] == b"LLEN":
+                return left + 3000
+            first, last = int(command[2]), int(command[3])
+            asked.append((-last - 1, last - first + 1))
+            return [b"x"] * (last - first + 1)
+
+    async def act(entries: list[bytes]) -> int:
+        return len(entries)
+
+    link: Any = Link()
+    assert await work_off(link, b"k", act, step=500) == left + 3000
+    assert max(many for _, many in asked) == 500
+    assert all(passed * many <= 500_000 for passed, many in asked), "about 5 ms of the server"

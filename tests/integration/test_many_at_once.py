@@ -48,7 +48,7 @@ async def test_many_deadlines_at_once_share_their_looks(
     assert asked["lpos"] == 4 * DEEP
     assert asked["scard"] <= DEEP / 20, "for each look, not for each job"
     assert asked["hmget"] == DEEP
-    assert asked["scan"] <= 40, "looked around once"
+    assert asked["scan"] <= 20, "looked around once"
 
 
 async def test_dead_jobs_are_told_from_others_where_many_time_out(
