@@ -17,7 +17,7 @@ from jobwire.errors import ClosedError, ConfigError, EncodeError, JobwireError, 
 from jobwire.limits import DEFAULT_LIMITS
 from jobwire.options import build_mode
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef
-from jobwire.transport import Connection, Pace, open_transport
+from jobwire.transport import Connection, Pace, entries_of, open_transport
 from jobwire.wire import DIALECTS, MODES, Keyspace, Mode, Reply
 from jobwire.wire.commands import first_error, list_items, list_length, scan_type, scanned
 
@@ -190,6 +190,22 @@ async def work_off(
         left += await act(entries[::-1])
         ahead -= len(entries)
     return left
+
+
+async def position_in(connection: Connection, key: bytes, entry: bytes) -> int | None:
+    """How far from the left an entry of a list stands, None where it is not there; read in pieces."""
+    passed = 0
+    async for entries in entries_of(connection.execute, key):
+        if entry in entries:
+            return passed + entries.index(entry)
+        passed += len(entries)
+    return None
+
+
+async def is_newer_half(connection: Connection, key: bytes, position: int) -> bool:
+    """Whether a position is nearer to the left end of the list than to the right one."""
+    length = await connection.execute(list_length(key))
+    return isinstance(length, int) and 2 * position < length
 
 
 def bytes_in(reply: Reply) -> list[bytes]:

@@ -19,12 +19,13 @@ from jobwire.cli.common import (
     add_json,
     add_keyspace,
     bare,
-    checked,
     confirmed,
     connection_to,
+    is_newer_half,
     is_spread,
     keyspace_of,
     more,
+    position_in,
     print_json,
     shown,
     work_off,
@@ -34,7 +35,7 @@ from jobwire.transport import Connection, first_entries
 from jobwire.wire import Command, Keyspace, job_key
 from jobwire.wire.codec.extensions import ERROR, QUEUE, without_traceback
 from jobwire.wire.codec.ids import check_id
-from jobwire.wire.commands import Reply, exists, hash_get, list_length, list_position
+from jobwire.wire.commands import Reply, exists, hash_get, list_length
 from jobwire.wire.dead_letters import drop_dead, requeue_dead
 from jobwire.wire.text import readable, wire_bytes
 
@@ -72,8 +73,14 @@ async def run(options: argparse.Namespace) -> int:
         if options.all:
             failed = await work_off(connection, keyspace.dead, act, step=_STEP)
         else:
-            # One at a time: each goes through the list.
-            failed = sum([await act([job_id]) for job_id in map(check_id, options.ids)])
+            failed = 0
+            for job_id in map(check_id, options.ids):
+                position = await position_in(connection, keyspace.dead, job_id)
+                if position is None:
+                    print(f"{bare(job_id)}: not among the dead")
+                    failed += 1
+                else:
+                    failed += await act([job_id], newest=await is_newer_half(connection, keyspace.dead, position))
     return FAILED if failed else OK
 
 
@@ -101,7 +108,12 @@ def _two(reply: object) -> tuple[str | bytes | None, str | bytes | None]:
 
 
 async def _requeue(
-    connection: Connection, keyspace: Keyspace, options: argparse.Namespace, ids: Sequence[bytes]
+    connection: Connection,
+    keyspace: Keyspace,
+    options: argparse.Namespace,
+    ids: Sequence[bytes],
+    *,
+    newest: bool = False,
 ) -> int:
     """Put jobs back in this order; how many could not be. One that cannot be does not stop the others."""
     known = await connection.call(*(exists(job_key(job_id)) for job_id in ids))
@@ -114,7 +126,9 @@ async def _requeue(
         queue = _two(fields)[1]
         targets[job_id] = keyspace.queue(options.queue) if queue is None else wire_bytes(queue)
     spread = is_spread(options.url)
-    commands = [requeue_dead(keyspace, job_id, queue, spread=spread) for job_id, queue in targets.items()]
+    commands = [
+        requeue_dead(keyspace, job_id, queue, spread=spread, newest=newest) for job_id, queue in targets.items()
+    ]
     done = 0
     for (job_id, queue), reply in zip(targets.items(), await _answers(connection, commands), strict=True):
         done += reply == 1
@@ -122,19 +136,24 @@ async def _requeue(
     return len(ids) - done
 
 
-async def _drop(connection: Connection, keyspace: Keyspace, options: argparse.Namespace, ids: Sequence[bytes]) -> int:
+async def _drop(
+    connection: Connection,
+    keyspace: Keyspace,
+    options: argparse.Namespace,
+    ids: Sequence[bytes],
+    *,
+    newest: bool = False,
+) -> int:
     """Delete jobs; how many could not be."""
-    listed = ids
-    if not options.all:
-        found = await connection.call(*(list_position(keyspace.dead, job_id) for job_id in ids))
-        listed = [job_id for job_id, position in zip(ids, checked(found), strict=True) if position is not None]
-    commands = [command for job_id in listed for command in drop_dead(keyspace, job_id)]
-    replies = await _answers(connection, commands)
-    each = len(commands) // len(listed) if listed else 1
-    last = dict(zip(listed, replies[each - 1 :: each], strict=True))
-    for job_id in ids:
-        print(f"{bare(job_id)}: {_outcome(last.get(job_id, 0), 'deleted')}")
-    return sum(last.get(job_id, 0) != 1 for job_id in ids)
+    del options
+    failed = 0
+    commands = [drop_dead(keyspace, job_id, newest=newest) for job_id in ids]
+    replies = await _answers(connection, [command for each in commands for command in each])
+    each = len(replies) // len(ids)
+    for job_id, reply in zip(ids, replies[each - 1 :: each], strict=True):
+        failed += reply != 1
+        print(f"{bare(job_id)}: {_outcome(reply, 'deleted')}")
+    return failed
 
 
 async def _answers(connection: Connection, commands: Sequence[Command]) -> Sequence[Reply]:

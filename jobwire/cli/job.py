@@ -29,13 +29,14 @@ from jobwire.cli.common import (
     confirmed,
     connection_to,
     keyspace_of,
+    position_in,
     print_json,
     shown,
     styled,
 )
 from jobwire.client.client import Client
 from jobwire.errors import DecodeError
-from jobwire.transport import Connection, entries_of
+from jobwire.transport import Connection
 from jobwire.wire import Failure, Job, Keyspace, decode_job, decode_result, job_key
 from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.extensions import WORKER
@@ -142,19 +143,10 @@ async def _further_inside(
     for place, key in places:
         length = await connection.execute(list_length(key))
         if isinstance(length, int) and length > 2 * SEARCHED:
-            position = await _position(connection, key, job_id)
+            position = await position_in(connection, key, job_id)
             if position is not None:
                 return replace(state, place=place, ahead=length - 1 - position if place == "queued" else None)
     return state
-
-
-async def _position(connection: Connection, key: bytes, job_id: bytes) -> int | None:
-    passed = 0
-    async for entries in entries_of(connection.execute, key):
-        if job_id in entries:
-            return passed + entries.index(job_id)
-        passed += len(entries)
-    return None
 
 
 def _decode(report: Report, job_id: bytes, fields: dict[bytes, bytes]) -> None:

@@ -23,6 +23,7 @@ from jobwire.cli.common import (
     bytes_in,
     checked,
     connection_to,
+    is_newer_half,
     keyspace_of,
     more,
     print_json,
@@ -103,7 +104,8 @@ async def _requeue(connection: Connection, keyspace: Keyspace, options: argparse
     if not isinstance(record, Rejected):
         raise CliError(f"number {options.number} is no record of ours: {record}", FAILED)
     queue = record.queue.encode() if options.to is None else keyspace.queue(options.to)
-    replies = checked(await connection.call(*requeue_rejected(keyspace, raw, record.raw, queue)))
+    newest = await is_newer_half(connection, keyspace.rejected, options.number)
+    replies = checked(await connection.call(*requeue_rejected(keyspace, raw, record.raw, queue, newest=newest)))
     if replies[-1] != 1:
         raise CliError(f"number {options.number} is not there any more: somebody was faster", FAILED)
     print(f"{shown(record.raw)} is back in {bare(queue)}")

@@ -68,24 +68,30 @@ def decode_rejected(raw: bytes) -> Rejected:
 
 
 _REQUEUE_REJECTED = Script.of("""\
-if not redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[2])
-redis.call('LREM', KEYS[1], -1, ARGV[1])
+if redis.call('LLEN', KEYS[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[3])
+if redis.call('LREM', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+  redis.call('LREM', KEYS[2], 1, ARGV[3])
+  return 0
+end
 return 1
 """)
-"""KEYS rejected, queue; ARGV record, entry → 1 back in the queue, 0 was not there. From the tail: the oldest come
-first, where all are put back.
+"""KEYS rejected, queue; ARGV 1 to look from the newest record, -1 from the oldest, record, entry → 1 back in the queue,
+0 was not there. The list is gone through once, and that is to be short.
 """
 
 _REQUEUE_DEAD = Script.of("""\
-if not redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', -1) then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[1])
-redis.call('LREM', KEYS[1], -1, ARGV[1])
-redis.pcall('HDEL', KEYS[3], ARGV[1])
-if KEYS[4] then redis.pcall('HDEL', KEYS[4], unpack(ARGV, 2)) end
+if redis.call('LLEN', KEYS[1]) == 0 then return 0 end
+redis.call('LPUSH', KEYS[2], ARGV[2])
+if redis.call('LREM', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+  redis.call('LREM', KEYS[2], 1, ARGV[2])
+  return 0
+end
+redis.pcall('HDEL', KEYS[3], ARGV[2])
+if KEYS[4] then redis.pcall('HDEL', KEYS[4], unpack(ARGV, 3)) end
 return 1
 """)
-"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV job ID, fields.
+"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV 1 or -1 as there, job ID, fields.
 
 The worker's mark on the job goes, lest recovery take the job for one that a dead worker left behind.
 """
@@ -99,27 +105,42 @@ return redis.call('HDEL', KEYS[1], 'result')
 """KEYS job hash → 1 the result said that the job was rejected, and is gone, 0 it said something else."""
 
 
-def requeue_rejected(keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes) -> tuple[Command, ...]:
+def requeue_rejected(
+    keyspace: Keyspace, record: bytes, entry: bytes, queue: bytes, *, newest: bool = False
+) -> tuple[Command, ...]:
     """Put an entry that was set aside back into ``queue`` (a whole key); the last reply is 1, or 0 where it is not
     there. The answer to its client does not keep it from being run.
+
+    ``newest``: it stands in the newer half of the list, so that it is to be looked for from there.
     """
     untold = _TAKE_WORD_BACK.call_whole((job_key(entry),))
-    return (untold, _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), record, entry))
+    return (untold, _REQUEUE_REJECTED.call_whole((keyspace.rejected, queue), _end(newest=newest), record, entry))
 
 
-def requeue_dead(keyspace: Keyspace, job_id: bytes, queue: bytes, *, spread: bool = False) -> Command:
+def requeue_dead(
+    keyspace: Keyspace, job_id: bytes, queue: bytes, *, spread: bool = False, newest: bool = False
+) -> Command:
     """Put a dead job into ``queue`` (a whole key), as if never taken; answers 1, or 0 where it is not there.
 
-    On a cluster (``spread``) its hash keeps its last worker's fields; the next worker writes over them.
+    On a cluster (``spread``) its hash keeps its last worker's fields; the next worker writes over them. ``newest`` as
+    in ``requeue_rejected``.
     """
     keys = (keyspace.dead, queue, keyspace.attempts, *(() if spread else (job_key(job_id),)))
-    return _REQUEUE_DEAD.call_whole(keys, job_id, m.WORKER, m.STARTED, m.ERROR, m.ATTEMPTS)
+    return _REQUEUE_DEAD.call_whole(keys, _end(newest=newest), job_id, m.WORKER, m.STARTED, m.ERROR, m.ATTEMPTS)
 
 
-def drop_dead(keyspace: Keyspace, job_id: bytes) -> tuple[Command, ...]:
-    """Delete a dead job for good. The ID goes last, so that one broken off can be done again; its reply is the last."""
+def drop_dead(keyspace: Keyspace, job_id: bytes, *, newest: bool = False) -> tuple[Command, ...]:
+    """Delete a dead job for good. The ID goes last, so that one broken off can be done again; its reply is the last.
+
+    ``newest`` as in ``requeue_rejected``.
+    """
+    remove = c.list_remove if newest else c.list_remove_oldest
     return (
         c.delete(job_key(job_id)),
         c.hash_delete(keyspace.attempts, job_id),
-        c.list_remove_oldest(keyspace.dead, job_id),
+        remove(keyspace.dead, job_id),
     )
+
+
+def _end(*, newest: bool) -> bytes:
+    return b"1" if newest else b"-1"

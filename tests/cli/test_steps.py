@@ -176,3 +176,36 @@ async def test_entries_that_are_left_make_the_steps_smaller() -> None:
     assert await work_off(link, b"k", act, step=500) == left + 3000
     assert max(many for _, many in asked) == 500
     assert all(passed * many <= 500_000 for passed, many in asked), "about 5 ms of the server"
+
+
+@pytest.mark.parametrize("action", [("requeue",), ("drop", "--yes")])
+@pytest.mark.parametrize(("at", "count"), [(0, b"1"), (1000, b"1"), (2000, b"-1"), (2999, b"-1")])
+def test_a_named_job_is_removed_from_the_nearer_end(
+    run: Run,
+    redis: redis_py.Redis,
+    full: None,
+    commands: Callable[[], list[list[bytes]]],
+    action: Any,
+    at: int,
+    count: bytes,
+) -> None:
+    name = redis.lrange("jobs::dead", at, at)[0]
+    redis.delete("jobs::pending")
+    commands()
+    assert run("dead", *action, name.decode()).code == 0
+    assert [words[1:] for words in commands() if words[0] == b"LREM"] == [[b"jobs::dead", count, name]]
+    assert redis.llen("jobs::dead") == MANY - 1
+    assert redis.lrange("jobs::pending", 0, -1) == ([name] if action == ("requeue",) else [])
+    again = run("dead", *action, name.decode())
+    assert (again.code, again.out) == (1, f"{name.decode()}: not among the dead\n")
+
+
+@pytest.mark.parametrize(("at", "count"), [(0, b"1"), (2, b"-1")])
+def test_a_record_is_removed_from_the_nearer_end(
+    run: Run, redis: redis_py.Redis, commands: Callable[[], list[list[bytes]]], at: int, count: bytes
+) -> None:
+    redis.lpush("jobs::rejected", *(record(b"%d" % number) for number in range(4)))
+    commands()
+    assert run("rejected", "requeue", str(at)).code == 0
+    assert [words[1:3] for words in commands() if words[0] == b"LREM"] == [[b"jobs::rejected", count]]
+    assert redis.lrange("jobs::high", 0, -1) == [b"%d" % (3 - at)]

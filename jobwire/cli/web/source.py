@@ -14,7 +14,7 @@ from jobwire.cli import job as job_command
 from jobwire.cli.common import bytes_in, checked, jsonable
 from jobwire.cli.fleet import Fleet, known_workers, look_at
 from jobwire.errors import DecodeError, JobwireError, ServerError
-from jobwire.transport import Connection, Transport, first_entries, open_transport
+from jobwire.transport import Connection, Transport, entries_of, first_entries, open_transport
 from jobwire.wire import Keyspace, decode_job, job_key
 from jobwire.wire.codec.envelopes import decode_job_envelope
 from jobwire.wire.codec.extensions import QUEUE
@@ -223,7 +223,7 @@ class Source:
         there = checked(await connection.call(*(exists(job_key(job_id)) for job_id in ids)))
         noted = await connection.call(*(hash_get(job_key(job_id), QUEUE) for job_id in ids))
         commands = [
-            requeue_dead(self.keyspace, job_id, self._home(queue), spread=self.transport.spread)
+            requeue_dead(self.keyspace, job_id, self._home(queue), spread=self.transport.spread, newest=ids[job_id])
             for job_id, known, queue in zip(ids, there, noted, strict=True)
             if known
         ]
@@ -235,7 +235,9 @@ class Source:
             raise ValueError("only dead jobs can be dropped")
         connection = await self._connected()
         commands = [
-            command for job_id in await self._ids(connection, words) for command in drop_dead(self.keyspace, job_id)
+            command
+            for job_id, newest in (await self._ids(connection, words)).items()
+            for command in drop_dead(self.keyspace, job_id, newest=newest)
         ]
         return _ones((await connection.call(*commands))[2::3]) if commands else 0
 
@@ -243,18 +245,22 @@ class Source:
         queue = noted[0] if isinstance(noted, list) and noted else None
         return queue if isinstance(queue, bytes) else self.keyspace.queue(PENDING)
 
-    async def _ids(self, connection: Connection, words: Sequence[str]) -> list[bytes]:
-        """The IDs of the dead that ``words`` name: those that still stand in the list, as the page shows them."""
+    async def _ids(self, connection: Connection, words: Sequence[str]) -> dict[bytes, bool]:
+        """The IDs of the dead that ``words`` name, as the page shows them, as far as they still stand in the list: each
+        with whether it is in the newer half of it.
+        """
+        total = await _length(connection, self.keyspace.dead)
         wanted = set(words)
-        found: list[bytes] = []
-        first = 0
-        while wanted:
-            entries = bytes_in(await connection.execute(list_items(self.keyspace.dead, first, first + 499)))
-            if not entries:
-                break
-            found += [entry for entry in entries if _word(readable(entry)) in wanted]
+        found: dict[bytes, bool] = {}
+        passed = 0
+        async for entries in entries_of(connection.execute, self.keyspace.dead):
+            for entry in entries:
+                if _word(readable(entry)) in wanted:
+                    found[entry] = 2 * passed < total
             wanted -= {_word(readable(entry)) for entry in entries}
-            first += 500
+            passed += len(entries)
+            if not wanted:
+                break
         return found
 
     async def _requeue_rejected(self, words: Sequence[str]) -> int:
@@ -269,7 +275,10 @@ class Source:
             if _word(readable(record.raw[:200])) in words:
                 queue = record.queue.encode()
                 done += (
-                    checked(await connection.call(*requeue_rejected(self.keyspace, raw, record.raw, queue)))[-1] == 1
+                    checked(
+                        await connection.call(*requeue_rejected(self.keyspace, raw, record.raw, queue, newest=True))
+                    )[-1]
+                    == 1
                 )
         return done
 
