@@ -14,12 +14,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 from bench import micro, report
 from bench.measure import Sample, idle, measure, medians
-from bench.systems import PACKAGES, Load, System, floor_in_c, ours, pair, perl, queues, versions
+from bench.systems import PACKAGES, Load, System, floor_in_c, interpreter_of, ours, pair, perl, queues, versions
 from jobwire import fast
 from jobwire.testing.server import RedisServer
 
@@ -107,7 +108,7 @@ def pairs(told: argparse.Namespace, server: RedisServer) -> Iterator[str]:
         rows.append((str(concurrency), f"{olds.rate:,.0f}", f"{news.rate:,.0f}", f"{rate:.2f}", *costs, f"{cpu:.2f}"))
     draw(told, "pairs", report.bars("This build beside the one before", ratios, "ratio"))
     head = ("outstanding", "before, jobs/s", "now", "ratio", "before, CPU client + worker + Redis", "now", "ratio")
-    yield f"### Against {_revision(told.against)}, {PAIRS} pairs, 64 slots\n\n{report.table(head, rows)}"
+    yield f"### Against {_build(told.against)}, {PAIRS} pairs, 64 slots\n\n{report.table(head, rows)}"
 
 
 def open_loop(told: argparse.Namespace, server: RedisServer) -> Iterator[str]:
@@ -214,6 +215,8 @@ PARTS = {
 
 def main() -> None:
     told = options()
+    if find_spec("pygal") is None:
+        raise SystemExit("the plots need pygal: .venv/bin/python -m pip install --editable '.[bench]'")
     told.output.mkdir(parents=True, exist_ok=True)
     parts = [f"## Results\n\n{_machine()}"]
     with RedisServer() as server:
@@ -226,11 +229,17 @@ def main() -> None:
     print(f"stored in {told.output}", file=sys.stderr)
 
 
-def _revision(checkout: Path) -> str:
-    told = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return told.stdout.strip() or checkout.name
+def _build(checkout: Path) -> str:
+    """The revision of another checkout, and whether what is measured there is compiled code."""
+    revision = _told(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]) or checkout.name
+    ask = "from jobwire import fast; print(fast.available('wire'))"
+    compiled = _told([interpreter_of(checkout), "-c", ask], PYTHONPATH=str(checkout.resolve())) == "True"
+    return f"{revision} (compiled code: {'built' if compiled else 'NOT built'})"
+
+
+def _told(command: list[str], **environment: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    return done.stdout.strip()
 
 
 def _machine() -> str:

@@ -111,18 +111,23 @@ def ours() -> Iterable[System]:
     )
 
 
+def interpreter_of(checkout: Path) -> str:
+    """Return the Python of a checkout's own environment, else this one."""
+    python = checkout / ".venv" / "bin" / "python"
+    return str(python) if python.exists() else sys.executable
+
+
 def pair(other: Path) -> list[System]:
     """Return the build in the checkout ``other`` and this one, with 64 slots each; the one with its own environment
     where it has one (``.venv``).
     """
-    python = other / ".venv" / "bin" / "python"
-    before = {"interpreter": str(python)} if python.exists() else {}
+    python = interpreter_of(other)
     told = ("--loop", "uvloop")
     return [
         System(
             "before",
-            _python("jobwire", "worker", *told, **before),
-            _python("jobwire", "client", *told, **before),
+            _python("jobwire", "worker", *told, interpreter=python),
+            _python("jobwire", "client", *told, interpreter=python),
             {"PYTHONPATH": str(other.resolve())},
         ),
         System("now", _python("jobwire", "worker", *told), _python("jobwire", "client", *told)),
