@@ -15,6 +15,8 @@ import uuid
 
 import redis
 
+# From 6 on redis-py says a command again whose reply was lost: a pop then takes two jobs, and gives one of them.
+ONCE = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
 # Claim what is there and no more: what is not claimed is not asked for.
 HELLO = {"driver": 1, "name": "example-python", "version": "1", "language": "Python", "runtime": sys.version.split()[0]}
 HELLO |= {"roles": ["worker"], "modes": ["reliable"], "dialects": ["0.004"], "codecs": ["json"]}
@@ -71,22 +73,21 @@ class Worker:
         self.pending = prefix + start["queues"][0]
         self.processing = prefix + (start.get("processing_queue") or "processing")
         self.multi, self.wait = start["use_multi"], start.get("job_poll_interval") or 3
-        self.redis, self.stopping = redis.Redis.from_url(start["redis"]), threading.Event()
+        self.redis, self.stopping = redis.Redis.from_url(start["redis"], retry=ONCE), threading.Event()
         self.running, self.lock, count = set(), threading.Lock(), start["max_concurrent_jobs"]
         if len(start["queues"]) > 1:
             raise ValueError("Only a single queue is supported in reliable mode")
         if count < 1 or self.wait < 0:
             raise ValueError("max_concurrent_jobs or job_poll_interval is too small")
         popping = threading.Barrier(count + 1)  # ready is who pops, not who is about to connect
-        self.slots = [
-            threading.Thread(target=self.slot, args=(start["redis"], popping), daemon=True) for _ in range(count)
-        ]
+        told = {"target": self.slot, "args": (start["redis"], popping), "daemon": True}
+        self.slots = [threading.Thread(**told) for _ in range(count)]
         for slot in self.slots:
             slot.start()
         popping.wait(10)
 
     def slot(self, url, popping):
-        pop = redis.Redis.from_url(url, socket_timeout=None)  # it blocks, so it has a connection of its own
+        pop = redis.Redis.from_url(url, socket_timeout=None, retry=ONCE)  # it blocks, so it has a connection of its own
         pop.ping()
         popping.wait(10)
         while not self.stopping.is_set():
