@@ -12,19 +12,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import msgspec
 
-from endurance.chaos.accounts import Submitted
+from endurance.chaos.accounts import NOT_KNOWN, Submitted
 from endurance.chaos.worker import WorkerSettings
 from jobwire.wire.lifecycle import ModeName
 from jobwire_conformance.driver import protocol as driver
 from jobwire_conformance.driver.process import PeerCommand, PeerFault, PeerProcess
 
-__all__ = ["ChaosWorker", "PerlWorkers", "ProcessClient", "PythonWorkers"]
+__all__ = ["ChaosWorker", "ClientOptions", "PerlWorkers", "ProcessClient", "PythonWorkers"]
+
+
+_TOLD = {"ServerError": "refused by Redis", "ConnectionLost": NOT_KNOWN}
 
 
 class PerlWorkers(NamedTuple):
@@ -82,7 +85,9 @@ class PythonWorkers:
         steady: bool,
         options: dict[str, Any],
         perl: PerlWorkers | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        self._env = env or {}
         self._urls = urls
         self._perl = perl
         self._folder = folder
@@ -110,7 +115,7 @@ class PythonWorkers:
         self._made += 1
         settings = WorkerSettings(url=url, journal=str(self.journal), options={"id": name, **self._options})
         log = self._folder / f"{name}.log"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **self._env}
         command: tuple[str, ...] = (sys.executable, "-m", "endurance.chaos.worker")
         # The first one is steady; of those behind it as many as were asked for are Perl's, whoever is replaced.
         if self._perl is not None and self._made > 1 and (self._made - 2) % (self._count - 1) < self._perl.number:
@@ -137,6 +142,13 @@ class PythonWorkers:
             await asyncio.sleep(0.02)
         return up
 
+    async def all_up(self, *, within: float) -> None:
+        """Return when every worker works; raises ``TimeoutError``."""
+        await self.fill()
+        async with asyncio.timeout(within):
+            while not all(worker.up for worker in self.all):  # noqa: ASYNC110 - they are processes
+                await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         """SIGTERM, then SIGKILL for who does not go."""
         for worker in self.all:
@@ -150,14 +162,22 @@ class PythonWorkers:
                 await worker.end(signal.SIGKILL)
 
 
+class ClientOptions(TypedDict):
+    """``timeout``: seconds that it waits for a result."""
+
+    mode: ModeName
+    prefix: str
+    timeout: float
+
+
 class ProcessClient:
     """A client in a process of its own, Perl or Python, behind the driver protocol; its jobs go into ``book``."""
 
     def __init__(
-        self, command: PeerCommand, url: str, name: str, book: dict[str, Submitted], *, mode: ModeName = "reliable"
+        self, command: PeerCommand, url: str, name: str, book: dict[str, Submitted], **options: Unpack[ClientOptions]
     ) -> None:
         self._url = url
-        self._mode: ModeName = mode
+        self._options = options
         self.name = name
         self._book = book
         self._sent: dict[int, tuple[Submitted, Any]] = {}
@@ -168,12 +188,12 @@ class ProcessClient:
         """Raises ``PeerFault``."""
         await self._process.start()
         await self._process.handshake(30)
-        await self._process.ask(driver.Ready, 30, driver.Start(role="client", redis=self._url, mode=self._mode))
+        await self._process.ask(driver.Ready, 30, driver.Start(role="client", redis=self._url, **self._options))
         self.usable = True
 
     @property
     def outstanding(self) -> int:
-        return sum(1 for job, _ in self._sent.values() if not job.outcome)
+        return sum(1 for job, _ in self._sent.values() if not job.outcome and not job.given_up)
 
     def submit(self, number: int, data: dict[str, Any]) -> bool:
         """False where this client is of no use any more."""
@@ -199,17 +219,19 @@ class ProcessClient:
             job.id, job.acknowledged = str(answer.id), True
         elif isinstance(answer, driver.Result):
             job.outcome = "result" if answer.value == expected else "wrong result"
-        elif isinstance(answer, driver.Failed) and answer.kind == "ServerError":
-            job.outcome = "refused by Redis"
+        elif isinstance(answer, driver.Failed) and answer.kind in _TOLD:
+            job.outcome = _TOLD[answer.kind]
+        elif isinstance(answer, driver.Timeout):
+            job.given_up = True
         elif isinstance(answer, driver.Failed | driver.Error):
             # A submission that could not be made is not a job; one that was acknowledged is looked for in Redis.
             self.usable = False
 
-    async def end(self) -> None:
-        """After its connections were lost: let it finish its report, and end it."""
+    async def end(self, *, after: float = 0.2) -> None:
+        """kill −9. After its connections were lost, it may finish its report ``after`` seconds later."""
         self.usable = False
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(after)
         self._process.signal(signal.SIGKILL)
         await self._process.close()
         for job, _ in self._sent.values():
-            job.client_died = job.client_died or not job.outcome
+            job.client_died = job.client_died or not (job.outcome or job.given_up)

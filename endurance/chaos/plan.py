@@ -7,11 +7,12 @@ The part of the operating system (which instruction a kill −9 meets) cannot be
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
 
-__all__ = ["FAULTS", "Fault", "Kind", "Plan", "make_plan"]
+__all__ = ["CLUSTER_FAULTS", "FAULTS", "KINDS", "Fault", "Kind", "Plan", "make_plan"]
 
 Kind: TypeAlias = Literal[
     "kill",
@@ -27,11 +28,19 @@ Kind: TypeAlias = Literal[
     "proxy",
     "clock",
     "client",
+    "trickle",
+    "double",
+    "late",
+    "slot",
 ]
-FAULTS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FAULTS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "slot")
+"""Those of one server."""
+CLUSTER_FAULTS: tuple[Kind, ...] = tuple("slot" if kind == "replica" else kind for kind in FAULTS)
+"""Those of a cluster, whose nodes refuse REPLICAOF."""
 
 
-_FOR_A_WHILE = frozenset({"flush", "memory", "pause", "replica", "proxy"})
+_FOR_A_WHILE = frozenset({"flush", "memory", "pause", "replica", "proxy", "trickle", "double", "late"})
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
@@ -55,8 +64,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...]
 
 
-def make_plan(*, seed: int, jobs: int, counts: dict[Kind, int], ttl: float, pairs: int = 0) -> Plan:
-    """The same arguments always give the same plan."""
+def make_plan(
+    *,
+    seed: int,
+    jobs: int,
+    counts: dict[Kind, int],
+    ttl: float,
+    pairs: int = 0,
+    kinds: Sequence[Kind] = FAULTS,
+) -> Plan:
+    """The same arguments always give the same plan. ``kinds`` are those that meet in ``pairs``."""
     dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     work = tuple(_work(dice) for _ in range(jobs))
     first, last = jobs // 100, max(jobs // 100 + 1, jobs * 95 // 100)
@@ -65,16 +82,17 @@ def make_plan(*, seed: int, jobs: int, counts: dict[Kind, int], ttl: float, pair
         for kind in FAULTS
         for number in range(counts.get(kind, 0))
     ]
-    faults += [_pair(dice.randint(first, last), number, ttl, dice) for number in range(pairs)]
+    order = dice.sample(kinds, len(kinds))
+    faults += [_pair(dice.randint(first, last), number, order, ttl, dice) for number in range(pairs)]
     return Plan(seed=seed, jobs=work, faults=tuple(sorted(faults, key=lambda fault: fault.at)))
 
 
-def _pair(at: int, number: int, ttl: float, dice: random.Random) -> Fault:
+def _pair(at: int, number: int, kinds: Sequence[Kind], ttl: float, dice: random.Random) -> Fault:
     """Two faults of which the second meets the first: at once, a moment later, or when its victim is being recovered.
 
-    Of the thirteen kinds each is the first in its turn, and no two turns have the same second.
+    Of the kinds each is the first in its turn: with the next one, in the next turn with the one after that, and so on.
     """
-    kind, other = FAULTS[number % len(FAULTS)], FAULTS[(number + number // len(FAULTS)) % len(FAULTS)]
+    kind, other = kinds[number % len(kinds)], kinds[(number + 1 + number // len(kinds)) % len(kinds)]
     second = Fault(at, other, dice.random(), _lasting(other, number, ttl, dice))
     after = dice.choice((0.0, 0.05, 0.3, 1.2 * ttl))
     return Fault(at, kind, dice.random(), _lasting(kind, number, ttl, dice), second=second, after=after)

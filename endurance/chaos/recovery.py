@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -46,25 +46,26 @@ class Returned(msgspec.Struct, kw_only=True):
 
 
 class Watch:
-    """Looks at the lists of the victims, again and again. ``raw`` is a client of redis-py."""
+    """Looks at the lists of the victims, again and again. ``raw`` gives a client of redis-py for their server."""
 
-    def __init__(self, raw: redis.Redis, prefix: str = "jobs") -> None:
+    def __init__(self, raw: Callable[[], Any], prefix: str = "jobs") -> None:
         self.victims: list[Returned] = []
         #: From when until when this process itself was not given the processor.
         self.held_up: list[tuple[float, float]] = []
-        self._raw: Any = raw  # redis-py annotates replies with all that they might ever be
+        self._raw = raw
         self._keyspace = Keyspace(prefix)
 
     def add(self, worker: str, died: float) -> None:
         """From now on look at this one too."""
         self.victims.append(Returned(worker=worker, died=died))
-        self.look()
+        with contextlib.suppress(redis.RedisError):  # away at this moment, by another fault
+            self.look()
 
     def look(self) -> None:
         """Which lists hold something now?"""
         now = time.time()
         victims = [victim for victim in self.victims if now - max(victim.died, victim.until) < _WATCHED]
-        pipe = self._raw.pipeline(transaction=False)
+        pipe = self._raw().pipeline(transaction=False)
         for victim in victims:
             pipe.lrange(self._keyspace.own_list(victim.worker.encode()), 0, -1)
         for victim, entries in zip(victims, pipe.execute(), strict=True):

@@ -3,91 +3,141 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from endurance.chaos.plan import Kind
-from jobwire_conformance.record.proxy import Proxy, Rule
+import redis
 
-__all__ = ["SERVER_FAULTS", "Afflict", "Place"]
+from endurance.chaos.place import ClusterPlace, Place
+from endurance.chaos.plan import Kind
+from jobwire_conformance.record.proxy import Rule
+from jobwire_conformance.record.transcripts import Event
+
+__all__ = ["SERVER_FAULTS", "Afflict", "cut_everything"]
 
 _ENDS = ("jobwire-popping", "jobwire-notices", "jobwire-heartbeat", "jobwire-client", "jobwire-worker")
 
-
-class Place:
-    """The server (``raw`` makes a client of redis-py) and the proxy before it."""
-
-    def __init__(self, raw: Callable[[], Any], proxy: Proxy) -> None:
-        self.raw = raw
-        self.proxy = proxy
+Afflict = Callable[[Place, float, float, float], Awaitable[None]]
+"""``(place, choice, seconds, delay)``; ``delay``: seconds by which a notice may be late."""
 
 
-Afflict = Callable[[Place, float, float], Awaitable[None]]
-"""``(place, choice, seconds)``."""
+def _everywhere(place: Place, *command: Any) -> None:
+    """Say it to every server that is there."""
+    for link in place.links():
+        with contextlib.suppress(redis.RedisError):
+            link.execute_command(*command)
 
 
-async def kill_one_end(place: Place, choice: float, seconds: float) -> None:
+def cut_everything(place: Place, *, everybody: bool) -> None:
+    """At the servers: the connections of the fleet, or those of everybody."""
+    for link in place.links():
+        with contextlib.suppress(redis.RedisError):  # away at this moment, by another fault
+            for connection in link.client_list():
+                if everybody or connection["name"]:
+                    link.client_kill_filter(_id=connection["id"], skipme=True)
+
+
+async def kill_one_end(place: Place, choice: float, seconds: float, delay: float) -> None:
     """One kind of the connections of everybody; the others stay."""
-    del seconds
+    del seconds, delay
     name = _ENDS[int(choice * len(_ENDS))]
-    raw = place.raw()
-    for connection in raw.client_list():
-        if connection["name"].startswith(name):
-            raw.client_kill_filter(_id=connection["id"])
+    for link in place.links():
+        for connection in link.client_list():
+            if connection["name"].startswith(name):
+                link.client_kill_filter(_id=connection["id"])
 
 
-async def forget_scripts(place: Place, choice: float, seconds: float) -> None:
+async def forget_scripts(place: Place, choice: float, seconds: float, delay: float) -> None:
     """SCRIPT FLUSH, again and again."""
-    del choice
+    del choice, delay
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        await asyncio.to_thread(place.raw().script_flush)
+        await asyncio.to_thread(_everywhere, place, "SCRIPT", "FLUSH")
         await asyncio.sleep(0.005)
 
 
-async def without_memory(place: Place, choice: float, seconds: float) -> None:
+async def without_memory(place: Place, choice: float, seconds: float, delay: float) -> None:
     """No memory for anything more, then enough again."""
-    del choice
-    place.raw().config_set("maxmemory", "1")
+    del choice, delay
+    _everywhere(place, "CONFIG", "SET", "maxmemory", "1")
     try:
         await asyncio.sleep(seconds)
     finally:
-        place.raw().config_set("maxmemory", "0")
+        _everywhere(place, "CONFIG", "SET", "maxmemory", "0")
 
 
-async def paused(place: Place, choice: float, seconds: float) -> None:
+async def paused(place: Place, choice: float, seconds: float, delay: float) -> None:
     """CLIENT PAUSE: nobody is answered."""
-    place.raw().execute_command("CLIENT", "PAUSE", int(seconds * 1000), "WRITE" if choice < 0.5 else "ALL")
+    del delay
+    _everywhere(place, "CLIENT", "PAUSE", int(seconds * 1000), "WRITE" if choice < 0.5 else "ALL")
     await asyncio.sleep(seconds)
 
 
-async def a_replica(place: Place, choice: float, seconds: float) -> None:
+async def a_replica(place: Place, choice: float, seconds: float, delay: float) -> None:
     """The server is the replica of one that is not there, and refuses writes; then it is a master again."""
-    del choice
-    place.raw().execute_command("REPLICAOF", "127.0.0.1", "1")
+    del choice, delay
+    _everywhere(place, "REPLICAOF", "127.0.0.1", "1")
     try:
         await asyncio.sleep(seconds)
     finally:
-        place.raw().execute_command("REPLICAOF", "NO", "ONE")
+        _everywhere(place, "REPLICAOF", "NO", "ONE")
 
 
-async def a_bad_way(place: Place, choice: float, seconds: float) -> None:
+async def lists_move(place: Place, choice: float, seconds: float, delay: float) -> None:
+    """The slot of the lists moves to another node of the cluster."""
+    del seconds, delay
+    if isinstance(place, ClusterPlace):
+        await place.move_lists(choice)
+
+
+async def a_bad_way(place: Place, choice: float, seconds: float, delay: float) -> None:
     """By the proxy: nothing passes, replies end in the middle, or notices do not arrive."""
+    del delay
     if choice < 1 / 3:
-        place.proxy.hold(True)
+        for proxy in place.proxies:
+            proxy.hold(True)
         await asyncio.sleep(seconds)
-        place.proxy.hold(False)
-        return
-    notices = choice > 2 / 3
-    rule = Rule(
-        lambda event: event.direction == "<" and (not notices or b"message" in event.raw),
-        "drop" if notices else "half",
-        -1 if notices else 5,
-    )
-    place.proxy.rules.append(rule)
+        for proxy in place.proxies:
+            proxy.hold(False)
+    elif choice < 2 / 3:
+        await _ruled(place, Rule(lambda event: event.direction == "<", "half", 5), seconds)
+    else:
+        await _ruled(place, Rule(_is_notice, "drop", -1), seconds)
+
+
+async def a_trickle(place: Place, choice: float, seconds: float, delay: float) -> None:
+    """By the proxy: a few bytes pass at a time, a millisecond apart."""
+    del delay
+    for proxy in place.proxies:
+        proxy.trickle = 2 + int(choice * 15)
     await asyncio.sleep(seconds)
-    place.proxy.rules.remove(rule)
+    for proxy in place.proxies:
+        proxy.trickle = 0
+
+
+async def doubled(place: Place, choice: float, seconds: float, delay: float) -> None:
+    """By the proxy: every notice arrives twice."""
+    del choice, delay
+    await _ruled(place, Rule(_is_notice, "double", -1), seconds)
+
+
+async def late(place: Place, choice: float, seconds: float, delay: float) -> None:
+    """By the proxy: notices of this time arrive later, by ``delay`` at most, when others have overtaken them."""
+    await _ruled(place, Rule(_is_notice, "late", -1, seconds=choice * delay), seconds)
+
+
+def _is_notice(event: Event) -> bool:
+    return event.direction == "<" and b"message" in event.raw
+
+
+async def _ruled(place: Place, rule: Rule, seconds: float) -> None:
+    for proxy in place.proxies:
+        proxy.rules.append(rule)
+    await asyncio.sleep(seconds)
+    for proxy in place.proxies:
+        proxy.rules.remove(rule)
 
 
 SERVER_FAULTS: Mapping[Kind, Afflict] = {
@@ -96,5 +146,9 @@ SERVER_FAULTS: Mapping[Kind, Afflict] = {
     "memory": without_memory,
     "pause": paused,
     "replica": a_replica,
+    "slot": lists_move,
     "proxy": a_bad_way,
+    "trickle": a_trickle,
+    "double": doubled,
+    "late": late,
 }

