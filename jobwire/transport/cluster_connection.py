@@ -96,7 +96,7 @@ class ClusterConnection:
     """See ``jobwire.transport.protocols.Connection``, and ``jobwire.transport.cluster_batch`` for the order in a send.
 
     Commands without a key (CLIENT, PUBLISH, SUBSCRIBE …) go to the node of the transport's home slot, ``client_id`` is
-    of the connection to it. SCAN goes round all nodes, SCRIPT LOAD goes to all; each in a send of its own. MULTI is
+    of the connection to it. SCAN goes round all nodes, SCRIPT LOAD goes to all; neither in a send with others. MULTI is
     refused (``ConfigError``): a transaction cannot span nodes.
     """
 
@@ -138,11 +138,11 @@ class ClusterConnection:
             return
         if MULTI in commands:
             raise ConfigError("a cluster has no transactions over several nodes: do without use_multi")
-        reach = reach_of(commands[0]) if len(commands) == 1 else "slot"
-        if reach == "one node after the other":
+        reach = reach_of(commands[0])
+        if reach == "one node after the other" and len(commands) == 1:
             self._scan(commands[0], on_replies)
-        elif reach == "every node":
-            self._everywhere(commands[0], on_replies)
+        elif reach == "every node" and all(reach_of(command) == reach for command in commands):
+            self._everywhere(commands, on_replies)
         else:
             Batch(self, commands, on_replies, self._loop).start()
 
@@ -214,22 +214,30 @@ class ClusterConnection:
         step = (command[0], cursor if dot else command[1], *command[2:])
         self.link_to(masters[at]).send((step,), answered)
 
-    def _everywhere(self, command: Command, on_replies: OnReplies | None) -> None:
-        """Send the same to all nodes; the answer is the first error, or else the last reply."""
+    def _everywhere(self, commands: Sequence[Command], on_replies: OnReplies | None) -> None:
+        """Send the same to all nodes; the answer to each command is the first error, or else the last reply."""
         masters = self._shared.topology.masters
         missing = len(masters)
-        worst: Replies | TransportError | None = None
+        errors: dict[int, ServerError] = {}
+        lost: TransportError | None = None
 
         def answered(outcome: Replies | TransportError) -> None:
-            nonlocal missing, worst
+            nonlocal missing, lost
             missing -= 1
-            if isinstance(outcome, TransportError) or isinstance(outcome[0], ServerError):
-                worst = worst or outcome
+            if isinstance(outcome, TransportError):
+                lost = lost or outcome
+            else:
+                errors.update(
+                    (at, reply)
+                    for at, reply in enumerate(outcome)
+                    if isinstance(reply, ServerError) and at not in errors
+                )
+                outcome = [errors.get(at, reply) for at, reply in enumerate(outcome)]
             if not missing:
-                _tell(on_replies, worst or outcome)
+                _tell(on_replies, lost or outcome)
 
         for node in masters:
-            self.link_to(node).send((command,), answered)
+            self.link_to(node).send(commands, answered)
 
     # Owners of slots
 

@@ -138,6 +138,18 @@ async def test_a_node_is_known_by_the_port_that_it_announces(cluster: RedisClust
         await proxy.close()
 
 
+@pytest.mark.parametrize("way", list(WAYS))
+async def test_scripts_that_a_node_has_not_got_any_more(faces: ClusterFaces, raw: Raw, way: str) -> None:
+    """The hashes of jobs are on all nodes, and so must be what completes them."""
+    worker = await faces.worker(max_concurrent_jobs=8, **WAYS[way])
+    client = await faces.client(mode=WAYS[way]["mode"])
+    for node in raw.cluster.nodes:
+        raw.cluster.ask(node, (b"SCRIPT", b"FLUSH"))
+    handles = await client.submit_many([{"value": n} for n in range(100)])
+    assert [int(await within(handle, 30)) for handle in handles] == list(range(100))
+    await until(lambda: worker.counts == {"done": 100})
+
+
 async def test_many_queues_in_order_of_priority(faces: ClusterFaces, raw: Raw) -> None:
     client = await faces.client(mode="recoverable")
     low = [client.submit({"value": n}, queue="low") for n in range(3)]

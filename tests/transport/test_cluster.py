@@ -310,6 +310,16 @@ async def test_scripts_are_loaded_everywhere(played: Played) -> None:
     connection.abort()
 
 
+async def test_several_scripts_are_loaded_everywhere(played: Played) -> None:
+    connection = await played.connect()
+    loads = ((b"SCRIPT", b"LOAD", b"return 1"), (b"SCRIPT", b"LOAD", b"return 2"))
+    assert len(await connection.call(*loads)) == 2
+    assert sorted(played.sent(b"SCRIPT")) == ["a", "a", "b", "b", "c", "c"]
+    played.answers[B, b"SCRIPT"] = ServerError("NOPERM no")
+    assert [str(reply) for reply in await connection.call(*loads)] == ["NOPERM no"] * 2
+    connection.abort()
+
+
 async def test_no_transactions(played: Played) -> None:
     connection = await played.connect()
     with pytest.raises(ConfigError, match="use_multi"):
