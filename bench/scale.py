@@ -27,6 +27,7 @@ import redis
 HERE = Path(__file__).resolve().parents[1]
 Figures: TypeAlias = dict[str, str]
 _GIVE_UP = 60.0
+_MIDDLE = f"{500_000:036d}"
 _SETUP = ("config", "info", "slowlog", "client", "hello", "command")
 
 
@@ -52,7 +53,7 @@ class Watch:
     def longest(self) -> str:
         """Milliseconds of the longest command."""
         slow = [entry["duration"] / 1000 for entry in self.raw.slowlog_get(10_000)]
-        return f"{max(slow):,.0f}" if slow else "< 2"
+        return f"{max(slow):,.1f}" if slow else "< 2"
 
     def _stats(self) -> list[tuple[str, Any]]:
         stats: dict[str, Any] = self.raw.info("commandstats")
@@ -296,6 +297,161 @@ async def dead_letters(url: str, watch: Watch) -> Figures:
     return told
 
 
+def _undisturbed(raw: redis.Redis) -> None:
+    """Put the server before all other programs, where that is permitted: else its commands wait for them."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(raw.info("server")["process_id"], os.SCHED_RR, os.sched_param(1))
+
+
+def _jobs(raw: redis.Redis, many: int, **fields: str) -> None:
+    mapping: dict[Any, Any] = {"_reply_to": "c", "_queued": "1500000000", **fields}
+    with raw.pipeline(transaction=False) as pipeline:
+        for number in range(many):
+            pipeline.hset(f"job::{number:036d}", mapping=mapping)
+            if number % 5000 == 4999:
+                pipeline.execute()
+        pipeline.execute()
+
+
+def _dead(raw: redis.Redis) -> None:
+    fill(raw, "jobs::dead", 100_000)
+    _jobs(raw, 100_000, _error="x" * 300)
+
+
+def _rejected(raw: redis.Redis) -> None:
+    from jobwire.wire.dead_letters import encode_rejected
+
+    names = [b"%036d" % number for number in range(100_000)]
+    records = [encode_rejected(name, queue=b"jobs::pending", worker="w", reason="r" * 100, at=1.0) for name in names]
+    for first in range(0, len(records), 10_000):
+        raw.lpush("jobs::rejected", *records[first : first + 10_000])
+
+
+def _left_behind(raw: redis.Redis) -> None:
+    fill(raw, "jobs::processing::w", 1_000_000)
+    raw.sadd("jobs::workers", "w")
+    raw.hset("jobs::queues", "w", "jobs::pending")
+
+
+def _dead_workers(raw: redis.Redis) -> None:
+    with raw.pipeline(transaction=False) as pipeline:
+        for number in range(10_000):
+            pipeline.sadd("jobs::workers", f"{number:036d}")
+            pipeline.hset("jobs::queues", f"{number:036d}", "jobs::pending")
+            pipeline.lpush(f"jobs::processing::{number:036d}", f"j{number}")
+        pipeline.execute()
+
+
+def _million(key: str, many_jobs: int = 0) -> Callable[[redis.Redis], None]:
+    def filled(raw: redis.Redis) -> None:
+        fill(raw, key, 1_000_000)
+        _jobs(raw, many_jobs)
+        raw.hset(f"job::{_MIDDLE}", "_reply_to", "c")
+
+    return filled
+
+
+_TOOLS: tuple[tuple[str, str, Callable[[redis.Redis], None]], ...] = (
+    ("dead requeue --all", "100,000", _dead),
+    ("dead drop --all --yes", "100,000", _dead),
+    ("dead list --limit 100000", "100,000", _dead),
+    ("rejected requeue --all", "100,000", _rejected),
+    ("rejected list --limit 100000", "100,000", _rejected),
+    (f"dead requeue {_MIDDLE}", "in the middle of 1,000,000", _million("jobs::dead")),
+    (f"dead drop --yes {_MIDDLE}", "in the middle of 1,000,000", _million("jobs::dead")),
+    ("recover --dry-run", "1,000,000 in the list of a dead worker", _left_behind),
+    ("recover", "10,000 dead workers", _dead_workers),
+    ("recover --shared --older-than 1h --unknown-age", "1,000,000", _million("jobs::processing")),
+    ("recover --adopt-unmarked --older-than 1h", "1,000,000 queued", _million("jobs::pending", 2000)),
+    ("jobs --limit 100000", "1,000,000 queued", _million("jobs::pending", 2000)),
+    ("jobs", "10,000 workers", _dead_workers),
+    ("top --once", "10,000 workers", _dead_workers),
+    (f"job {_MIDDLE}", "in the middle of 1,000,000", _million("jobs::pending")),
+)
+
+
+async def tools(url: str, watch: Watch) -> Figures:
+    """The longest command of each tool: of three runs the least, for what else runs on the machine is not its own."""
+    _undisturbed(watch.raw)
+    watch.raw.config_set("slowlog-log-slower-than", 200)
+    told: Figures = {}
+    for words, what, filled in _TOOLS:
+        longest = []
+        for _ in range(3):
+            watch.raw.flushall()
+            filled(watch.raw)
+            watch.reset()
+            await asyncio.to_thread(_command, [*words.split(), "--url", url])
+            longest.append(max((entry["duration"] / 1000 for entry in watch.raw.slowlog_get(1000)), default=0.0))
+        name = words.replace(_MIDDLE, "ID")
+        told[f"`{name}`, {what}: longest command, ms"] = f"{min(longest):.1f}" if min(longest) else "< 0.2"
+    return told
+
+
+class _Way:
+    """A way to the server that can hold its answers back, and be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self.holds = False
+
+    async def opened(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, requests]
+        with contextlib.suppress(OSError):
+            await asyncio.gather(self._pass(reader, requests), self._pass(answers, writer, back=True))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool = False) -> None:
+        while some := await reader.read(1 << 16):
+            if not (back and self.holds):
+                writer.write(some)
+                await writer.drain()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
+
+async def unanswered(url: str, watch: Watch) -> Figures:
+    """A connection breaks with 5,000 unanswered submissions before 1,000,000 others."""
+    from jobwire import Client
+
+    many, told = 5000, Figures()
+    _undisturbed(watch.raw)
+    watch.raw.config_set("slowlog-log-slower-than", 100)
+    fill(watch.raw, "jobs::pending", 1_000_000)
+    way = _Way(int(url.rsplit(":", 1)[1].partition("/")[0]))
+    server = await asyncio.start_server(way.opened, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    async with server, Client(f"redis://127.0.0.1:{port}", max_outstanding=2 * many, reconnect_delay=0.5) as client:
+        for what, lost, others in (
+            ("all arrived", 0, 0),
+            ("20,000 of others behind them", 0, 20_000),
+            ("64 lost", 64, 0),
+        ):
+            length, way.holds = watch.raw.llen("jobs::pending"), True
+            handles = [client.submit({"n": number}) for number in range(many)]
+            while watch.raw.llen("jobs::pending") < length + many:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.05)
+            watch.raw.ltrim("jobs::pending", lost, -1)
+            fill(watch.raw, "jobs::pending", others)
+            length = watch.raw.llen("jobs::pending")
+            watch.reset()
+            way.holds = False
+            way.cut()
+            await asyncio.gather(*(handle.submitted() for handle in handles))
+            name = f"5,000 unanswered submissions, {what}"
+            told[f"{name}: s of Redis"] = f"{watch.seconds():.2f}"
+            told[f"{name}: longest command, ms"] = watch.longest()
+            assert watch.raw.llen("jobs::pending") - length == lost, "none is lost, and none is pushed twice"
+            for handle in handles:
+                handle.cancel()
+            await asyncio.sleep(3)
+    return told
+
+
 def _command(words: list[str]) -> float:
     begun = time.monotonic()
     code = "import sys; from jobwire.cli import main; sys.exit(main())"
@@ -313,7 +469,17 @@ def _command(words: list[str]) -> float:
 Part: TypeAlias = Callable[[str, Watch], Awaitable[Figures]]
 PARTS: dict[str, Part] = {
     part.__name__: part
-    for part in (deadlines, deep_queue, different_timeouts, fleet, dead_fleet, recoverable, dead_letters)
+    for part in (
+        deadlines,
+        deep_queue,
+        different_timeouts,
+        fleet,
+        dead_fleet,
+        recoverable,
+        dead_letters,
+        tools,
+        unanswered,
+    )
 }
 
 
