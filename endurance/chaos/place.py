@@ -47,6 +47,7 @@ class Place:
         self.nodes = nodes
         self.proxies = proxies
         self.urls = urls
+        self._restarting = asyncio.Lock()
 
     def links(self) -> list[Any]:
         """A client of redis-py for each server; redis-py annotates replies with all that they might ever be."""
@@ -63,10 +64,11 @@ class Place:
     async def restart(self, choice: float, away: float) -> None:
         """One of the servers is stopped in order and started, or killed and started ``away`` seconds later."""
         node = self.nodes[int(choice * 97) % len(self.nodes)]
-        if choice > 0.5:
-            await asyncio.to_thread(node.kill)
-            await asyncio.sleep(away)
-        await asyncio.to_thread(node.restart)
+        async with self._restarting:  # one that meets another follows it: a server that just loads is not to be ended
+            if choice > 0.5:
+                await asyncio.to_thread(node.kill)
+                await asyncio.sleep(away)
+            await asyncio.to_thread(node.restart)
 
 
 class ClusterPlace(Place):

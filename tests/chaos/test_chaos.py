@@ -17,6 +17,7 @@ import redis
 from endurance.chaos.accounts import NOT_KNOWN, Account, Leftovers, Submitted, render, settle, time_returns
 from endurance.chaos.command import Settings, run_chaos
 from endurance.chaos.losses import Happened
+from endurance.chaos.place import Place
 from endurance.chaos.plan import FAULTS, make_plan
 from endurance.chaos.recovery import Returned, Watch, late, run_again
 from endurance.chaos.worker import Clock, Entry, Journal, read_journal
@@ -139,6 +140,14 @@ async def test_perl_has_no_part_in_some_forms() -> None:
     for form in ({"over": "cluster"}, {"mode": "simple"}):
         with pytest.raises(ConfigError, match="Perl"):
             await run_chaos(Settings(**PAIRS | {"perl": 1} | form))
+
+
+async def test_two_restarts_that_meet_follow_each_other() -> None:
+    with RedisServer(appendonly=True) as server:
+        place = Place([server], [], ("", ""))
+        await asyncio.gather(*(place.restart(choice, 0.01) for choice in (0.2, 0.8, 0.3, 0.9)))
+        with redis.Redis(port=server.port) as raw:
+            assert raw.ping()
 
 
 def test_pairs_are_all_kinds_and_no_turn_is_like_another() -> None:
