@@ -129,7 +129,8 @@ async def late(place: Place, choice: float, seconds: float, delay: float) -> Non
 
 
 def _is_notice(event: Event) -> bool:
-    return event.direction == "<" and b"message" in event.raw
+    # Neither the confirmation of a subscription, nor a reply in which the word stands.
+    return event.kind == "push" and b"message" in event.raw[:24]
 
 
 async def _ruled(place: Place, rule: Rule, seconds: float) -> None:
