@@ -18,7 +18,8 @@ __all__ = ["Happened", "Losses", "Moment"]
 
 _NOTICED = 1.0
 """Seconds for which a job may be on its way before a fault, and in which everybody is connected again after it."""
-_OF_WORKERS: tuple[Kind, ...] = ("kill", "term")
+_OF_WORKERS: tuple[Kind, ...] = ("kill",)
+"""A worker that is told to stop puts back what it has not begun, and ends what it has: that is no cause."""
 _OF_THE_WAY: tuple[Kind, ...] = (
     "storm",
     "restart",

@@ -262,6 +262,7 @@ def test_in_simple_nothing_may_run_twice_for_any_reason() -> None:
         ([], Happened(kind="kill", at=15, until=15, pid=2), "kill"),
         ([], Happened(kind="storm", at=15, until=16), "storm"),
         ([], Happened(kind="storm", at=22, until=23), None),
+        ([], Happened(kind="term", at=15, until=16, pid=2), None),
         # Run, and its reply did not arrive.
         ([ran("a", 1, 3), ran("a", 1, 5, "end")], Happened(kind="half", at=5.5, until=5.6), "half"),
         ([ran("a", 1, 3), ran("a", 1, 5, "end")], Happened(kind="half", at=7, until=8), None),
