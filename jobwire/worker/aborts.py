@@ -40,24 +40,32 @@ class Aborts:
         self._timer: asyncio.TimerHandle | None = None
 
     def connected(self, connection: Connection) -> None:
-        """Look from now on."""
+        """Look again, where something runs already."""
         self._connection = connection
-        self._wait()
+        if self._deliveries:
+            self.watch()
 
     def disconnected(self) -> None:
         """Look no more."""
         self._connection = None
+        self.rest()
+
+    def watch(self) -> None:
+        """Look from now on: handlers run."""
+        if self._timer is None and self._connection is not None:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look, context=_NO_JOB)
+
+    def rest(self) -> None:
+        """Nothing is in hand: a timer that stands there would keep cancelled ones, and their jobs, in memory."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look, context=_NO_JOB)
-
     def _look(self) -> None:
+        self._timer = None
+        self.watch()
         if self._connection is None:
             return
-        self._wait()
         begun = time.time() - _EVERY
         running = [
             delivery

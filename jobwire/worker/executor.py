@@ -88,6 +88,10 @@ class Executor:
         self.left: int | None = None
         """How many more jobs may be taken; None for no limit."""
         self._max_losses = max_losses
+        self.on_busy: Callable[[], object] = _nothing
+        """Called when handlers go on behind their first step; ``on_idle`` once nothing is in hand after that."""
+        self.on_idle: Callable[[], object] = _nothing
+        self._told_busy = False
         self.on_free: Callable[[], None] = _nothing
         """Called whenever a slot has become free, or the jobs that came together have been begun."""
         self._log = log
@@ -247,10 +251,14 @@ class Executor:
             self._loop.call_soon(self._first_steps_made, begun)
 
     def _first_steps_made(self, begun: list[Delivery]) -> None:
-        going_on = [delivery for delivery in begun if delivery.ending is None]
-        for delivery in going_on:
-            self._say_start(delivery)
+        going_on = False
+        for delivery in begun:
+            if delivery.ending is None:
+                going_on = True
+                self._say_start(delivery)
         if going_on:
+            self._told_busy = True
+            self.on_busy()
             self.on_free()
 
     def _say_start(self, delivery: Delivery) -> None:
@@ -512,10 +520,7 @@ class Executor:
                 if delivery.ending is not None:
                     self._end(delivery, delivery.ending.outcome)
             return
-        self._each(self._reported_code, some, codes)
-
-    def _reported_code(self, delivery: Delivery, code: Reply) -> None:
-        self._reported(delivery, [code])
+        self._each(lambda delivery, code: self._reported(delivery, [code]), some, codes)
 
     def _reported(self, delivery: Delivery, replies: Replies | TransportError) -> None:
         ending = delivery.ending
@@ -594,8 +599,12 @@ class Executor:
             self.on_free()
         elif not delivery.waiting:
             self._release_slot(delivery)
-        if self._idle is not None and not self.deliveries:
-            self._idle.set()
+        if not self.deliveries:
+            if self._told_busy:
+                self._told_busy = False
+                self.on_idle()
+            if self._idle is not None:
+                self._idle.set()
 
     def _maintain(self, delivery: Delivery, ending: Ending) -> None:
         if ending.record:

@@ -192,11 +192,13 @@ class PipelinedFetcher(Fetcher):
 
     @property
     def _held_up(self) -> bool:
-        return self._taking or super()._held_up
+        return self._taking or self._stopping or self._insisting or self._pause is not None
 
     def fill(self) -> None:
-        """Ask at the end of this turn of the loop, behind the completions of that turn."""
-        if not self._asking:
+        """Ask; where there is more, at the end of this turn of the loop, behind the completions of that turn."""
+        if not self._lively:
+            self._ask()
+        elif not self._asking:
             self._asking = True
             self._commands.before_write(self._ask)
 
@@ -216,8 +218,8 @@ class PipelinedFetcher(Fetcher):
             self._pop(free - self._in_flight)
         elif free > 1 and not self._in_flight and self._lively:
             self._take_many(free)
-        else:
-            self._pop(min(free, _WAITING) - self._in_flight)
+        elif (missing := min(free, _WAITING) - self._in_flight) > 0:
+            self._pop(missing)
 
     def _pop(self, count: int) -> None:
         for _ in range(count):

@@ -518,6 +518,7 @@ class Worker(Handling, Hooking):
         self._commands = commands
         self._executor.connected(commands)
         if self._mode.keeps_jobs:
+            self._executor.on_busy, self._executor.on_idle = self._aborts.watch, self._aborts.rest
             self._aborts.connected(commands)
         if self._executor.draining:
             return

@@ -388,7 +388,10 @@ class Mode(ABC):
 
     def all_heard(self, codes: Sequence[Reply]) -> bool:
         """Return whether every one of several completions was written, and its notice heard: nothing is left to do."""
-        return all(type(code) is int and code > 1 for code in codes)
+        for code in codes:  # noqa: SIM110 - every job comes here: a generator costs more than all the rest
+            if type(code) is not int or code < 2:
+                return False
+        return True
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         """Return True where the result was written, False where the job had been given away. Raises ``ServerError``."""
