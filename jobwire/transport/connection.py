@@ -19,7 +19,7 @@ import hiredis
 from jobwire.errors import ServerError, TransportError, printable
 from jobwire.transport import forks
 from jobwire.transport.outbox import new_outbox
-from jobwire.transport.protocols import OnLost, OnReplies, Replies
+from jobwire.transport.protocols import LONGEST_WAIT, OnLost, OnReplies, Replies
 from jobwire.transport.translate import lost_error, reason_of
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.connection_commands import is_read_only
@@ -71,6 +71,8 @@ class RedisConnection(asyncio.Protocol):
         self._before: list[Callable[[], object]] = []
         #: False where ``flush`` is called at the end of this turn of the loop.
         self.fresh = True
+        #: The moment of the first command that waits.
+        self._since = 0.0
         self._queue: deque[tuple[int, OnReplies | None]] = deque()
         self._replies: Replies = []
         self.closed = False
@@ -121,7 +123,12 @@ class RedisConnection(asyncio.Protocol):
                 self._write()
             elif self.fresh:
                 self.fresh = False
+                self._since = self._loop.time()
                 self._loop.call_soon(self.flush)
+            elif not waiting:
+                self._since = self._loop.time()
+            elif self._loop.time() - self._since > LONGEST_WAIT:
+                self._write()
         elif on_replies is not None:
             self._loop.call_soon(self._deliver, on_replies, [])
 

@@ -15,6 +15,8 @@ from jobwire.wire.commands import Command, Reply
 
 #: Fewer jobs in hand are not worth a wait for the end of the turn of the loop: where it is ``fresh``, they go at once.
 FEW = 4
+#: Seconds that commands wait for others at the most: where handlers compute, a turn of the loop takes long.
+LONGEST_WAIT = 0.002
 Replies: TypeAlias = list[Reply]
 #: Called exactly once for a ``send``: with all replies, one for each command, or with the error that ended the
 #: connection.
@@ -23,6 +25,12 @@ OnReplies: TypeAlias = Callable[[Replies | TransportError], object]
 OnPush: TypeAlias = Callable[[list[Reply]], object]
 #: Called once when a connection ends that nobody here asked to end.
 OnLost: TypeAlias = Callable[[TransportError], object]
+
+
+def with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
+    """Call ``then`` with the replies; not where the connection was lost instead."""
+    if not isinstance(outcome, TransportError):
+        then(outcome)
 
 
 class Connection(Protocol):
@@ -43,8 +51,8 @@ class Connection(Protocol):
         ...
 
     def send(self, commands: Sequence[Command], on_replies: OnReplies | None = None) -> None:
-        """Queue ``commands``; those of one turn of the event loop leave in one write, or in a few where they are large.
-        The commands of one ``send`` are never parted.
+        """Queue ``commands``; those of one turn of the event loop leave in one write, or in a few where they are large
+        or the turn is long. The commands of one ``send`` are never parted.
 
         ``on_replies`` is called exactly once, never from within ``send``: with the list of replies, or with
         ``ConnectionLost``. An exception that it raises goes to the loop's exception handler. On a connection
@@ -142,4 +150,16 @@ class Transport(Protocol):
         ...
 
 
-__all__ = ["FEW", "Command", "Connection", "OnLost", "OnPush", "OnReplies", "Replies", "Reply", "Transport"]
+__all__ = [
+    "FEW",
+    "LONGEST_WAIT",
+    "Command",
+    "Connection",
+    "OnLost",
+    "OnPush",
+    "OnReplies",
+    "Replies",
+    "Reply",
+    "Transport",
+    "with_replies",
+]

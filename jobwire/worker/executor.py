@@ -19,7 +19,7 @@ from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportEr
 from jobwire.events import Events
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies, Reply
-from jobwire.transport.protocols import FEW
+from jobwire.transport.protocols import FEW, LONGEST_WAIT, with_replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
 from jobwire.wire.dead_letters import encode_rejected
@@ -31,7 +31,7 @@ from jobwire.wire.text import Text, readable, words_of
 from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, tell_loop, whole, within
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
-from jobwire.worker.handlers import Answers, Handler, current
+from jobwire.worker.handlers import Answers, Handler, current, name_of
 from jobwire.worker.hooks import Call, Hooks
 from jobwire.worker.maintenance import Maintenance
 from jobwire.worker.notices import Notices
@@ -111,7 +111,8 @@ class Executor:
         self._draining = False
         self._joins = mode.joins_completions
         self._completed: list[Delivery] = []
-        """To be told at the end of this turn of the loop."""
+        """To be told at the end of this turn of the loop, or once the first has waited for ``LONGEST_WAIT``."""
+        self._completing_since = 0.0
         self._preparing = False
 
     # -- one job, step by step
@@ -362,12 +363,10 @@ class Executor:
 
     def _warn_of_thread(self, delivery: Delivery, handler: Handler, limit: float) -> None:
         if delivery.call is not None and not delivery.call.done() and delivery.process is None:
-            self._log.warning(
-                "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it returns",
-                getattr(handler.function, "__qualname__", repr(handler.function)),
-                limit,
-                self._name_of(delivery),
+            words = (
+                "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it returns"
             )
+            self._log.warning(words, name_of(handler.function), limit, self._name_of(delivery))
 
     def _fail(self, delivery: Delivery, job: Job, error: BaseException) -> None:
         self._say_start(delivery)  # its hash stays
@@ -469,18 +468,22 @@ class Executor:
 
     def _report(self, delivery: Delivery) -> None:
         delivery.timer = None
+        ending, connection = delivery.ending, self._commands
         if not delivery.commands:
             self._reported(delivery, [])
-        elif (connection := self._commands) is not None:
+        elif connection is not None:
             delivery.sent = True
-            if not self._joins or delivery.insists or delivery.ending is None or delivery.ending.result is None:
+            if not self._joins or delivery.insists or ending is None or ending.result is None:
                 connection.send(delivery.commands, partial(self._reported, delivery))
                 return
             self._completed.append(delivery)
             if len(self.deliveries) < FEW and connection.fresh:
                 self._complete()
             elif len(self._completed) == 1:
+                self._completing_since = ending.at
                 connection.before_write(self._complete)
+            elif ending.at - self._completing_since > LONGEST_WAIT:
+                connection.flush()
 
     def _complete(self) -> None:
         """Say in few commands which jobs were completed in this turn of the loop."""
@@ -697,7 +700,7 @@ class Executor:
     def send(self, commands: tuple[Command, ...], then: Callable[[Replies], None] | None = None) -> None:
         """``then`` is only called with replies: after a lost connection the state of a delivery says how to go on."""
         if self._commands is not None and commands:
-            self._commands.send(commands, None if then is None else partial(_with_replies, then))
+            self._commands.send(commands, None if then is None else partial(with_replies, then))
 
     def needs_threads(self) -> None:
         """Every job needs one: no more are taken than there are threads, others are to have the rest."""
@@ -788,12 +791,6 @@ class Executor:
         if delivery.job is not None:
             return delivery.job.id
         return readable(delivery.key) if isinstance(delivery.key, bytes) else ""
-
-
-def _with_replies(then: Callable[[Replies], None], outcome: Replies | TransportError) -> None:
-    """``then``, unless the connection was lost instead."""
-    if not isinstance(outcome, TransportError):
-        then(outcome)
 
 
 def _nothing() -> None:

@@ -23,7 +23,17 @@ from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.typed import Characters, characters_of, converter
 from jobwire.wire.text import Text
 
-__all__ = ["Answers", "AnyHandler", "Handler", "Handling", "Router", "current", "current_job", "make_handler"]
+__all__ = [
+    "Answers",
+    "AnyHandler",
+    "Handler",
+    "Handling",
+    "Router",
+    "current",
+    "current_job",
+    "make_handler",
+    "name_of",
+]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
 F = TypeVar("F", bound=AnyHandler)
@@ -58,6 +68,11 @@ class Answers(Protocol):
         """The result where the handler took longer than so many seconds."""
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a handler's function for messages."""
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
 class Handler:
     """A function made ready: ``prepare(job)`` gives its argument, ``function`` takes it.
 
@@ -85,7 +100,7 @@ class Handler:
         call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at, not callability
         self.in_thread = not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call))
         if in_process and not self.in_thread:
-            name = getattr(function, "__qualname__", repr(function))
+            name = name_of(function)
             raise ConfigError(f"the handler {name} is async: what runs in a process is a plain function")
 
     def __call__(self, job: Job) -> Awaitable[Any] | Any:
@@ -121,7 +136,7 @@ def _whole(job: Job) -> Job:
 
 
 def _first_parameter_type(function: AnyHandler) -> Any:
-    name = getattr(function, "__qualname__", repr(function))
+    name = name_of(function)
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -153,7 +168,7 @@ def _hints(function: AnyHandler) -> dict[str, Any]:
 
 
 def _converter(wanted: Any, function: AnyHandler, strict: bool, characters: Characters) -> Callable[[Job], Any]:
-    name = getattr(function, "__qualname__", repr(function))
+    name = name_of(function)
     try:
         convert = converter(wanted, strict=strict)
     except TypeError as error:

@@ -22,7 +22,7 @@ from weakref import WeakSet
 
 from jobwire.errors import ConfigError
 from jobwire.wire import Job
-from jobwire.worker.handlers import AnyHandler, current
+from jobwire.worker.handlers import AnyHandler, current, name_of
 
 __all__ = ["HandlerProcesses", "ProcessCall", "check_sendable"]
 
@@ -181,7 +181,7 @@ def check_sendable(function: AnyHandler) -> None:
     try:
         pickle.dumps(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        name = getattr(function, "__qualname__", repr(function))
+        name = name_of(function)
         raise ConfigError(f"the handler {name} cannot run in a process: {error}; define it in a module") from None
 
 

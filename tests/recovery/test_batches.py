@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from jobwire.transport import Connection, Replies, open_transport
 from jobwire.transport.connection import RedisConnection
 from jobwire.wire.commands import Command
 from jobwire.wire.scripts import COMPLETE_MANY, TAKE_MANY
-from tests.support.faces import Faces, eventually, nothing_left, within
+from tests.support.faces import WAYS, Faces, eventually, nothing_left, within
 from tests.support.victims import FAST
 
 JOBS = 60
@@ -132,3 +133,24 @@ async def test_a_worker_that_dies_loses_nothing(
     assert await within(asyncio.gather(*handles), 20) == [str(n) for n in range(JOBS)]
     await eventually(lambda: not raw.keys("job::*"))
     assert raw.llen("jobs::dead") == 0
+
+
+@pytest.mark.parametrize("way", ["recoverable", "reliable-shared", "reliable-own"])
+async def test_a_completion_does_not_wait_for_many_handlers_that_compute(
+    faces: Faces, raw: redis.Redis, way: str
+) -> None:
+    """One turn of the loop may take long: what is done is told meanwhile."""
+    told: list[int] = []
+
+    async def compute(job: Job) -> object:
+        time.sleep(0.004)  # noqa: ASYNC251 - as a template or a checksum would
+        told.append(sum(bool(raw.hexists(key, "result")) for key in raw.scan_iter("job::*")))
+        return job.data["n"]
+
+    client = await faces.client(mode=WAYS[way]["mode"])
+    handles = [client.submit({"n": number}) for number in range(32)]
+    await within(handles[-1].submitted())
+    await faces.worker(compute, max_concurrent_jobs=32, **WAYS[way])
+    assert [await within(handle) for handle in handles] == [str(number) for number in range(32)]
+    # All but the first few are taken at once, and begun in one turn, in which nothing is collected.
+    assert max(told) > 16
