@@ -385,9 +385,7 @@ class _Run:
         """Cut everything: by the proxy, and by the server itself."""
         under_way, at = self._outstanding(), time.time()
         for _ in range(1 + int(fault.choice * 5)):
-            for proxy in self.place.proxies:
-                proxy.cut()
-            cut_everything(self.place, everybody=fault.choice > 0.5)
+            await cut_everything(self.place, everybody=fault.choice > 0.5)
             await asyncio.sleep(0.03)
         self.faults.append(Happened(kind="storm", at=at, until=time.time(), under_way=under_way))
         if fault.choice > 0.5:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from endurance.chaos.certificate import make_certificate
 from endurance.chaos.plan import CLUSTER_FAULTS, FAULTS, Kind
@@ -37,6 +39,11 @@ class _Forgetful(Recorder):
         del event
 
 
+def _link(node: RedisServer) -> Any:
+    # It must not try again for seconds where a server is away: the proxies live in this process, too.
+    return redis.Redis(port=node.port, protocol=2, retry=Retry(NoBackoff(), 0))
+
+
 class Place:
     """One server with a proxy before it. ``urls``: directly, and by the proxy."""
 
@@ -51,7 +58,7 @@ class Place:
 
     def links(self) -> list[Any]:
         """A client of redis-py for each server; redis-py annotates replies with all that they might ever be."""
-        return [redis.Redis(port=node.port, protocol=2) for node in self.nodes]
+        return [_link(node) for node in self.nodes]
 
     def home(self) -> Any:
         """That of the server on which the lists are."""
@@ -89,7 +96,7 @@ class ClusterPlace(Place):
         self._one_at_a_time = asyncio.Lock()
 
     def home(self) -> Any:
-        return redis.Redis(port=self._owner.port, protocol=2)
+        return _link(self._owner)
 
     async def restart(self, choice: float, away: float) -> None:
         async with self._one_at_a_time:

@@ -30,23 +30,26 @@ def _everywhere(place: Place, *command: Any) -> None:
             link.execute_command(*command)
 
 
-def cut_everything(place: Place, *, everybody: bool) -> None:
-    """At the servers: the connections of the fleet, or those of everybody."""
+def _cut(place: Place, chosen: Callable[[str], bool]) -> None:
+    """At the servers: the connections whose names are chosen."""
     for link in place.links():
         with contextlib.suppress(redis.RedisError):  # away at this moment, by another fault
             for connection in link.client_list():
-                if everybody or connection["name"]:
+                if chosen(connection["name"]):
                     link.client_kill_filter(_id=connection["id"], skipme=True)
+
+
+async def cut_everything(place: Place, *, everybody: bool) -> None:
+    """By the proxies and at the servers: the connections of the fleet, or those of everybody."""
+    for proxy in place.proxies:
+        proxy.cut()
+    await asyncio.to_thread(_cut, place, lambda name: everybody or bool(name))
 
 
 async def kill_one_end(place: Place, choice: float, seconds: float, delay: float) -> None:
     """One kind of the connections of everybody; the others stay."""
     del seconds, delay
-    name = _ENDS[int(choice * len(_ENDS))]
-    for link in place.links():
-        for connection in link.client_list():
-            if connection["name"].startswith(name):
-                link.client_kill_filter(_id=connection["id"])
+    await asyncio.to_thread(_cut, place, lambda name: name.startswith(_ENDS[int(choice * len(_ENDS))]))
 
 
 async def forget_scripts(place: Place, choice: float, seconds: float, delay: float) -> None:
@@ -61,28 +64,29 @@ async def forget_scripts(place: Place, choice: float, seconds: float, delay: flo
 async def without_memory(place: Place, choice: float, seconds: float, delay: float) -> None:
     """No memory for anything more, then enough again."""
     del choice, delay
-    _everywhere(place, "CONFIG", "SET", "maxmemory", "1")
+    await asyncio.to_thread(_everywhere, place, "CONFIG", "SET", "maxmemory", "1")
     try:
         await asyncio.sleep(seconds)
     finally:
-        _everywhere(place, "CONFIG", "SET", "maxmemory", "0")
+        await asyncio.to_thread(_everywhere, place, "CONFIG", "SET", "maxmemory", "0")
 
 
 async def paused(place: Place, choice: float, seconds: float, delay: float) -> None:
     """CLIENT PAUSE: nobody is answered."""
     del delay
-    _everywhere(place, "CLIENT", "PAUSE", int(seconds * 1000), "WRITE" if choice < 0.5 else "ALL")
+    kind = "WRITE" if choice < 0.5 else "ALL"
+    await asyncio.to_thread(_everywhere, place, "CLIENT", "PAUSE", int(seconds * 1000), kind)
     await asyncio.sleep(seconds)
 
 
 async def a_replica(place: Place, choice: float, seconds: float, delay: float) -> None:
     """The server is the replica of one that is not there, and refuses writes; then it is a master again."""
     del choice, delay
-    _everywhere(place, "REPLICAOF", "127.0.0.1", "1")
+    await asyncio.to_thread(_everywhere, place, "REPLICAOF", "127.0.0.1", "1")
     try:
         await asyncio.sleep(seconds)
     finally:
-        _everywhere(place, "REPLICAOF", "NO", "ONE")
+        await asyncio.to_thread(_everywhere, place, "REPLICAOF", "NO", "ONE")
 
 
 async def lists_move(place: Place, choice: float, seconds: float, delay: float) -> None:
