@@ -473,13 +473,13 @@ class Executor:
             self._reported(delivery, [])
         elif connection is not None:
             delivery.sent = True
-            if not self._joins or delivery.insists or ending is None or ending.result is None:
+            few = len(self.deliveries) < FEW and connection.fresh
+            if few or not self._joins or delivery.insists or ending is None or ending.result is None:
+                # Whoever waits for this one waits for nothing else: the next is asked for when it is answered.
                 connection.send(delivery.commands, partial(self._reported, delivery))
                 return
             self._completed.append(delivery)
-            if len(self.deliveries) < FEW and connection.fresh:
-                self._complete()
-            elif len(self._completed) == 1:
+            if len(self._completed) == 1:
                 self._completing_since = ending.at
                 connection.before_write(self._complete)
             elif ending.at - self._completing_since > LONGEST_WAIT:
