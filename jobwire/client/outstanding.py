@@ -51,8 +51,8 @@ from jobwire.wire.workers import ask_abort
 __all__ = ["Collector"]
 
 _EXPIRES = EXPIRES.decode()
-_JOINED_AT_MOST = 64
-"""Submissions that are pushed together; Redis works on them while more are made here."""
+_JOINED_AT_MOST = 32
+"""Submissions that are pushed together, and at once: Redis and workers are at them while more are made here."""
 _FETCHED_AT_ONCE = 16
 """Results that are held as they came until all of them are there, whatever their size."""
 _SWEEP_EVERY = 30.0
@@ -239,7 +239,7 @@ class Collector:
             self._commands.before_write(self.push_all)
         self._submissions.append((pending, commands))
         if len(self._submissions) >= _JOINED_AT_MOST:
-            self.push_all()
+            self._commands.flush()
 
     def push_all(self) -> None:
         """Send the submissions of this turn of the loop, with one push for all to one queue."""
