@@ -266,10 +266,11 @@ class Executor:
         if delivery.ending is None and not delivery.start_said and delivery.job is not None:
             delivery.start_said = True
             commands = self._mode.start(delivery.job, delivery.taken, at=delivery.started)
-            self.send(commands, partial(self._start_said, commands))
+            self.send(commands, partial(self._start_said, delivery, commands))
 
-    def _start_said(self, commands: tuple[Command, ...], replies: Replies) -> None:
-        if any(map(is_out_of_memory, replies)):
+    def _start_said(self, delivery: Delivery, commands: tuple[Command, ...], replies: Replies) -> None:
+        # After the end it might come when the hash has been collected already, and leave one with this field alone.
+        if delivery.ending is None and any(map(is_out_of_memory, replies)):
             self.send(insist(commands))
 
     async def _execute(self, delivery: Delivery, job: Job) -> None:

@@ -183,6 +183,26 @@ async def test_out_of_memory_is_tried_again(started: Any) -> None:
     assert not answers
 
 
+async def test_a_start_that_was_refused_is_not_said_after_the_end(started: Any) -> None:
+    """It could come when the client has deleted the hash, and would make one that nobody deletes."""
+    server, go_on = Played(b"j"), asyncio.Event()
+    server.answers[b"HMSET"] = SILENT
+
+    async def handle(job: Job) -> str:
+        await go_on.wait()
+        return "done"
+
+    worker = await started(server, handle)
+    commands = server.link("jobwire-worker")
+    await until(lambda: commands._blocked)
+    go_on.set()
+    await until(lambda: any(COMPLETE.sha in command for command in commands.commands))
+    commands.answer(ServerError("OOM command not allowed"))
+    await until(lambda: worker.counts["done"] == 1)
+    await worker.stop()  # whatever was on its way has arrived
+    assert not [command for command in server.sent(b"EVAL") if b"_started" in command]
+
+
 @pytest.mark.parametrize("own", [None, "processing"], ids=["own list", "shared list"])
 @pytest.mark.parametrize("word", ["WRONGTYPE", "BUSY", "MISCONF", "NOPERM", "OOM", "LOADING", "ERR"])
 async def test_refused_pops_do_not_multiply(
