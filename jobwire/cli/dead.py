@@ -68,8 +68,11 @@ async def run(options: argparse.Namespace) -> int:
             raise CliError("say which: job IDs, or --all", USAGE)
         if options.action == "drop":
             confirmed(f"delete {'all dead jobs' if options.all else f'{len(options.ids)} jobs'} for good", options)
-        actions = {"requeue": _requeue, "drop": _drop}
-        act = partial(actions[options.action], connection, keyspace, options)
+        actions = {
+            "requeue": partial(_requeue, connection, keyspace, options),
+            "drop": partial(_drop, connection, keyspace),
+        }
+        act = actions[options.action]
         if options.all:
             failed = await work_off(connection, keyspace.dead, act, step=_STEP)
         else:
@@ -136,16 +139,8 @@ async def _requeue(
     return len(ids) - done
 
 
-async def _drop(
-    connection: Connection,
-    keyspace: Keyspace,
-    options: argparse.Namespace,
-    ids: Sequence[bytes],
-    *,
-    newest: bool = False,
-) -> int:
+async def _drop(connection: Connection, keyspace: Keyspace, ids: Sequence[bytes], *, newest: bool = False) -> int:
     """Delete jobs; how many could not be."""
-    del options
     failed = 0
     commands = [drop_dead(keyspace, job_id, newest=newest) for job_id in ids]
     replies = await _answers(connection, [command for each in commands for command in each])

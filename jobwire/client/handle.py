@@ -63,10 +63,9 @@ class Pending(msgspec.Struct, eq=False):
         self.error = error
         self.value = value
         self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
-        for waiter in self.waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
-        self.waiters = None
+        if self.waiters is not None:
+            _wake(self.waiters)
+            self.waiters = None
         if self.submitters is not None:
             _wake(self.submitters)
             self.submitters = None

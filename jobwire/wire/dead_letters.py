@@ -67,31 +67,28 @@ def decode_rejected(raw: bytes) -> Rejected:
     return record
 
 
-_REQUEUE_REJECTED = Script.of("""\
+_TO_QUEUE = """\
 if redis.call('LLEN', KEYS[1]) == 0 then return 0 end
 redis.call('LPUSH', KEYS[2], ARGV[3])
 if redis.call('LREM', KEYS[1], ARGV[1], ARGV[2]) == 0 then
   redis.call('LREM', KEYS[2], 1, ARGV[3])
   return 0
 end
-return 1
-""")
+"""
+_REQUEUE_REJECTED = Script.of(_TO_QUEUE + "return 1\n")
 """KEYS rejected, queue; ARGV 1 to look from the newest record, -1 from the oldest, record, entry → 1 back in the queue,
 0 was not there. The list is gone through once, and that is to be short.
 """
 
-_REQUEUE_DEAD = Script.of("""\
-if redis.call('LLEN', KEYS[1]) == 0 then return 0 end
-redis.call('LPUSH', KEYS[2], ARGV[2])
-if redis.call('LREM', KEYS[1], ARGV[1], ARGV[2]) == 0 then
-  redis.call('LREM', KEYS[2], 1, ARGV[2])
-  return 0
-end
+_REQUEUE_DEAD = Script.of(
+    _TO_QUEUE
+    + """\
 redis.pcall('HDEL', KEYS[3], ARGV[2])
-if KEYS[4] then redis.pcall('HDEL', KEYS[4], unpack(ARGV, 3)) end
+if KEYS[4] then redis.pcall('HDEL', KEYS[4], unpack(ARGV, 4)) end
 return 1
-""")
-"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV 1 or -1 as there, job ID, fields.
+"""
+)
+"""KEYS dead, queue, attempts, job hash (not on a cluster); ARGV 1 or -1 as there, job ID twice, fields.
 
 The worker's mark on the job goes, lest recovery take the job for one that a dead worker left behind.
 """
@@ -126,7 +123,7 @@ def requeue_dead(
     in ``requeue_rejected``.
     """
     keys = (keyspace.dead, queue, keyspace.attempts, *(() if spread else (job_key(job_id),)))
-    return _REQUEUE_DEAD.call_whole(keys, _end(newest=newest), job_id, m.WORKER, m.STARTED, m.ERROR, m.ATTEMPTS)
+    return _REQUEUE_DEAD.call_whole(keys, _end(newest=newest), job_id, job_id, m.WORKER, m.STARTED, m.ERROR, m.ATTEMPTS)
 
 
 def drop_dead(keyspace: Keyspace, job_id: bytes, *, newest: bool = False) -> tuple[Command, ...]:

@@ -33,7 +33,7 @@ from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Answers, Handler, current, name_of
 from jobwire.worker.hooks import Call, Hooks
-from jobwire.worker.maintenance import Maintenance
+from jobwire.worker.maintenance import KEPT, Maintenance
 from jobwire.worker.notices import Notices
 from jobwire.worker.processes import HandlerProcesses, ProcessCall
 from jobwire.worker.refusals import Refusals
@@ -615,7 +615,7 @@ class Executor:
             self._maintenance.rejected(self.send)
             return
         job = delivery.job
-        if ending.result is not None and job is not None and (self._maintenance.always or "_keep" in job.meta):
+        if ending.result is not None and job is not None and (self._maintenance.always or KEPT in job.meta):
             self._maintenance.completed(job, delivery.taken.entry, self.send)
 
     def _release_slot(self, delivery: Delivery) -> None:

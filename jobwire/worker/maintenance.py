@@ -9,13 +9,16 @@ from typing import Protocol
 from jobwire.errors import printable
 from jobwire.transport import Replies
 from jobwire.wire import Command, Job, Keyspace
-from jobwire.wire.codec.extensions import parse_keep
+from jobwire.wire.codec.extensions import KEEP, parse_keep
 from jobwire.wire.commands import expire_in, list_length
 from jobwire.wire.keys import channel, job_key
 from jobwire.wire.scripts import EXPIRE_UNHEARD
 from jobwire.wire.text import wire_bytes
 
-__all__ = ["MAX_REJECTED", "Maintenance"]
+__all__ = ["KEPT", "MAX_REJECTED", "Maintenance"]
+
+KEPT = KEEP.decode()
+"""The name of the field in a job's ``meta``."""
 
 MAX_REJECTED = 1000
 """Entries in ``<prefix>::rejected`` from which on a worker raises the alarm."""
@@ -48,7 +51,7 @@ class Maintenance:
 
     def completed(self, job: Job, job_id: bytes, send: Send) -> None:
         """Note that a result was written and published."""
-        keep = parse_keep(job.meta.get("_keep"))
+        keep = parse_keep(job.meta.get(KEPT))
         if keep is not None:
             send((expire_in(job_key(job_id), keep),))
             return
