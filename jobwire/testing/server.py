@@ -253,8 +253,11 @@ class RedisServer:
             settings.append(f"unixsocket {self._socket}")
         # A file, because a password on the command line can be read by everybody on the machine.
         config = self.directory / "redis.conf"
-        config.touch(mode=0o600)
-        config.write_text("\n".join(settings) + "\n")
+        # Whole at once: a server that read half of it would listen on every interface.
+        written = self.directory / "redis.conf.new"
+        written.touch(mode=0o600)
+        written.write_text("\n".join(settings) + "\n")
+        written.replace(config)
         logged_before = len(self.log)
         self._process = subprocess.Popen(  # noqa: S603 - the binary that the caller chose
             ["/bin/sh", "-c", _LAUNCH, "sh", str(self.binary), str(config), *self._args],

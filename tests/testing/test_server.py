@@ -92,6 +92,15 @@ def test_without_append_only_file_a_restart_forgets() -> None:
             assert client.get("kept") is None
 
 
+def test_nobody_reads_half_of_a_configuration() -> None:
+    """Two starts that met once made a server of defaults, which listens on every interface."""
+    with RedisServer() as server, (server.directory / "redis.conf").open() as held:
+        server.restart()
+        # Another file has its name: whoever had it open still reads the old one, whole.
+        assert os.fstat(held.fileno()).st_ino != (server.directory / "redis.conf").stat().st_ino
+        assert sorted(path.name for path in server.directory.glob("redis.conf*")) == ["redis.conf"]
+
+
 def test_a_password_of_any_shape_and_users() -> None:
     password = 'a"b\\c d@/:#?%é'
     with RedisServer(password=password, users=["user alice on >secret ~* &* +@all"]) as server:
