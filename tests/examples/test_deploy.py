@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from jobwire.testing.server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "examples" / "deploy"
@@ -43,12 +44,6 @@ def unit_command() -> list[str]:
 
 
 COMMANDS = {"systemd": unit_command(), "docker": docker_command(), "kubernetes": POD["containers"][0]["args"]}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def jobwire_command(arguments: list[str], port: int) -> list[str]:
@@ -215,7 +210,7 @@ def test_ten_commands_from_an_empty_folder(tmp_path: Path) -> None:
     assert len(commands) == 11, "export is part of the command before it"
     assert lines[0].startswith("python3 -m venv")
     assert lines[1].startswith("pip install")
-    port = free_port()
+    port = free_port(in_a_row=2)  # one for each process
     script = "\n".join(lines[2:]).replace("8081", str(port))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     shell = subprocess.Popen(
@@ -229,9 +224,9 @@ def test_ten_commands_from_an_empty_folder(tmp_path: Path) -> None:
     )
     try:
         said, log = shell.communicate(timeout=100)
-    finally:
-        if shell.poll() is None:
-            os.killpg(shell.pid, signal.SIGKILL)
+    except subprocess.TimeoutExpired:
+        os.killpg(shell.pid, signal.SIGKILL)
+        said, log = shell.communicate(timeout=20)
     assert "a report for Bob" in said, said + log
     assert '"ready": true' in said
     assert "jobwire_worker_slots" in said

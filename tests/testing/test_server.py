@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -238,6 +240,21 @@ def test_free_ports_lie_below_those_for_outgoing_connections() -> None:
     ports = {free_port() for _ in range(50)}
     assert len(ports) > 10
     assert all(10_000 <= port < 32_000 for port in ports)
+
+
+def test_free_ports_do_not_follow_the_seed_of_a_test_library() -> None:
+    def drawn() -> list[int]:
+        random.seed(0)
+        return [free_port() for _ in range(5)]
+
+    assert drawn() != drawn(), "two processes with one seed would take each other's ports"
+
+
+def test_free_ports_in_a_row() -> None:
+    first = free_port(in_a_row=3)
+    with ExitStack() as listening:
+        for port in range(first, first + 3):
+            listening.enter_context(socket.create_server(("127.0.0.1", port)))
 
 
 def test_the_launcher_needs_no_test_library() -> None:

@@ -117,6 +117,8 @@ class RedisContainer:
     def _make(self, image: str) -> DockerContainer:
         from testcontainers.core.container import DockerContainer
 
+        from jobwire.testing.server import free_port
+
         container = DockerContainer(image)
         # Official images and those of ci/docker take options of the server as their command.
         # The server's default, a sync each second, holds writes back while a sync runs: a kill would lose answered
@@ -125,7 +127,7 @@ class RedisContainer:
         container.with_command([*durable, "--protected-mode", "no"])
         self.host = container.get_docker_client().host()
         # The engine would choose another port at each restart.
-        self.port = _free_port()
+        self.port = free_port()
         local = self.host in _LOOPBACK
         if local:
             self.host = "127.0.0.1"
@@ -183,9 +185,3 @@ class RedisContainer:
                 return line.recv(64).startswith(b"+PONG")
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
