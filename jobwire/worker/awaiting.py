@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["cancelled_from_outside", "done_within", "outcome_of", "tell_loop", "whole", "within"]
+__all__ = ["cancelled_from_outside", "done_within", "outcome_of", "spawn", "tell_loop", "whole", "within"]
+
+T = TypeVar("T")
+
+if sys.version_info >= (3, 12):
+
+    def spawn(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that has made its first step: work that does not wait is done, and its loop never hears of it.
+
+        A task factory of the program has its way.
+        """
+        if loop.get_task_factory() is None:
+            return asyncio.Task(work, loop=loop, eager_start=True)
+        return loop.create_task(work)
+
+else:
+
+    def spawn(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task; it makes its first step in the next turn of the loop."""
+        return loop.create_task(work)
 
 
 async def whole(work: Awaitable[Any]) -> Any:

@@ -28,7 +28,7 @@ from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable, words_of
-from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, tell_loop, whole, within
+from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, spawn, tell_loop, whole, within
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Answers, Handler, current, name_of
@@ -237,13 +237,11 @@ class Executor:
     def _perform(self, delivery: Delivery, job: Job) -> None:
         delivery.state = self._started
         delivery.started = time.time()
-        # The task first: the result of a handler that does not wait then leaves in the same write.
-        delivery.task = self._loop.create_task(self._execute(delivery, job))
-        self._begun.append(delivery)
-        if not self._mode.completion_says_start:
-            self._say_start(delivery)
         if self._events.traced:
             self._events.emit("start", job.id)
+        delivery.task = spawn(self._loop, self._execute(delivery, job))
+        if delivery.ending is None:
+            self._begun.append(delivery)
 
     def _see_first_steps(self) -> None:
         # Behind the first steps of the tasks just made. Where a handler is done by then, its completion says all.
@@ -275,6 +273,9 @@ class Executor:
 
     async def _execute(self, delivery: Delivery, job: Job) -> None:
         current.set(job)
+        if not self._mode.completion_says_start:
+            # Here, and not before the task: the result of a handler that does not wait then leaves in the same write.
+            self._say_start(delivery)
         try:
             value = await (self._surrounded if self._hooks.middleware else self._call)(delivery, job)
             if delivery.ending is None and delivery.state == self._started:
@@ -327,7 +328,7 @@ class Executor:
         except BaseException as error:
             return answers.unfit(error, job)
         # A task of its own, so that a handler that cancels itself is told from a worker that stops.
-        task = self._loop.create_task(outcome_of(whole(self._begin(delivery, handler, argument))))
+        task = spawn(self._loop, outcome_of(whole(self._begin(delivery, handler, argument))))
         try:
             if delivery.begun is not None:
                 await delivery.begun
