@@ -38,6 +38,7 @@ from jobwire.errors import (
 )
 from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
+from jobwire.transport.portions import Portions
 from jobwire.transport.protocols import FEW
 from jobwire.wire import Failure, Mode, Result, Submission, Success
 from jobwire.wire.codec.extensions import EXPIRES, KEEP, parse_keep
@@ -53,8 +54,6 @@ __all__ = ["Collector"]
 _EXPIRES = EXPIRES.decode()
 _JOINED_AT_MOST = 32
 """Submissions that are pushed together, and at once: Redis and workers are at them while more are made here."""
-_FETCHED_AT_ONCE = 16
-"""Results that are held as they came until all of them are there, whatever their size."""
 _SWEEP_EVERY = 30.0
 _SWEEP_AT_ONCE = 256
 _GIVEN_UP_AT_ONCE = 8
@@ -95,6 +94,7 @@ class Collector:
         # Of this turn of the loop: submissions to be pushed together, jobs whose notice has come.
         self._submissions: list[tuple[Pending, tuple[Command, ...]]] = []
         self._announced: list[Pending] = []
+        self._portions = Portions()
 
     # -- life
 
@@ -417,14 +417,15 @@ class Collector:
         announced, self._announced = self._announced, []
         if self._commands is None:
             return  # the sweep after the reconnection collects them
-        for at in range(0, len(announced), _FETCHED_AT_ONCE):
-            some = announced[at : at + _FETCHED_AT_ONCE]
+        for at in range(0, len(announced), size := self._portions.size):
+            some = announced[at : at + size]
             commands = [command for pending in some if (command := self._mode.collect(pending.job_id))]
             self._commands.send(commands, partial(self._collected, some))
 
     def _collected(self, some: list[Pending], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
             return  # the sweep after the reconnection collects them
+        self._portions.learn(outcome)
         collected = self._mode.collected
         for pending, reply in zip(some, outcome, strict=True):
             if pending.ended:

@@ -19,6 +19,7 @@ from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportEr
 from jobwire.events import Events
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies, Reply
+from jobwire.transport.portions import Portions
 from jobwire.transport.protocols import FEW, LONGEST_WAIT, with_replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
@@ -46,8 +47,6 @@ _LASTING = frozenset({"NOPERM", "WRONGTYPE"})
 """Errors that do not pass by themselves: the entry stays where it is, until an operator has mended their cause."""
 _LOST_DELAY = 1.0
 """Seconds until a job is given back whose handler somebody else has cancelled."""
-_LOADED_AT_ONCE = 16
-"""Jobs that are held as they came until all of them are there, whatever their size."""
 
 
 class Executor:
@@ -102,6 +101,7 @@ class Executor:
         self.notices = Notices()
         self._refusals = Refusals(log)
         self._clock = ServerClock()
+        self._portions = Portions()
         self._begun: list[Delivery] = []
         """Their handlers are about to make their first step."""
         self._conclusions = life.conclusions(self._mode.name)
@@ -152,8 +152,8 @@ class Executor:
         self.send(self._mode.forget_duplicate(taken))
 
     def _load(self, deliveries: Sequence[Delivery]) -> None:
-        for at in range(0, len(deliveries), _LOADED_AT_ONCE):
-            some = deliveries[at : at + _LOADED_AT_ONCE]
+        for at in range(0, len(deliveries), size := self._portions.size):
+            some = deliveries[at : at + size]
             commands = [command for delivery in some if (command := self._mode.load(delivery.taken)) is not None]
             if not commands:
                 self._loaded(some, [None for _ in some])
@@ -162,6 +162,7 @@ class Executor:
 
     def _loaded(self, deliveries: Sequence[Delivery], replies: Replies | TransportError) -> None:
         if not isinstance(replies, TransportError):
+            self._portions.learn(replies)
             self._each(self._read, deliveries, replies)
             self._see_first_steps()
 
