@@ -3,7 +3,7 @@
 #
 # Versions: Redis 6.0.16 (Debian 11), 7.0.15 (Debian 12), 8.0.2 (Debian 13), Valkey 9.1.2; redis 8.1.0 (redis-py) as the client.
 # Expected: an argument that the script never looks at is copied, and costs what HSET of it does, which copies and keeps it.
-# Seen, by the server's own clock (INFO commandstats, the least of 15 runs): so it is in 6.0, whose Lua hashes some bytes of a long
+# Seen: by the server's own clock (INFO commandstats, the least of 15 runs) so it is in 6.0, whose Lua hashes some bytes of a long
 #   text. The others make each argument a Lua text by hashing all of its bytes, one after the other: 0.9 ns each in Redis 7.0 and
 #   8.0, 0.2 in Valkey, where this was written. Meanwhile nobody is answered. One argument of 4 MB or 400 of 10 kB is the same.
 #   Reading a stored value in a script (HGET, and nothing done with it) costs 3 HSETs in 6.0, 50 to 60 in 7.0 and 8.0, and in Valkey
