@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,22 +56,28 @@ def bars(title: str, values: Mapping[str, float], unit: str) -> str:
 
 def lines(title: str, across: Sequence[str], values: Mapping[str, Sequence[float]], unit: str) -> str:
     """Return a line for each system as SVG, over ``across``, the values on a logarithmic scale."""
-    chart = _chart("Line", height=420, title=f"{title}, {unit}", logarithmic=True, legend_at_bottom=True)
+    options = {"logarithmic": True, "legend_at_bottom": True, "print_values": False, "margin_right": 60}
+    chart = _chart("Line", height=420, title=f"{title}, {unit}", **options)
     chart.x_labels = list(across)
     for name, row in values.items():
         chart.add(name, [value if value > 0 else None for value in row])
     return _svg(chart)
 
 
-#: No script: a page of documentation shows the picture alone.
-_LOOK: dict[str, Any] = {"js": [], "print_values": True, "width": 780, "value_formatter": lambda value: f"{value:,.3g}"}
+def _spelled(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+_LOOK: dict[str, Any] = {"js": [], "print_values": True, "width": 780, "value_formatter": _spelled}
 
 
 def _chart(kind: str, **options: Any) -> Any:
     import pygal  # by whoever draws: it changes the import system of its process
 
-    return getattr(pygal, kind)(**_LOOK, **options)
+    return getattr(pygal, kind)(**{**_LOOK, **options})
 
 
 def _svg(chart: Any) -> str:
-    return str(chart.render(is_unicode=True, disable_xml_declaration=True)) + "\n"
+    drawn = str(chart.render(is_unicode=True, disable_xml_declaration=True))
+    # No script: a page of documentation shows the picture alone.
+    return re.sub(r"<script.*?</script>", "", drawn, flags=re.DOTALL) + "\n"
