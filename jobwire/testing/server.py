@@ -87,11 +87,12 @@ def free_port(in_a_row: int = 1) -> int:
 
     Below the range from which systems take ports for outgoing connections: a client that keeps trying to reach a
     server that is down could otherwise be given that very port, and connect to itself; and a server that starts a
-    moment later could find its port taken by any client. Raises ``ConnectError`` if 200 tries find none.
+    moment later could find its port taken by any client. The same goes for the port 10,000 above, on which a node of a
+    cluster listens as well. Raises ``ConnectError`` if 200 tries find none.
     """
     for _ in range(200):
         # Not `random`: test libraries seed it, and then two processes are given the same ports.
-        port = 10_000 + secrets.randbelow(22_000 - in_a_row)
+        port = 10_000 + secrets.randbelow(12_000 - in_a_row)
         if all(_is_free(port + step) for step in range(in_a_row)):
             return port
     raise ConnectError("no free TCP port found on loopback")
