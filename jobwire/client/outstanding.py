@@ -38,7 +38,7 @@ from jobwire.errors import (
 )
 from jobwire.events import AnyEvent, Events
 from jobwire.transport import Connection, Replies, Reply
-from jobwire.transport.portions import Portions
+from jobwire.transport.pieces import HELD, TOGETHER, Pace
 from jobwire.transport.protocols import FEW
 from jobwire.wire import Failure, Mode, Result, Submission, Success
 from jobwire.wire.codec.extensions import EXPIRES, KEEP, parse_keep
@@ -94,7 +94,7 @@ class Collector:
         # Of this turn of the loop: submissions to be pushed together, jobs whose notice has come.
         self._submissions: list[tuple[Pending, tuple[Command, ...]]] = []
         self._announced: list[Pending] = []
-        self._portions = Portions()
+        self._pace = Pace(TOGETHER, HELD)
 
     # -- life
 
@@ -417,7 +417,7 @@ class Collector:
         announced, self._announced = self._announced, []
         if self._commands is None:
             return  # the sweep after the reconnection collects them
-        for at in range(0, len(announced), size := self._portions.size):
+        for at in range(0, len(announced), size := self._pace.step):
             some = announced[at : at + size]
             commands = [command for pending in some if (command := self._mode.collect(pending.job_id))]
             self._commands.send(commands, partial(self._collected, some))
@@ -425,7 +425,7 @@ class Collector:
     def _collected(self, some: list[Pending], outcome: Replies | TransportError) -> None:
         if isinstance(outcome, TransportError):
             return  # the sweep after the reconnection collects them
-        self._portions.learn(outcome)
+        self._pace.sample(outcome)
         collected = self._mode.collected
         for pending, reply in zip(some, outcome, strict=True):
             if pending.ended:

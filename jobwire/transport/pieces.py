@@ -1,12 +1,22 @@
-"""Read lists in pieces: one command that read a list of a million would hold the server, and all others, for it."""
+"""Ask for much in pieces.
+
+One command that read a list of a million would hold the server, and all others, for it; replies that are waited for
+together are all held until the last is there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from jobwire.transport.protocols import Replies
 from jobwire.wire.commands import Command, Reply, list_items
 
-__all__ = ["Pace", "entries_of", "first_entries"]
+__all__ = ["HELD", "TOGETHER", "Pace", "entries_of", "first_entries"]
+
+TOGETHER = 16
+"""Replies that are waited for together, where they are small."""
+HELD = 512 * 1024
+"""Their bytes, as far as earlier ones tell."""
 
 _AT_FIRST = 16
 _MOST = 1000
@@ -14,16 +24,25 @@ _BYTES = 1 << 20
 
 
 class Pace:
-    """The number of entries to ask for next: few at first, and as many more as 1 MiB holds of those that came."""
+    """How many to ask for next (``step``): few at first, and as many more as ``held`` bytes hold of those that came."""
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = _MOST, held: int = _BYTES) -> None:
         self._most = most
+        self._held = held
         self.step = min(_AT_FIRST, most)
 
     def learn(self, entries: Sequence[bytes]) -> None:
         """These were the last ones."""
-        fit = len(entries) * _BYTES // max(1, sum(map(len, entries)))
-        self.step = max(1, min(self._most, 2 * self.step, fit))
+        self._learn(len(entries), sum(map(len, entries)))
+
+    def sample(self, replies: Replies) -> None:
+        """The first of the last ones stands for all of them: to measure each would cost as much as to read it."""
+        first = replies[0] if replies else None
+        parts = first if isinstance(first, list) else ()
+        self._learn(1, sum(len(part) for part in parts if isinstance(part, bytes)))
+
+    def _learn(self, count: int, size: int) -> None:
+        self.step = max(1, min(self._most, 2 * self.step, count * self._held // max(1, size)))
 
 
 async def entries_of(

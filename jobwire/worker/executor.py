@@ -19,7 +19,7 @@ from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportEr
 from jobwire.events import Events
 from jobwire.options import Unset
 from jobwire.transport import Connection, Replies, Reply
-from jobwire.transport.portions import Portions
+from jobwire.transport.pieces import HELD, TOGETHER, Pace
 from jobwire.transport.protocols import FEW, LONGEST_WAIT, with_replies
 from jobwire.wire import Command, Failure, Job, Mode, Result, Success, Taken
 from jobwire.wire import lifecycle as life
@@ -101,7 +101,7 @@ class Executor:
         self.notices = Notices()
         self._refusals = Refusals(log)
         self._clock = ServerClock()
-        self._portions = Portions()
+        self._pace = Pace(TOGETHER, HELD)
         self._begun: list[Delivery] = []
         """Their handlers are about to make their first step."""
         self._conclusions = life.conclusions(self._mode.name)
@@ -152,7 +152,7 @@ class Executor:
         self.send(self._mode.forget_duplicate(taken))
 
     def _load(self, deliveries: Sequence[Delivery]) -> None:
-        for at in range(0, len(deliveries), size := self._portions.size):
+        for at in range(0, len(deliveries), size := self._pace.step):
             some = deliveries[at : at + size]
             commands = [command for delivery in some if (command := self._mode.load(delivery.taken)) is not None]
             if not commands:
@@ -162,7 +162,7 @@ class Executor:
 
     def _loaded(self, deliveries: Sequence[Delivery], replies: Replies | TransportError) -> None:
         if not isinstance(replies, TransportError):
-            self._portions.learn(replies)
+            self._pace.sample(replies)
             self._each(self._read, deliveries, replies)
             self._see_first_steps()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobwire.errors import ServerError
 from jobwire.transport import Pace, entries_of, first_entries
+from jobwire.transport.pieces import HELD, TOGETHER
 from jobwire.wire.commands import Command, Reply
 
 
@@ -65,3 +68,44 @@ async def test_what_is_no_list_is_told() -> None:
 
     with pytest.raises(ServerError, match="WRONGTYPE"):
         await first_entries(refuse, b"k", 5)
+
+
+def hash_of(size: int) -> Reply:
+    return [b"field", b"x" * (size - 5)]
+
+
+def together(*sizes: int) -> int:
+    """How many replies are waited for together, after some of these sizes."""
+    pace = Pace(TOGETHER, HELD)
+    for size in sizes:
+        pace.sample([hash_of(size)] * pace.step)
+    return pace.step
+
+
+def test_small_replies_are_many_and_large_ones_few() -> None:
+    assert together() == together(100) == together(100, 20_000) == TOGETHER == 16
+    assert together(100_000) == 5
+    assert together(200_000) == 2
+    assert together(50_000_000) == 1
+
+
+def test_after_large_replies_the_way_back_takes_some_pieces() -> None:
+    assert [together(200_000, *[100] * later) for later in (1, 2, 3)] == [4, 8, 16]
+
+
+REPLY = st.one_of(st.none(), st.integers(), st.binary(), st.lists(st.one_of(st.none(), st.binary(), st.integers())))
+
+
+@given(st.lists(st.lists(REPLY)))
+def test_whatever_is_answered_something_is_asked_for(answered: list[list[Reply]]) -> None:
+    pace = Pace(TOGETHER, HELD)
+    for replies in answered:
+        pace.sample(replies)
+        assert 1 <= pace.step <= TOGETHER
+
+
+@pytest.mark.parametrize("reply", [ServerError("WRONGTYPE " + "x" * 1_000_000), None])
+def test_an_error_and_a_hash_that_is_gone_are_small(reply: Reply) -> None:
+    pace = Pace(TOGETHER, HELD)
+    pace.sample([reply])
+    assert pace.step == TOGETHER
