@@ -30,6 +30,8 @@ __all__ = [
     "encode",
     "hash_fields",
     "job_fields",
+    "joined",
+    "members",
     "missing",
     "outbox",
     "scalar_result",
@@ -96,6 +98,10 @@ scalar_result: Any = _none
 """``scalar_result(raw)`` → (value,): a result of the tags T and V."""
 completion: Any = _none
 """``completion(head, key, entry, channel, value, exact, started, processed)`` → the command that completes a job."""
+members: Any = _none
+"""``members(value, reads)`` → ``value``, or a copy with the members that ``reads`` reads: ``codec.typed``."""
+joined: Any = _none
+"""``joined(head, own, calls, at, most, max_bytes)`` → (command, count): completions in one call."""
 _shape: Any = _none
 outbox: Any = _none
 """``outbox()`` → an empty ``jobwire.transport.outbox.Outbox``."""
@@ -139,20 +145,22 @@ def missing(part: Part) -> str | None:
 def turn_on() -> None:
     """Use the compiled code; does nothing where there is none."""
     global decode, encode
-    global hash_fields, job_fields, scalar_result, completion, _shape, outbox, spell_id
+    global hash_fields, job_fields, scalar_result, completion, members, joined, _shape, outbox, spell_id
     if _sereal is not None:
         decode, encode = _sereal.decode, _sereal.encode
     if _wire is not None:
         hash_fields, job_fields, scalar_result = _wire.hash_fields, _wire.job_fields, _wire.scalar_result
-        completion, _shape, outbox, spell_id = _wire.completion, _wire.shape, _wire.Outbox, _wire.spell_id
+        completion, members, joined = _wire.completion, _wire.members, _wire.joined
+        _shape, outbox, spell_id = _wire.shape, _wire.Outbox, _wire.spell_id
 
 
 def turn_off() -> None:
     """Use plain Python alone."""
     global decode, encode  # noqa: PLW0603 - one switch a process
-    global hash_fields, job_fields, scalar_result, completion, _shape, outbox, spell_id  # noqa: PLW0603
+    global hash_fields, job_fields, scalar_result, completion, members, joined  # noqa: PLW0603
+    global _shape, outbox, spell_id  # noqa: PLW0603
     decode = encode = _not_implemented
-    hash_fields = job_fields = scalar_result = completion = _shape = outbox = _none
+    hash_fields = job_fields = scalar_result = completion = members = joined = _shape = outbox = _none
     spell_id = _spell_id
 
 

@@ -416,6 +416,96 @@ job_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return all == NULL ? give_up(NULL) : all;
 }
 
+/* ---- parameters as a type wants them ------------------------------------------------------- */
+
+#define MOST_DIGITS 18 /* of a number that a long long surely holds */
+
+/* The whole number that a text of digits says; NULL without an error where it is none of this code. */
+static PyObject *
+number_in(PyObject *text)
+{
+    if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_ASCII(text))
+        return NULL;
+    Py_ssize_t length = PyUnicode_GET_LENGTH(text);
+    const char *digits = (const char *)PyUnicode_DATA(text);
+    if (length < 1 || length > MOST_DIGITS)
+        return NULL;
+    long long number = 0;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return NULL;
+        number = 10 * number + (digits[i] - '0');
+    }
+    return PyLong_FromLongLong(number);
+}
+
+/* What `read` makes of a member, owned: often the member itself. */
+static PyObject *
+read_member(PyObject *held, PyObject *read, PyObject *fitting, PyObject *digits)
+{
+    if (digits == Py_True) {
+        PyObject *number = number_in(held);
+        if (number != NULL || PyErr_Occurred())
+            return number;
+    }
+    int fits = PySet_Contains(fitting, (PyObject *)Py_TYPE(held));
+    if (fits < 0)
+        return NULL;
+    return fits ? Py_NewRef(held) : PyObject_CallOneArg(read, held);
+}
+
+PyDoc_STRVAR(members_doc,
+"members(value, reads) -> dict | None\n\n"
+"`value`, or a copy of it in which members are as they were read; `reads` has a tuple of name, reader, the types that\n"
+"need none, and whether digits are a number, for each. None for what is no dict.");
+
+static PyObject *
+members(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !PyTuple_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "members takes two arguments, the second of them a tuple");
+        return NULL;
+    }
+    PyObject *value = args[0], *reads = args[1];
+    if (!PyDict_CheckExact(value))
+        Py_RETURN_NONE;
+    PyObject *made = Py_NewRef(value);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(reads); i++) {
+        PyObject *one = PyTuple_GET_ITEM(reads, i);
+        if (!PyTuple_CheckExact(one) || PyTuple_GET_SIZE(one) != 4 || !PyFrozenSet_Check(PyTuple_GET_ITEM(one, 2))) {
+            PyErr_SetString(PyExc_TypeError, "reads is a tuple of tuples of four");
+            goto fail;
+        }
+        PyObject *name = PyTuple_GET_ITEM(one, 0), *held = PyDict_GetItemWithError(value, name);
+        if (held == NULL) {
+            if (PyErr_Occurred())
+                goto fail;
+            continue;
+        }
+        Py_INCREF(held);
+        PyObject *read = read_member(held, PyTuple_GET_ITEM(one, 1), PyTuple_GET_ITEM(one, 2), PyTuple_GET_ITEM(one, 3));
+        int same = read == held;
+        Py_DECREF(held);
+        if (read == NULL)
+            goto fail;
+        if (!same && made == value) {
+            Py_SETREF(made, PyDict_Copy(value));
+            if (made == NULL) {
+                Py_DECREF(read);
+                return NULL;
+            }
+        }
+        int failed = !same && PyDict_SetItem(made, name, read) < 0;
+        Py_DECREF(read);
+        if (failed)
+            goto fail;
+    }
+    return made;
+fail:
+    Py_DECREF(made);
+    return NULL;
+}
+
 /* ---- results ------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(scalar_result_doc,
@@ -644,6 +734,82 @@ completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return command;
 }
 
+/* The places of words in a call of COMPLETE with times, and how many it has. */
+enum { JOB = 4, CHANNEL = 6, RESULT = 7, WORDS = 10 };
+
+/* The call of a completion in the tuple of one that `calls` holds at `at`; NULL where it is none for this code. */
+static PyObject *
+call_at(PyObject *calls, Py_ssize_t at)
+{
+    PyObject *one = PyList_GET_ITEM(calls, at);
+    if (!PyTuple_CheckExact(one) || PyTuple_GET_SIZE(one) != 1)
+        return NULL;
+    PyObject *call = PyTuple_GET_ITEM(one, 0);
+    if (!PyTuple_CheckExact(call) || PyTuple_GET_SIZE(call) != WORDS || !PyBytes_CheckExact(PyTuple_GET_ITEM(call, RESULT)))
+        return NULL;
+    return call;
+}
+
+PyDoc_STRVAR(joined_doc,
+"joined(head, own, calls, at, most, max_bytes) -> (command, count) | None\n\n"
+"One call of COMPLETE_MANY: `head`, the number of its keys, the list `own`, then what the calls of COMPLETE from `at` on\n"
+"say, each in a tuple of one: `most` of them, and no more than `max_bytes` of results. A call that is alone stays.");
+
+static PyObject *
+joined(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 6 || !PyTuple_CheckExact(args[0]) || !PyList_CheckExact(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "joined takes six arguments, the first of them a tuple, the third a list");
+        return NULL;
+    }
+    PyObject *head = args[0], *own = args[1], *calls = args[2];
+    Py_ssize_t at, most, max_bytes, size = 0, some = 0;
+    if (whole_number(args[3], &at) < 0 || whole_number(args[4], &most) < 0 || whole_number(args[5], &max_bytes) < 0)
+        return NULL;
+    if (at < 0)
+        Py_RETURN_NONE;
+    while (at + some < PyList_GET_SIZE(calls) && some < most) {
+        PyObject *call = call_at(calls, at + some);
+        if (call == NULL)
+            Py_RETURN_NONE;
+        size += PyBytes_GET_SIZE(PyTuple_GET_ITEM(call, RESULT));
+        if (some > 0 && size > max_bytes)
+            break;
+        some++;
+    }
+    if (some == 0)
+        Py_RETURN_NONE;
+    if (some == 1)
+        return Py_BuildValue("On", call_at(calls, at), some);
+    Py_ssize_t before = PyTuple_GET_SIZE(head);
+    PyObject *keys = PyBytes_FromFormat("%zd", some + 1);
+    PyObject *command = keys == NULL ? NULL : PyTuple_New(before + 2 + 5 * some);
+    if (command == NULL) {
+        Py_XDECREF(keys);
+        return NULL;
+    }
+    int changed = 0; /* while the tuple was made */
+    for (Py_ssize_t i = 0; !changed && i < some; i++)
+        changed = at + i >= PyList_GET_SIZE(calls) || call_at(calls, at + i) == NULL;
+    if (changed) {
+        Py_DECREF(keys);
+        Py_DECREF(command);
+        Py_RETURN_NONE;
+    }
+    /* Filled at once: nothing is made or called meanwhile. */
+    for (Py_ssize_t i = 0; i < before; i++)
+        PyTuple_SET_ITEM(command, i, Py_NewRef(PyTuple_GET_ITEM(head, i)));
+    PyTuple_SET_ITEM(command, before, keys);
+    PyTuple_SET_ITEM(command, before + 1, Py_NewRef(own));
+    for (Py_ssize_t i = 0; i < some; i++) {
+        PyObject *call = call_at(calls, at + i);
+        PyTuple_SET_ITEM(command, before + 2 + i, Py_NewRef(PyTuple_GET_ITEM(call, JOB)));
+        for (Py_ssize_t j = 0; j < 4; j++)
+            PyTuple_SET_ITEM(command, before + 2 + some + 4 * i + j, Py_NewRef(PyTuple_GET_ITEM(call, CHANNEL + j)));
+    }
+    return Py_BuildValue("Nn", command, some);
+}
+
 /* ---- commands as bytes --------------------------------------------------------------------- */
 
 typedef struct {
@@ -845,7 +1011,9 @@ static PyMethodDef functions[] = {
     {"scalar_result", scalar_result, METH_O, scalar_result_doc},
     {"shape", (PyCFunction)(void (*)(void))shape_of, METH_FASTCALL, shape_doc},
     {"spell_id", (PyCFunction)(void (*)(void))spell_id, METH_FASTCALL, spell_id_doc},
+    {"members", (PyCFunction)(void (*)(void))members, METH_FASTCALL, members_doc},
     {"completion", (PyCFunction)(void (*)(void))completion, METH_FASTCALL, completion_doc},
+    {"joined", (PyCFunction)(void (*)(void))joined, METH_FASTCALL, joined_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,32 +10,56 @@ from contextvars import Context
 from functools import partial
 from typing import Any, TypeVar
 
-__all__ = ["cancelled_from_outside", "done_within", "outcome_of", "spawn", "tell_loop", "whole", "within"]
+__all__ = [
+    "cancelled_from_outside",
+    "done_within",
+    "is_awaitable",
+    "outcome_of",
+    "spawn",
+    "tell_loop",
+    "whole",
+    "within",
+]
 
 T = TypeVar("T")
 
 if sys.version_info >= (3, 12):
 
-    def spawn(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def spawn(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """A task that has made its first step: work that does not wait is done, and its loop never hears of it.
 
         A task factory of the program has its way.
         """
         if loop.get_task_factory() is None:
-            return asyncio.Task(work, loop=loop, eager_start=True)
-        return loop.create_task(work)
+            return asyncio.Task(work, loop=loop, name=name, eager_start=True)
+        return loop.create_task(work, name=name)
 
 else:
 
-    def spawn(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """A task; it makes its first step in the next turn of the loop."""
-        return loop.create_task(work)
+    def spawn(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """A task; it makes its first step in the next turn of the loop.
+
+        A task factory of the program has its way.
+        """
+        if loop.get_task_factory() is None:
+            return asyncio.Task(work, loop=loop, name=name)
+        return loop.create_task(work, name=name)
+
+
+_VALUES = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
+"""Most results: ``hasattr`` makes an exception and forgets it where there is no such attribute."""
+
+
+def is_awaitable(value: object) -> bool:
+    """Is it still to be awaited, as what a plain function around an ``async def`` returns?"""
+    kind = type(value)
+    return kind not in _VALUES and hasattr(kind, "__await__")
 
 
 async def whole(work: Awaitable[Any]) -> Any:
-    """A plain function around an ``async def`` returns something that is still to be awaited."""
+    """The value behind all that is still to be awaited."""
     value = await work
-    while hasattr(type(value), "__await__"):
+    while is_awaitable(value):
         value = await value
     return value
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
-from typing import Any, cast
 
 from jobwire.errors import DecodeError, JobDecodeError, ServerError, TransportError, printable
 from jobwire.events import Events
-from jobwire.options import Unset
 from jobwire.transport import Connection, Replies, Reply
 from jobwire.transport.pieces import HELD, TOGETHER, Pace
 from jobwire.transport.protocols import FEW, LONGEST_WAIT, with_replies
@@ -29,17 +26,16 @@ from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable, words_of
-from jobwire.worker.awaiting import cancelled_from_outside, done_within, outcome_of, spawn, tell_loop, whole, within
+from jobwire.worker.awaiting import cancelled_from_outside, is_awaitable, spawn, tell_loop
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
-from jobwire.worker.handlers import Answers, Handler, current, name_of
-from jobwire.worker.hooks import Call, Hooks
+from jobwire.worker.handlers import Handler, current
+from jobwire.worker.hooks import Hooks
 from jobwire.worker.maintenance import KEPT, Maintenance
 from jobwire.worker.notices import Notices
-from jobwire.worker.processes import HandlerProcesses, ProcessCall
+from jobwire.worker.performer import Performer
 from jobwire.worker.refusals import Refusals
 from jobwire.worker.retry import Bury, Complete, Decide, Decision, Requeue
-from jobwire.worker.threads import HandlerThreads
 
 __all__ = ["Executor"]
 
@@ -76,11 +72,16 @@ class Executor:
         """Redis would not take an end: something may have been left behind."""
         self._mode = mode
         self._worker_id = worker_id
-        self._find_handler = find_handler
+        self._performer = Performer(
+            worker_id=worker_id,
+            queue_prefix=mode.keyspace.queue(b""),
+            find_handler=find_handler,
+            timeout=timeout,
+            threads=threads,
+            hooks=hooks,
+            log=log,
+        )
         self._decide = decide
-        self._timeout = timeout
-        self._threads = HandlerThreads(threads)
-        self._processes = HandlerProcesses()
         self._thread_slots = threads
         self.slots = slots
         """Jobs at a time."""
@@ -106,6 +107,7 @@ class Executor:
         """Their handlers are about to make their first step."""
         self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
+        self._done_steps = self._conclusions[self._started, life.DONE][0]
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
         self._draining = False
@@ -119,31 +121,33 @@ class Executor:
 
     def accept(self, entries: Sequence[Taken]) -> None:
         """Take entries in hand, in their order."""
-        deliveries = [delivery for taken in entries if (delivery := self._deliver(taken)) is not None]
+        deliveries: list[Delivery] = []
+        for taken in entries:
+            identity = self._mode.identity(taken)
+            key: object = object() if identity is None else identity
+            if key in self.deliveries and not self._taken_again(self.deliveries[key], taken):
+                continue
+            delivery = self.deliveries[key] = Delivery(key, taken)
+            deliveries.append(delivery)
+            if self._events.traced and identity is not None:
+                self._events.emit("take", readable(identity))
+        self.busy += len(deliveries)
+        if self.left:
+            self.left = max(0, self.left - len(deliveries))
         if not self._draining:
             self._load(deliveries)
             return
         for delivery in deliveries:
             self.finish(delivery, life.RETURNED)
 
-    def _deliver(self, taken: Taken) -> Delivery | None:
-        identity = self._mode.identity(taken)
-        key: object = object() if identity is None else identity
-        before = self.deliveries.get(key)
-        if before is not None:
-            if before.ending is None or before.ending.result is not None or not before.sent:
-                self._drop_duplicate(taken)
-                return None
-            # We let it go, and were faster to take it again than to hear that it is back.
-            self._end(before, before.ending.outcome)
-        delivery = Delivery(key, taken)
-        self.deliveries[key] = delivery
-        self.busy += 1
-        if self.left:
-            self.left -= 1
-        if self._events.traced and identity is not None:
-            self._events.emit("take", readable(identity))
-        return delivery
+    def _taken_again(self, before: Delivery, taken: Taken) -> bool:
+        """False where the job of an entry is in hand, so that the entry is dropped."""
+        if before.ending is None or before.ending.result is not None or not before.sent:
+            self._drop_duplicate(taken)
+            return False
+        # We let it go, and were faster to take it again than to hear that it is back.
+        self._end(before, before.ending.outcome)
+        return True
 
     def _drop_duplicate(self, taken: Taken) -> None:
         # It runs here at this moment, so one of the two entries is enough; the client is told once.
@@ -240,7 +244,8 @@ class Executor:
         delivery.started = time.time()
         if self._events.traced:
             self._events.emit("start", job.id)
-        delivery.task = spawn(self._loop, self._execute(delivery, job))
+        name = job.id if type(job.id) is str else self._name_of(delivery)
+        delivery.task = spawn(self._loop, self._execute(delivery, job), name)
         if delivery.ending is None:
             self._begun.append(delivery)
 
@@ -278,9 +283,11 @@ class Executor:
             # Here, and not before the task: the result of a handler that does not wait then leaves in the same write.
             self._say_start(delivery)
         try:
-            value = await (self._surrounded if self._hooks.middleware else self._call)(delivery, job)
+            value = await self._performer.perform(delivery, job)
+            while is_awaitable(value):
+                value = await value
             if delivery.ending is None and delivery.state == self._started:
-                self.finish(delivery, life.DONE, Success(value))
+                self._done(delivery, job, value)
         except BaseException as error:  # whatever a handler raises is the job's failure, never the worker's
             cancelled = isinstance(error, asyncio.CancelledError) and cancelled_from_outside()
             if delivery.ending is None and delivery.state == self._started:
@@ -294,90 +301,13 @@ class Executor:
             if delivery.process is not None:
                 delivery.process.stop()
 
-    def _surrounded(self, delivery: Delivery, job: Job) -> Awaitable[Any]:
-        delivery.described = call = self._describe(delivery, job)
-        return self._hooks.run(call, partial(self._call, delivery, job))
-
-    def _describe(self, delivery: Delivery, job: Job) -> Call:
-        queue = delivery.taken.queue[len(self._mode.keyspace.queue(b"")) :]
-        return Call(job=job, queue=readable(queue), worker=self._worker_id, started=delivery.started)
-
-    async def _call(self, delivery: Delivery, job: Job) -> Any:
-        """The handler's result. Raises whatever it raises, ``TimeoutError`` where it takes too long."""
-        handler = self._find_handler(job)
-        limit = self._timeout if isinstance(handler.timeout, Unset) else handler.timeout
-        if handler.answers is not None:
-            return await self._answer(delivery, handler, handler.answers, job, limit)
-        work = self._begin(delivery, handler, job if handler.takes_job else handler.prepare(job))
-        if limit is None:
-            value = await work
-            return await whole(value) if hasattr(type(value), "__await__") else value
-        if delivery.begun is not None:
-            await delivery.begun  # a deadline begins with the call
-        try:
-            return await within(limit, whole(work))
-        except TimeoutError:
-            self._warn_of_thread(delivery, handler, limit)
-            raise
-
-    async def _answer(
-        self, delivery: Delivery, handler: Handler, answers: Answers, job: Job, limit: float | None
-    ) -> Any:
-        """The result of a handler that has one for every end; nothing but ``CancelledError`` from outside is raised."""
-        try:
-            argument = handler.prepare(job)
-        except BaseException as error:
-            return answers.unfit(error, job)
-        # A task of its own, so that a handler that cancels itself is told from a worker that stops.
-        task = spawn(self._loop, outcome_of(whole(self._begin(delivery, handler, argument))))
-        try:
-            if delivery.begun is not None:
-                await delivery.begun
-            if limit is not None and not await done_within(task, limit):
-                self._warn_of_thread(delivery, handler, limit)
-                return answers.late(limit, job)
-            value, raised = await task
-        except asyncio.CancelledError as error:
-            if cancelled_from_outside():
-                task.cancel()
-                raise
-            value, raised = None, error
-        if raised is None:
-            try:
-                return answers.returned(value)
-            except Exception as error:
-                raised = error
-        if delivery.described is not None:
-            delivery.described.outcome, delivery.described.exception = "failed", raised
-        return answers.raised(raised, job)
-
-    def _begin(self, delivery: Delivery, handler: Handler, argument: Any) -> Awaitable[Any]:
-        if not handler.in_thread:
-            return cast("Awaitable[Any]", handler.function(argument))
-        delivery.begun = self._loop.create_future()
-        begun = partial(tell_loop, self._loop, delivery.begun)
-        if handler.in_process:
-            delivery.process = ProcessCall(self._processes, handler.function, argument, current.get(), begun)
-            delivery.call = self._threads.submit(delivery.process.work, begun=_nothing)
-        else:
-            context = copy_context()
-            delivery.call = self._threads.submit(lambda: context.run(handler.function, argument), begun=begun)
-        return asyncio.wrap_future(delivery.call)
-
-    def _warn_of_thread(self, delivery: Delivery, handler: Handler, limit: float) -> None:
-        if delivery.call is not None and not delivery.call.done() and delivery.process is None:
-            words = (
-                "the handler %s still runs in its thread after %g s, for job %s: its slot stays taken until it returns"
-            )
-            self._log.warning(words, name_of(handler.function), limit, self._name_of(delivery))
-
     def _fail(self, delivery: Delivery, job: Job, error: BaseException) -> None:
         self._say_start(delivery)  # its hash stays
         failure = failure_of(error, with_traceback=self._send_tracebacks)
         log_failure(self._log, self._name_of(delivery), failure, error)
         self._events.emit("fail", job.id, sentence(failure))
         if self._hooks.on_error:
-            self._hooks.failed(delivery.described or self._describe(delivery, job), error)
+            self._hooks.failed(delivery.described or self._performer.describe(delivery, job), error)
         try:
             self._follow(delivery, job, failure, error, self._decide(job, failure))
         except Exception as worse:  # nothing may end without an outcome
@@ -419,6 +349,14 @@ class Executor:
         taken = delivery.taken
         record = encode_rejected(taken.entry, queue=taken.queue, worker=self._worker_id, reason=reason, at=time.time())
         self.finish(delivery, life.REJECTED, reason=reason, record=record, told=told)
+
+    def _done(self, delivery: Delivery, job: Job, value: object) -> None:
+        """``finish`` for a value, as almost all jobs end."""
+        at, result = time.time(), Success(value)
+        delivery.commands = self._mode.complete(job, delivery.taken, result, started=delivery.started, at=at)
+        delivery.steps = self._done_steps
+        delivery.ending = Ending(life.DONE, result, started=delivery.started, at=at)
+        self._report(delivery)
 
     def finish(
         self,
@@ -522,9 +460,7 @@ class Executor:
         if not isinstance(codes, list):  # an error, which is everybody's
             codes = [codes] * len(some)
         elif self._mode.all_heard(codes) and not self._refusals.troubled:
-            for delivery in some:
-                if delivery.ending is not None:
-                    self._end(delivery, delivery.ending.outcome)
+            self._end_all(some)
             return
         self._each(lambda delivery, code: self._reported(delivery, [code]), some, codes)
 
@@ -586,6 +522,23 @@ class Executor:
             return True
         return ending.outcome.insist and not self._draining and error.code not in _LASTING
 
+    def _end_all(self, some: list[Delivery]) -> None:
+        """``_end`` for completed jobs that need nothing more, as almost all do."""
+        deliveries, done = self.deliveries, 0
+        few = self._events.traced or self._maintenance.always
+        for delivery in some:
+            ending, job = delivery.ending, delivery.job
+            if ending is None or job is None:
+                continue
+            if few or ending.outcome is not life.DONE or not delivery.released or KEPT in job.meta:
+                self._end(delivery, ending.outcome)
+            elif deliveries.get(delivery.key) is delivery:
+                del deliveries[delivery.key]
+                done += 1
+        self._events.count(life.DONE.counter, done)
+        if not deliveries:
+            self._nothing_in_hand()
+
     def _end(self, delivery: Delivery, outcome: Outcome) -> None:
         if self.deliveries.get(delivery.key) is not delivery:
             return
@@ -606,11 +559,14 @@ class Executor:
         elif not delivery.waiting:
             self._release_slot(delivery)
         if not self.deliveries:
-            if self._told_busy:
-                self._told_busy = False
-                self.on_idle()
-            if self._idle is not None:
-                self._idle.set()
+            self._nothing_in_hand()
+
+    def _nothing_in_hand(self) -> None:
+        if self._told_busy:
+            self._told_busy = False
+            self.on_idle()
+        if self._idle is not None:
+            self._idle.set()
 
     def _maintain(self, delivery: Delivery, ending: Ending) -> None:
         if ending.record:
@@ -781,8 +737,7 @@ class Executor:
 
     def close(self) -> None:
         """End the threads and processes; a handler that still runs in one is not waited for."""
-        self._threads.close()
-        self._processes.close()
+        self._performer.close()
 
     # -- names
 

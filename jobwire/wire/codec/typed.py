@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias, get_origin
 import msgspec
 from msgspec import inspect as mi
 
+from jobwire import fast
 from jobwire.sereal.values import PerlObject, PerlRegexp, ScalarRef, StringPolicy
 from jobwire.wire.codec.perl_scalars import BytesOf, PerlScalar, bytes_of_characters, bytes_of_text
 from jobwire.wire.text import words_of
@@ -285,13 +286,14 @@ def _reads_digits(read: _Read) -> bool:
 
 
 def _members(fields: Sequence[tuple[str, _Read | None]]) -> _Read | None:
-    reads = [(name, read, _fitting(read), _reads_digits(read)) for name, read in fields if read is not None]
+    reads = tuple((name, read, _fitting(read), _reads_digits(read)) for name, read in fields if read is not None)
     if not reads:
         return None
 
     def read_members(value: Any) -> Any:
-        if type(value) is not dict:
-            return value
+        compiled = fast.members(value, reads)
+        if compiled is not None or type(value) is not dict:
+            return value if compiled is None else compiled
         made = value
         for name, read, fitting, digits in reads:
             old = value.get(name, _MISSING)

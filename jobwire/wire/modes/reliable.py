@@ -81,25 +81,32 @@ class OwnList:
         job_id, client = commands[0][5:7]
         return c.publish(client, job_id)
 
-    def complete_many(self, completions: Sequence[Command]) -> list[tuple[Command, int]]:
+    def complete_many(self, completions: Sequence[tuple[Command, ...]]) -> list[tuple[Command, int]]:
         """Join calls of COMPLETE to calls of COMPLETE_MANY, in their order."""
         joined: list[tuple[Command, int]] = []
-        first, size = 0, 0
-        for at, call in enumerate(completions):
-            size += len(call[_RESULT])
-            if at > first and (size > _MOST_BYTES or at - first == COMPLETED_AT_ONCE):
-                joined.append(self._join(completions[first:at]))
-                first, size = at, len(call[_RESULT])
-        return [*joined, self._join(completions[first:])]
+        at = 0
+        while at < len(completions):
+            compiled: tuple[Command, int] | None = fast.joined(
+                _MANY, self._key, completions, at, COMPLETED_AT_ONCE, _MOST_BYTES
+            )
+            joined.append(self._join(completions, at) if compiled is None else compiled)
+            at += joined[-1][1]
+        return joined
 
-    def _join(self, calls: Sequence[Command]) -> tuple[Command, int]:
+    def _join(self, completions: Sequence[tuple[Command, ...]], at: int) -> tuple[Command, int]:
+        calls: list[Command] = []
+        size = 0
+        for (call,) in completions[at : at + COMPLETED_AT_ONCE]:
+            size += len(call[_RESULT])
+            if calls and size > _MOST_BYTES:
+                break
+            calls.append(call)
         if len(calls) == 1:
             return calls[0], 1
-        args: list[bytes] = []
-        for call in calls:
-            args += call[_CHANNEL:] if len(call) > _RESULT + 1 else (*call[_CHANNEL:], b"", b"")
-        count = len(calls)
-        return (*COMPLETE_MANY.opening(count + 1), self._key, *[call[_JOB] for call in calls], *args), count
+        jobs = [call[_JOB] for call in calls]
+        times = [() if len(call) > _RESULT + 1 else (b"", b"") for call in calls]
+        args = [word for call, missing in zip(calls, times, strict=True) for word in (*call[_CHANNEL:], *missing)]
+        return (*_MANY, b"%d" % (len(calls) + 1), self._key, *jobs, *args), len(calls)
 
     def prepare(self) -> tuple[Command, ...]:
         return (COMPLETE.load(), COMPLETE_MANY.load(), TAKE_MANY.load())
@@ -108,6 +115,8 @@ class OwnList:
         return (FORGET_DUPLICATE.call_whole((self._key,), taken.entry),)
 
 
+_MANY = COMPLETE_MANY.opening(1)[:2]
+"""The beginning of a call of COMPLETE_MANY, before the number of its keys."""
 _JOB, _CHANNEL, _RESULT = 4, 6, 7
 """The places of words in a call of COMPLETE."""
 
@@ -162,7 +171,7 @@ class Reliable(HashMode):
     def complete_many(self, completions: Sequence[tuple[Command, ...]]) -> list[tuple[Command, int]]:
         if self._own is None:
             return super().complete_many(completions)
-        return self._own.complete_many([command for (command,) in completions])
+        return self._own.complete_many(completions)
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         return super().completed(replies) if self._own is None else self._own.completed(replies)
