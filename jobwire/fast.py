@@ -29,7 +29,7 @@ __all__ = [
     "decode",
     "encode",
     "hash_fields",
-    "job_fields",
+    "job",
     "joined",
     "members",
     "missing",
@@ -92,12 +92,12 @@ encode: Any = _not_implemented
 """``encode(value, head, base, share_keys, true_tag, false_tag, max_depth)`` → ``head`` and the body behind it."""
 hash_fields: Any = _none
 """``hash_fields(head, queued, meta, data, kept_meta, text_field, reserved)`` → the command for a job's hash."""
-job_fields: Any = _none
-"""``job_fields(reply, plans, max_fields, max_bytes)`` → (data, meta, reply_to, queued, started, processed, result)."""
+job: Any = _none
+"""``job(make, names, entry, dialect, reply, plans, max_fields, max_bytes)`` → what ``make`` makes of a job's hash."""
 scalar_result: Any = _none
 """``scalar_result(raw)`` → (value,): a result of the tags T and V."""
 completion: Any = _none
-"""``completion(head, key, entry, channel, value, exact, started, processed)`` → the command that completes a job."""
+"""``completion(head, key, entry, channel, value, accept, started, processed)`` → the command that completes a job."""
 members: Any = _none
 """``members(value, reads)`` → ``value``, or a copy with the members that ``reads`` reads: ``codec.typed``."""
 joined: Any = _none
@@ -145,11 +145,11 @@ def missing(part: Part) -> str | None:
 def turn_on() -> None:
     """Use the compiled code; does nothing where there is none."""
     global decode, encode
-    global hash_fields, job_fields, scalar_result, completion, members, joined, _shape, outbox, spell_id
+    global hash_fields, job, scalar_result, completion, members, joined, _shape, outbox, spell_id
     if _sereal is not None:
         decode, encode = _sereal.decode, _sereal.encode
     if _wire is not None:
-        hash_fields, job_fields, scalar_result = _wire.hash_fields, _wire.job_fields, _wire.scalar_result
+        hash_fields, job, scalar_result = _wire.hash_fields, _wire.job, _wire.scalar_result
         completion, members, joined = _wire.completion, _wire.members, _wire.joined
         _shape, outbox, spell_id = _wire.shape, _wire.Outbox, _wire.spell_id
 
@@ -157,10 +157,10 @@ def turn_on() -> None:
 def turn_off() -> None:
     """Use plain Python alone."""
     global decode, encode  # noqa: PLW0603 - one switch a process
-    global hash_fields, job_fields, scalar_result, completion, members, joined  # noqa: PLW0603
+    global hash_fields, job, scalar_result, completion, members, joined  # noqa: PLW0603
     global _shape, outbox, spell_id  # noqa: PLW0603
     decode = encode = _not_implemented
-    hash_fields = job_fields = scalar_result = completion = members = joined = _shape = outbox = _none
+    hash_fields = job = scalar_result = completion = members = joined = _shape = outbox = _none
     spell_id = _spell_id
 
 

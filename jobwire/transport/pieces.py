@@ -7,6 +7,7 @@ together are all held until the last is there.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from jobwire.transport.protocols import Replies
 from jobwire.wire.commands import Command, Reply, list_items
@@ -37,9 +38,12 @@ class Pace:
 
     def sample(self, replies: Replies) -> None:
         """The first of the last ones stands for all of them: to measure each would cost as much as to read it."""
-        first = replies[0] if replies else None
-        parts = first if isinstance(first, list) else ()
-        self._learn(1, sum(len(part) for part in parts if isinstance(part, bytes)))
+        first: Any = replies[0] if replies else None
+        try:
+            size = sum(map(len, filter(None, first))) if isinstance(first, list) else 0
+        except TypeError:  # not all of them strings
+            size = 0
+        self._learn(1, size)
 
     def _learn(self, count: int, size: int) -> None:
         self.step = max(1, min(self._most, 2 * self.step, count * self._held // max(1, size)))

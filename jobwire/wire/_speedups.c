@@ -361,19 +361,25 @@ read_planned(Fields *fields, PyObject *field, PyObject *value, PyObject *plans, 
     return failed;
 }
 
+#define JOB_FIELDS 9
+
+/* `make(id=…, data=…, …)`; NULL, perhaps without an error, where a part is none for this code. */
 static PyObject *
-packed_job(Fields *fields)
+made_job(Fields *fields, PyObject *make, PyObject *names, PyObject *entry, PyObject *dialect)
 {
-    PyObject *client = readable(fields->reply_to), *queued = moment(fields->queued);
-    PyObject *started = moment(fields->started), *processed = moment(fields->processed), *all = NULL;
-    if (client != NULL && queued != NULL && started != NULL && processed != NULL)
-        all = PyTuple_Pack(7, fields->data, fields->meta, client, queued, started, processed,
-                           fields->result == NULL ? Py_None : fields->result);
-    Py_XDECREF(client);
-    Py_XDECREF(queued);
-    Py_XDECREF(started);
-    Py_XDECREF(processed);
-    return all;
+    PyObject *parts[JOB_FIELDS] = {NULL}, *job = NULL;
+    if ((parts[0] = readable(entry)) != NULL && (parts[2] = readable(fields->reply_to)) != NULL &&
+        (parts[3] = moment(fields->queued)) != NULL && (parts[4] = moment(fields->started)) != NULL &&
+        (parts[5] = moment(fields->processed)) != NULL) {
+        parts[1] = Py_NewRef(fields->data);
+        parts[6] = Py_NewRef(fields->meta);
+        parts[7] = Py_NewRef(fields->result == NULL ? Py_None : fields->result);
+        parts[8] = Py_NewRef(dialect);
+        job = PyObject_Vectorcall(make, parts, 0, names);
+    }
+    for (Py_ssize_t i = 0; i < JOB_FIELDS; i++)
+        Py_XDECREF(parts[i]);
+    return job;
 }
 
 static void
@@ -388,22 +394,24 @@ forget(Fields *fields)
     Py_XDECREF(fields->result);
 }
 
-PyDoc_STRVAR(job_fields_doc,
-"job_fields(reply, plans, max_fields, max_bytes) -> (data, meta, reply_to, queued, started, processed, result) | None\n\n"
-"What HGETALL answered for a job of text parameters, by the string policy `auto`.");
+PyDoc_STRVAR(job_doc,
+"job(make, names, entry, dialect, reply, plans, max_fields, max_bytes) -> job | None\n\n"
+"What HGETALL answered for a job of text parameters, by the string policy `auto`. `make` takes, as `names` says: its ID,\n"
+"parameters, client, when it was queued, started, processed, the meta fields, the result, the dialect.");
 
 static PyObject *
-job_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
+job_of(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 4 || !PyDict_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "job_fields takes four arguments, the second of them a dict");
+    if (count != 8 || !PyTuple_CheckExact(args[1]) || PyTuple_GET_SIZE(args[1]) != JOB_FIELDS || !PyDict_Check(args[5])) {
+        PyErr_SetString(PyExc_TypeError, "job takes eight arguments, nine names and a dict among them");
         return NULL;
     }
-    PyObject *reply = args[0], *plans = args[1];
+    PyObject *make = args[0], *names = args[1], *entry = args[2], *dialect = args[3], *reply = args[4], *plans = args[5];
     Py_ssize_t max_fields, max_bytes;
-    if (whole_number(args[2], &max_fields) < 0 || whole_number(args[3], &max_bytes) < 0)
+    if (whole_number(args[6], &max_fields) < 0 || whole_number(args[7], &max_bytes) < 0)
         return NULL;
-    if (!PyList_CheckExact(reply) || PyList_GET_SIZE(reply) % 2 || PyList_GET_SIZE(reply) / 2 > max_fields)
+    if (!PyBytes_CheckExact(entry) || !PyList_CheckExact(reply) || PyList_GET_SIZE(reply) % 2 ||
+        PyList_GET_SIZE(reply) / 2 > max_fields)
         Py_RETURN_NONE;
 
     Fields fields = {PyDict_New(), PyDict_New(), NULL, NULL, NULL, NULL, NULL};
@@ -411,9 +419,9 @@ job_fields(PyObject *module, PyObject *const *args, Py_ssize_t count)
     for (Py_ssize_t i = 0; !failed && i + 1 < PyList_GET_SIZE(reply); i += 2)
         failed = read_planned(&fields, PyList_GET_ITEM(reply, i), PyList_GET_ITEM(reply, i + 1), plans, max_bytes) < 0;
     /* Without a client it is perhaps no job at all. */
-    PyObject *all = failed || fields.reply_to == NULL ? NULL : packed_job(&fields);
+    PyObject *job = failed || fields.reply_to == NULL ? NULL : made_job(&fields, make, names, entry, dialect);
     forget(&fields);
-    return all == NULL ? give_up(NULL) : all;
+    return job == NULL ? give_up(NULL) : job;
 }
 
 /* ---- parameters as a type wants them ------------------------------------------------------- */
@@ -696,10 +704,28 @@ shape_of(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
 /* ---- completing ---------------------------------------------------------------------------- */
 
+/* Whether `accept`, tags between commas, has the tag V; -1 where it is none for this code. */
+static int
+accepts_exact(PyObject *accept)
+{
+    if (accept == Py_None)
+        return 0;
+    if (!PyUnicode_CheckExact(accept) || !PyUnicode_IS_ASCII(accept))
+        return -1;
+    const char *tags = (const char *)PyUnicode_DATA(accept), *end = tags + PyUnicode_GET_LENGTH(accept);
+    for (const char *at = tags; at < end; at++) {
+        if (*at == 'V' && (at == tags || at[-1] == ',') && (at + 1 == end || at[1] == ','))
+            return 1;
+        if (*at != ',' && !(*at >= 'A' && *at <= 'Z'))
+            return -1; /* space around a tag, say */
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(completion_doc,
-"completion(head, key, entry, channel, value, exact, started, processed) -> tuple | None\n\n"
-"The call of a script that completes a job in a tagged dialect with timing fields: `head`, then these. `exact`: the\n"
-"submitter reads the tag V.");
+"completion(head, key, entry, channel, value, accept, started, processed) -> tuple | None\n\n"
+"The call of a script that completes a job in a tagged dialect with timing fields: `head`, then these. `accept`: the tags\n"
+"that the submitter reads, None where it does not say.");
 
 static PyObject *
 completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -709,9 +735,10 @@ completion(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     PyObject *head = args[0], *value = args[4];
-    if (!PyFloat_CheckExact(args[6]) || !PyFloat_CheckExact(args[7]))
+    int exact = PyLong_CheckExact(value) ? accepts_exact(args[5]) : 0;
+    if (exact < 0 || !PyFloat_CheckExact(args[6]) || !PyFloat_CheckExact(args[7]))
         Py_RETURN_NONE;
-    PyObject *result = printed(value, PyLong_CheckExact(value) && args[5] == Py_True ? 'V' : 'T');
+    PyObject *result = printed(value, exact ? 'V' : 'T');
     if (result == NULL)
         return give_up(NULL);
     PyObject *started = epoch(PyFloat_AS_DOUBLE(args[6])), *processed = epoch(PyFloat_AS_DOUBLE(args[7]));
@@ -1007,7 +1034,7 @@ static PyType_Spec outbox_spec = {
 
 static PyMethodDef functions[] = {
     {"hash_fields", (PyCFunction)(void (*)(void))hash_fields, METH_FASTCALL, hash_fields_doc},
-    {"job_fields", (PyCFunction)(void (*)(void))job_fields, METH_FASTCALL, job_fields_doc},
+    {"job", (PyCFunction)(void (*)(void))job_of, METH_FASTCALL, job_doc},
     {"scalar_result", scalar_result, METH_O, scalar_result_doc},
     {"shape", (PyCFunction)(void (*)(void))shape_of, METH_FASTCALL, shape_doc},
     {"spell_id", (PyCFunction)(void (*)(void))spell_id, METH_FASTCALL, spell_id_doc},

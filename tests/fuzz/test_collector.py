@@ -86,14 +86,14 @@ def test_writing_what_changes_meanwhile() -> None:
 
 def test_reading_a_job_whose_reply_and_plans_go_away() -> None:
     program = """
-        from jobwire.wire import DIALECTS
+        from jobwire.wire import DIALECTS, Job
         names = [b"_reply_to", b"_queued", b"text_a", b"text_b", b"_x"]
         plans = {b"_reply_to": ("", ""), b"_queued": ("", ""), b"_x": ("meta", "_x")}
         for n in range(200):
             reply = [item for name in names for item in (bytes(name), b"\\xff" + bytes([n % 256]) * 50)]
             mine = dict(plans) | {b"text_a": ("text", "a" * 50 + str(n)), b"text_b": ("text", "b" * 50 + str(n))}
             targets[:] = [reply, mine]
-            fast.job_fields(reply, mine, 100, 1000)
+            fast.job(Job, Job.__struct_fields__, b"id", None, reply, mine, 100, 1000)
             targets.clear()
         print(seen > 50)
     """

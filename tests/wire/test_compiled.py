@@ -276,7 +276,7 @@ def test_turned_off_there_is_nothing() -> None:
     assert fast.outbox() is not None
 
 
-@pytest.mark.parametrize("function", ["hash_fields", "job_fields", "completion", "spell_id", "shape"])
+@pytest.mark.parametrize("function", ["hash_fields", "job", "members", "completion", "joined", "spell_id", "shape"])
 def test_wrong_calls_are_errors(function: str) -> None:
     with pytest.raises(TypeError, match="takes"):
         getattr(importlib.import_module("jobwire.wire._speedups"), function)(1)

@@ -19,7 +19,7 @@ from jobwire.wire.codec.plain import parameters_of
 from jobwire.wire.keys import job_key
 from jobwire.wire.text import Text, epoch, parse_epoch, readable, wire_bytes
 
-__all__ = ["Job", "decode_job", "encode_job"]
+__all__ = ["JOB_FIELDS", "Job", "decode_job", "encode_job"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +78,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.meta.get("_worker")
 
 
+JOB_FIELDS = Job.__struct_fields__
+"""The fields of a job, in the order in which the compiled code has them."""
 _KINDS = (b"text_", b"sereal_", b"json_")
 _LATER = len(m.MARKS | {m.PROCESSED, m.RESULT})
 """Fields that workers add to a hash; a job that is tried again is read with them."""

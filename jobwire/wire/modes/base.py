@@ -22,7 +22,7 @@ from jobwire.wire.cluster_slots import hash_tag
 from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested, plans, text_field
-from jobwire.wire.codec.jobs import Job, decode_job, encode_job
+from jobwire.wire.codec.jobs import JOB_FIELDS, Job, decode_job, encode_job
 from jobwire.wire.codec.results import Failure, Result, Success, decode_result, encode_failure, encode_outcome
 from jobwire.wire.codec.typed import Characters, characters_of
 from jobwire.wire.commands import Command, Reply
@@ -599,25 +599,13 @@ class HashMode(Mode):
             return self._read(taken, reply)
         dialect = self.dialect or DEFAULT_DIALECT
         limits = self.limits
-        found = fast.job_fields(reply, plans(dialect.typed_fields, "auto"), limits.max_fields, limits.max_bytes)
-        if found is None or (self.dialect is None and found[3] is None):
-            return self._read(taken, reply)
-        data, meta, reply_to, queued, started, processed, result = found
-        try:  # ``readable``, without the call
-            job_id: Text = taken.entry.decode()
-        except UnicodeDecodeError:
-            job_id = taken.entry
-        return Job(
-            id=job_id,
-            data=data,
-            reply_to=reply_to,
-            queued=queued,
-            started=started,
-            processed=processed,
-            meta=meta,
-            result=result,
-            dialect=dialect,
+        table, limits = plans(dialect.typed_fields, "auto"), self.limits
+        job: Job | None = fast.job(
+            Job, JOB_FIELDS, taken.entry, dialect, reply, table, limits.max_fields, limits.max_bytes
         )
+        if job is None or (self.dialect is None and job.queued is None):
+            return self._read(taken, reply)
+        return job
 
     def _read(self, taken: Taken, reply: Reply) -> Job | None:
         fields = c.hash_pairs(reply, key=job_key(taken.entry))

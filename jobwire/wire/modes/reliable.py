@@ -60,9 +60,9 @@ class OwnList:
         key, client_id = JOB_PREFIX + entry, job.reply_to
         reply_to = kept_channel(client_id) if len(client_id) <= LONGEST_KEPT else channel_to(client_id)
         if type(result) is Success and dialect.tagged_results and dialect.timing_fields:
-            exact = type(result.value) is int and "V" in m.parse_accept(job.meta.get("_accept"))
+            accept = job.meta.get("_accept")
             command: Command | None = fast.completion(
-                self._opening, key, entry, reply_to, result.value, exact, started, at
+                self._opening, key, entry, reply_to, result.value, accept, started, at
             )
             if command is not None:
                 return (command,)
