@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "completion",
     "decode",
     "encode",
+    "gather",
     "hash_fields",
     "job",
     "joined",
@@ -60,6 +62,15 @@ def _spell_id(pool: bytes, at: int) -> str:
         raise ValueError("there are no sixteen bytes there")
     digits = pool[at : at + 16].hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
+def _gather(gets: Callable[[], Any], replies: list[Any], count: int) -> bool:
+    while len(replies) < count:
+        reply = gets()
+        if reply is False:
+            return False
+        replies.append(reply)
+    return True
 
 
 def _built(part: Part) -> tuple[ModuleType | None, str | None]:
@@ -102,6 +113,8 @@ members: Any = _none
 """``members(value, reads)`` → ``value``, or a copy with the members that ``reads`` reads: ``codec.typed``."""
 joined: Any = _none
 """``joined(head, own, calls, at, most, max_bytes)`` → (command, count): completions in one call."""
+gather: Any = _gather
+"""``gather(gets, replies, count)``: append what ``gets()`` returns up to ``count``; False where it returns False."""
 _shape: Any = _none
 outbox: Any = _none
 """``outbox()`` → an empty ``jobwire.transport.outbox.Outbox``."""
@@ -145,12 +158,12 @@ def missing(part: Part) -> str | None:
 def turn_on() -> None:
     """Use the compiled code; does nothing where there is none."""
     global decode, encode
-    global hash_fields, job, scalar_result, completion, members, joined, _shape, outbox, spell_id
+    global hash_fields, job, scalar_result, completion, members, joined, gather, _shape, outbox, spell_id
     if _sereal is not None:
         decode, encode = _sereal.decode, _sereal.encode
     if _wire is not None:
         hash_fields, job, scalar_result = _wire.hash_fields, _wire.job, _wire.scalar_result
-        completion, members, joined = _wire.completion, _wire.members, _wire.joined
+        completion, members, joined, gather = _wire.completion, _wire.members, _wire.joined, _wire.gather
         _shape, outbox, spell_id = _wire.shape, _wire.Outbox, _wire.spell_id
 
 
@@ -158,10 +171,10 @@ def turn_off() -> None:
     """Use plain Python alone."""
     global decode, encode  # noqa: PLW0603 - one switch a process
     global hash_fields, job, scalar_result, completion, members, joined  # noqa: PLW0603
-    global _shape, outbox, spell_id  # noqa: PLW0603
+    global gather, _shape, outbox, spell_id  # noqa: PLW0603
     decode = encode = _not_implemented
     hash_fields = job = scalar_result = completion = members = joined = _shape = outbox = _none
-    spell_id = _spell_id
+    spell_id, gather = _spell_id, _gather
 
 
 turn_on()

@@ -405,12 +405,15 @@ class Collector:
         if notice.result is not None:
             self._resolve(pending, notice.result)
             return
-        if self._commands is not None:
-            self._announced.append(pending)
-            if len(self.pending) < FEW and self._commands.fresh:
-                self._collect()
-            elif len(self._announced) == 1:
-                self._commands.before_write(self._collect)
+        self._announced.append(pending)
+        if len(self._announced) == 1:
+            self._collect_soon()
+
+    def _collect_soon(self) -> None:
+        if self._commands is None or (len(self.pending) < FEW and self._commands.fresh):
+            self._collect()
+        else:
+            self._commands.before_write(self._collect)
 
     def _collect(self) -> None:
         """Fetch the results that were announced in this turn of the loop."""
@@ -497,9 +500,9 @@ class Collector:
             self._end(pending, None, result.value)
         else:
             self._resolve(pending, result)
-        # A job that no worker could read is somebody's to mend: its entry stands in the list of rejected ones.
-        mended = isinstance(result, Failure) and result.rejected
-        if self._cleanup is not None and not mended and not pending.kept:
+            if isinstance(result, Failure) and result.rejected:
+                return  # somebody's to mend: its entry stands in the list of rejected ones
+        if not pending.kept and self._cleanup is not None:
             self._cleanup.delete(pending.job_id)
 
     def _resolve(self, pending: Pending, result: Result) -> None:

@@ -16,6 +16,7 @@ from typing import cast
 
 import hiredis
 
+from jobwire import fast
 from jobwire.errors import ServerError, TransportError, printable
 from jobwire.transport import forks
 from jobwire.transport.outbox import new_outbox
@@ -201,17 +202,10 @@ class RedisConnection(asyncio.Protocol):
         errors = self._errors
         while queue:
             count, on_replies = queue[0]
-            reply = gets()
-            if reply is False:
+            replies = self._replies
+            if not fast.gather(gets, replies, count):
                 return
-            if count == 1:
-                replies = [reply]
-            else:
-                replies = self._replies
-                replies.append(reply)
-                if len(replies) < count:
-                    continue
-                self._replies = []
+            self._replies = []
             # All state is in order before foreign code runs.
             queue.popleft()
             if on_replies is not None:

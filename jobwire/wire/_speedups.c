@@ -78,6 +78,21 @@ command_of(Words *words)
 
 /* ---- values -------------------------------------------------------------------------------- */
 
+/* The digits of a number, at the end of `digits`; where they begin. snprintf takes longer than all the rest. */
+static char *
+spelled(long long number, char *end)
+{
+    unsigned long long left = number < 0 ? 0 - (unsigned long long)number : (unsigned long long)number;
+    char *at = end;
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0)
+        *--at = '-';
+    return at;
+}
+
 /* `tag` (0: none) and the printed form of a scalar. NULL without an error set: not one for this code. */
 static PyObject *
 printed(PyObject *value, char tag)
@@ -106,8 +121,8 @@ printed(PyObject *value, char tag)
         long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
         if (overflow)
             return NULL;
-        text = digits;
-        length = snprintf(digits, sizeof digits, "%lld", number);
+        text = spelled(number, digits + LONGEST_NUMBER);
+        length = digits + LONGEST_NUMBER - text;
     } else {
         return NULL;
     }
@@ -1030,6 +1045,36 @@ static PyType_Spec outbox_spec = {
     .slots = outbox_slots,
 };
 
+/* ---- replies ------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(gather_doc,
+"gather(gets, replies, count) -> bool\n\n"
+"Append to `replies` what `gets()` returns until there are `count`; False where it returned False before.");
+
+static PyObject *
+gather(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Py_ssize_t wanted;
+    if (count != 3 || !PyList_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "gather takes three arguments, the second of them a list");
+        return NULL;
+    }
+    if (whole_number(args[2], &wanted) < 0)
+        return NULL;
+    while (PyList_GET_SIZE(args[1]) < wanted) {
+        PyObject *reply = PyObject_CallNoArgs(args[0]);
+        if (reply == NULL)
+            return NULL;
+        if (reply == Py_False)
+            return reply;
+        int failed = PyList_Append(args[1], reply);
+        Py_DECREF(reply);
+        if (failed)
+            return NULL;
+    }
+    Py_RETURN_TRUE;
+}
+
 /* ---- the module ---------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
@@ -1041,6 +1086,7 @@ static PyMethodDef functions[] = {
     {"members", (PyCFunction)(void (*)(void))members, METH_FASTCALL, members_doc},
     {"completion", (PyCFunction)(void (*)(void))completion, METH_FASTCALL, completion_doc},
     {"joined", (PyCFunction)(void (*)(void))joined, METH_FASTCALL, joined_doc},
+    {"gather", (PyCFunction)(void (*)(void))gather, METH_FASTCALL, gather_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -500,19 +500,19 @@ class HashMode(Mode):
     # -- client
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
-        commands = (self._hash_of(submission), (b"LPUSH", queue, submission.id))
-        return self._together(commands) if self.use_multi else commands
-
-    def _hash_of(self, submission: Submission) -> Command:
-        dialect = self.dialect or DEFAULT_DIALECT
-        key = JOB_PREFIX + submission.id
+        dialect, key = self.dialect or DEFAULT_DIALECT, JOB_PREFIX + submission.id
+        written: Command | None = None
         if dialect.typed_fields and dialect.timing_fields:
             head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
-            command: Command | None = fast.hash_fields(
+            written = fast.hash_fields(
                 head, submission.queued, submission.meta, submission.data, m.kept_meta, text_field, m.RESERVED
             )
-            if command is not None:
-                return command
+        if written is None:
+            written = self._hash_of(submission, key, dialect)
+        commands = (written, (b"LPUSH", queue, submission.id))
+        return self._together(commands) if self.use_multi else commands
+
+    def _hash_of(self, submission: Submission, key: bytes, dialect: Dialect) -> Command:
         fields = encode_job(
             submission.data,
             reply_to=submission.reply_to,
