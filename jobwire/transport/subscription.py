@@ -50,7 +50,7 @@ class SubscribingConnection(RedisConnection):
             reply = gets()
             if reply is False:
                 return
-            kind = reply[0] if self._subscribing and isinstance(reply, list) and reply else None
+            kind = reply[0] if type(reply) is list and reply and self._subscribing else None
             if kind in MESSAGE_KINDS:
                 try:
                     self._on_push(reply)

@@ -112,6 +112,7 @@ class Executor:
         self._idle: asyncio.Event | None = None
         self._draining = False
         self._joins = mode.joins_completions
+        self._starts_singly = not mode.completion_says_start
         self._completed: list[Delivery] = []
         """To be told at the end of this turn of the loop, or once the first has waited for ``LONGEST_WAIT``."""
         self._completing_since = 0.0
@@ -279,7 +280,7 @@ class Executor:
 
     async def _execute(self, delivery: Delivery, job: Job) -> None:
         current.set(job)
-        if not self._mode.completion_says_start:
+        if self._starts_singly:
             # Here, and not before the task: the result of a handler that does not wait then leaves in the same write.
             self._say_start(delivery)
         try:
@@ -408,23 +409,28 @@ class Executor:
             self.send(self._mode.note_failure(delivery.taken, ending.attempts, ending.reason))
 
     def _report(self, delivery: Delivery) -> None:
-        delivery.timer = None
-        ending, connection = delivery.ending, self._commands
+        if delivery.timer is not None:
+            delivery.timer = None
+        connection, ending = self._commands, delivery.ending
         if not delivery.commands:
             self._reported(delivery, [])
         elif connection is not None:
             delivery.sent = True
-            few = len(self.deliveries) < FEW and connection.fresh
-            if few or not self._joins or delivery.insists or ending is None or ending.result is None:
+            completed = self._completed
+            joins = self._joins and ending is not None and ending.result is not None and not delivery.insists
+            if ending is None or not joins:
+                connection.send(delivery.commands, partial(self._reported, delivery))
+            elif completed:
+                completed.append(delivery)
+                if ending.at - self._completing_since > LONGEST_WAIT:
+                    connection.flush()
+            elif connection.fresh and len(self.deliveries) < FEW:
                 # Whoever waits for this one waits for nothing else: the next is asked for when it is answered.
                 connection.send(delivery.commands, partial(self._reported, delivery))
-                return
-            self._completed.append(delivery)
-            if len(self._completed) == 1:
+            else:
+                completed.append(delivery)
                 self._completing_since = ending.at
                 connection.before_write(self._complete)
-            elif ending.at - self._completing_since > LONGEST_WAIT:
-                connection.flush()
 
     def _complete(self) -> None:
         """Say in few commands which jobs were completed in this turn of the loop."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
@@ -497,6 +497,10 @@ class HashMode(Mode):
     keeps_jobs = True
     redeliverable = True
 
+    def __init__(self, keyspace: Keyspace, **options: Any) -> None:
+        super().__init__(keyspace, **options)
+        self._plans = plans((self.dialect or DEFAULT_DIALECT).typed_fields, "auto")
+
     # -- client
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
@@ -597,11 +601,9 @@ class HashMode(Mode):
     def read(self, taken: Taken, reply: Reply) -> Job | None:
         if self.strings != "auto":
             return self._read(taken, reply)
-        dialect = self.dialect or DEFAULT_DIALECT
-        limits = self.limits
-        table, limits = plans(dialect.typed_fields, "auto"), self.limits
+        dialect, limits = self.dialect or DEFAULT_DIALECT, self.limits
         job: Job | None = fast.job(
-            Job, JOB_FIELDS, taken.entry, dialect, reply, table, limits.max_fields, limits.max_bytes
+            Job, JOB_FIELDS, taken.entry, dialect, reply, self._plans, limits.max_fields, limits.max_bytes
         )
         if job is None or (self.dialect is None and job.queued is None):
             return self._read(taken, reply)
