@@ -18,10 +18,11 @@ Perl has one kind of scalar, so the type decides: a scalar is read where the typ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_origin
 
 import msgspec
+from msgspec import convert
 from msgspec import inspect as mi
 
 from jobwire import fast
@@ -60,7 +61,7 @@ class Converter:
     Raises ``TypeError`` for a type that no value from the wire can ever become.
     """
 
-    __slots__ = ("_make", "_readers", "name", "wanted")
+    __slots__ = ("_readers", "_told", "name", "wanted")
 
     def __init__(self, wanted: Any, *, strict: bool = False) -> None:
         self.name: str = getattr(wanted, "__name__", None) or str(wanted)
@@ -75,7 +76,7 @@ class Converter:
         told: dict[str, Any] = {"strict": False} if strict else {}
         if not compilers["utf-8"].plain:
             told |= {"builtin_types": (bytes,), "str_keys": True, "dec_hook": _validated}
-        self._make = partial(msgspec.convert, type=wanted, **told)
+        self._told = told
 
     def __call__(self, value: Any, characters: Characters = "utf-8") -> Any:
         """Convert ``value`` to the type. ``characters`` is the decoding of its text, needed for ``bytes``.
@@ -84,7 +85,9 @@ class Converter:
         """
         read = self._readers[characters]
         try:
-            return self._make(value if read is None else read(value))
+            members = value if read is None else read(value)
+            # Most types need to be told nothing more, and keywords cost as much as the making.
+            return convert(members, self.wanted, **self._told) if self._told else convert(members, self.wanted)
         except msgspec.ValidationError:
             raise
         except RecursionError:
