@@ -60,7 +60,8 @@ class Pending(msgspec.Struct, eq=False):
 
     def end(self, error: JobwireError | None, value: object = None) -> None:
         """The one end of it; whoever waits is woken."""
-        self.error = error
+        if error is not None:
+            self.error = error
         self.value = value
         self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
         if self.waiters is not None:

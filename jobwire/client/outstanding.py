@@ -88,6 +88,8 @@ class Collector:
         self._clock = ServerClock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._room: asyncio.Event = asyncio.Event()
+        self._crowded = False
+        """Somebody waits for room."""
         self._report = TimeoutReport(mode)
         self._late: deque[Pending] = deque()
         self._expiring = False
@@ -382,6 +384,7 @@ class Collector:
 
     async def fewer_than(self, limit: int) -> None:
         while len(self.pending) >= limit:
+            self._crowded = True
             self._room.clear()
             await self._room.wait()
 
@@ -522,11 +525,13 @@ class Collector:
     def _end(self, pending: Pending, error: JobwireError | None, value: object = None) -> None:
         if pending.ended:
             return
-        self.pending.pop(pending.job_id, None)
+        job_id = pending.job_id
+        self.pending.pop(job_id, None)
         if pending.timeout is not None:
-            self._deadlines.remove(pending.job_id)
+            self._deadlines.remove(job_id)
         pending.end(error, value)
-        if not self._room.is_set():
+        if self._crowded:
+            self._crowded = False
             self._room.set()
         if self._events.traced:
             self._events.emit(_end_event(error), readable(pending.job_id), "" if error is None else str(error))
@@ -536,7 +541,8 @@ class Collector:
         self.pending.pop(pending.job_id, None)
         if pending.timeout is not None:
             self._deadlines.remove(pending.job_id)
-        if not self._room.is_set():
+        if self._crowded:
+            self._crowded = False
             self._room.set()
 
     async def fetch(self, job_id: bytes, queue: bytes) -> tuple[Result | None, JobState]:

@@ -54,10 +54,9 @@ def transaction_replies(replies: Sequence[Reply]) -> list[Reply]:
 
 def first_error(replies: Sequence[Reply]) -> ServerError | None:
     """Return the first error among ``replies``, or None."""
-    for reply in replies:
-        if isinstance(reply, ServerError):
-            return reply
-    return None
+    if ServerError not in map(type, replies):  # as almost always, and in a loop of C
+        return None
+    return next((reply for reply in replies if isinstance(reply, ServerError)), None)
 
 
 def subscribe(channel: bytes) -> Command:

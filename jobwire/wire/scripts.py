@@ -88,26 +88,29 @@ processed → 0 given away meanwhile, else written and published: 1 and how many
 entry of an own list is."""
 
 COMPLETE_MANY = Script.of("""\
-local call, own, count, codes = redis.pcall, KEYS[1], #KEYS - 1, {}
-local oldest, in_order = call('LRANGE', own, -count, -1), true
+local call, type, sub, keys, args, codes = redis.pcall, type, string.sub, KEYS, ARGV, {}
+local own, count, given = keys[1], #keys - 1, 1
+local oldest = call('LRANGE', own, -count, -1)
+local in_order = #oldest == count
 for at = 1, count do
-  in_order = in_order and oldest[count + 1 - at] == string.sub(KEYS[at + 1], 6)
+  in_order = in_order and oldest[count + 1 - at] == sub(keys[at + 1], 6)
 end
 if in_order then in_order = not call('RPOP', own, count).err end
 for at = 1, count do
-  local job, given = KEYS[at + 1], 4 * at - 3
-  local id = string.sub(job, 6)
+  local job, started = keys[at + 1], args[given + 2]
+  local id = in_order and oldest[count + 1 - at] or sub(job, 6)
   local code = in_order and 1 or call('LREM', own, -1, id)
   if code == 1 then
-    if ARGV[given + 2] ~= '' then
-      code = call('HSET', job, 'result', ARGV[given + 1], '_started', ARGV[given + 2], '_processed', ARGV[given + 3])
+    if started ~= '' then
+      code = call('HSET', job, 'result', args[given + 1], '_started', started, '_processed', args[given + 3])
     else
-      code = call('HSET', job, 'result', ARGV[given + 1])
+      code = call('HSET', job, 'result', args[given + 1])
     end
-    if type(code) == 'number' then code = call('PUBLISH', ARGV[given], id) end
+    if type(code) == 'number' then code = call('PUBLISH', args[given], id) end
     if type(code) == 'number' then code = 1 + code end
   end
   codes[at] = code
+  given = given + 4
 end
 return codes
 """)

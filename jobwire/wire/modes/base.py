@@ -122,6 +122,7 @@ WITHDRAWN_WITHIN = b"1000"
 """Entries at either end of a queue among which a job is looked for that is taken back."""
 CALLED_OFF = (m.EXPIRES, epoch(1.0))
 """The field that keeps a job from being begun: it has expired long ago."""
+_WHOLE = frozenset({int})
 _MOVES = frozenset({"bury", "reject", "return"})
 """Events whose scripts answer 0 where the entry is not there any more."""
 
@@ -361,7 +362,9 @@ class Mode(ABC):
         """Read the reply to ``take_many``, the oldest entry first. Raises ``ServerError``, ``DecodeError``."""
         if isinstance(reply, ServerError):
             raise reply
-        return [Taken(queue, entry_of(entry, queue)) for entry in reply] if isinstance(reply, list) else []
+        if not isinstance(reply, list):
+            return []
+        return [Taken(queue, entry if type(entry) is bytes else entry_of(entry, queue)) for entry in reply]
 
     @abstractmethod
     def load(self, taken: Taken) -> Command | None:
@@ -388,10 +391,7 @@ class Mode(ABC):
 
     def all_heard(self, codes: Sequence[Reply]) -> bool:
         """Return whether every one of several completions was written, and its notice heard: nothing is left to do."""
-        for code in codes:  # noqa: SIM110 - every job comes here: a generator costs more than all the rest
-            if type(code) is not int or code < 2:
-                return False
-        return True
+        return _WHOLE.issuperset(map(type, codes)) and 0 not in codes and 1 not in codes
 
     def completed(self, replies: Sequence[Reply]) -> bool:
         """Return True where the result was written, False where the job had been given away. Raises ``ServerError``."""
@@ -499,29 +499,33 @@ class HashMode(Mode):
 
     def __init__(self, keyspace: Keyspace, **options: Any) -> None:
         super().__init__(keyspace, **options)
-        self._plans = plans((self.dialect or DEFAULT_DIALECT).typed_fields, "auto")
+        dialect = self.dialect or DEFAULT_DIALECT
+        self._plans = plans(dialect.typed_fields, "auto")
+        # What compiled code can write and read in this dialect.
+        self._writes_fields = dialect.typed_fields and dialect.timing_fields
+        self._reads_scalars = dialect.tagged_results and self.strings == "auto"
 
     # -- client
 
     def submit(self, submission: Submission, queue: bytes) -> tuple[Command, ...]:
-        dialect, key = self.dialect or DEFAULT_DIALECT, JOB_PREFIX + submission.id
+        key = JOB_PREFIX + submission.id
         written: Command | None = None
-        if dialect.typed_fields and dialect.timing_fields:
+        if self._writes_fields:
             head = (b"HMSET", key, m.REPLY_TO, submission.reply_to)
             written = fast.hash_fields(
                 head, submission.queued, submission.meta, submission.data, m.kept_meta, text_field, m.RESERVED
             )
         if written is None:
-            written = self._hash_of(submission, key, dialect)
+            written = self._hash_of(submission, key)
         commands = (written, (b"LPUSH", queue, submission.id))
         return self._together(commands) if self.use_multi else commands
 
-    def _hash_of(self, submission: Submission, key: bytes, dialect: Dialect) -> Command:
+    def _hash_of(self, submission: Submission, key: bytes) -> Command:
         fields = encode_job(
             submission.data,
             reply_to=submission.reply_to,
             queued=submission.queued,
-            dialect=dialect,
+            dialect=self.dialect or DEFAULT_DIALECT,
             meta=submission.meta,
             nested=self.nested,
             limits=self.written,
@@ -541,14 +545,13 @@ class HashMode(Mode):
         raw = reply[0] if isinstance(reply, list) and reply else None
         if not isinstance(raw, bytes):
             return None
-        dialect = self.dialect or DEFAULT_DIALECT
-        if dialect.tagged_results and self.strings == "auto":
-            scalar = fast.scalar_result(raw) if len(raw) <= self.limits.max_bytes else None
+        if self._reads_scalars and len(raw) <= self.limits.max_bytes:
+            scalar = fast.scalar_result(raw)
             if scalar is not None:
                 return Success(scalar[0])
         return decode_result(
             raw,
-            dialect=dialect,
+            dialect=self.dialect or DEFAULT_DIALECT,
             strings=self.strings,
             limits=self.limits,
             key=job_key(job_id),
