@@ -43,6 +43,7 @@ from jobwire.transport.protocols import FEW
 from jobwire.wire import Failure, Mode, Result, Submission, Success
 from jobwire.wire.codec.extensions import EXPIRES, KEEP, parse_keep
 from jobwire.wire.commands import Command, expire_in, first_error, hash_get, time_to_live
+from jobwire.wire.connection_commands import MESSAGE
 from jobwire.wire.keys import job_key
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.states import LOOKED_AT, SEARCHED, JobState
@@ -248,9 +249,8 @@ class Collector:
         submissions, self._submissions = self._submissions, []
         if self._commands is None or self._commands.closed:
             return  # they are sent once there is a connection
-        if len(submissions) == 1:
-            ((pending, commands),) = submissions
-            self._push_alone(self._commands, pending, commands)
+        if len({pending.queue for pending, _ in submissions}) == 1:  # as almost always
+            self._push_together(self._commands, submissions)
             return
         queues: dict[bytes, list[tuple[Pending, tuple[Command, ...]]]] = {}
         for submission in submissions:
@@ -259,15 +259,17 @@ class Collector:
             self._push_together(self._commands, together)
 
     def _push_together(self, connection: Connection, together: list[tuple[Pending, tuple[Command, ...]]]) -> None:
-        joined = self._mode.join([commands for _, commands in together]) if len(together) > 1 else None
+        jobs, commands = zip(*together, strict=True)
+        joined = self._mode.join(commands) if len(together) > 1 else None
         if joined is None:
-            for pending, commands in together:
-                self._push_alone(connection, pending, commands)
+            for pending, alone in together:
+                self._push_alone(connection, pending, alone)
             return
-        connection.send(joined, partial(self._all_pushed, [pending for pending, _ in together]))
-        for pending, _ in together:
+        connection.send(joined, partial(self._all_pushed, jobs))
+        for pending in jobs:
             pending.sent = True
-            if self._events.traced:
+        if self._events.traced:
+            for pending in jobs:
                 self._tell_pushed(pending)
 
     def _push_alone(self, connection: Connection, pending: Pending, commands: tuple[Command, ...]) -> None:
@@ -292,7 +294,7 @@ class Collector:
             self._clock.learn(outcome[0], asked=asked)
         self._push(pending)
 
-    def _all_pushed(self, jobs: list[Pending], outcome: Replies | TransportError) -> None:
+    def _all_pushed(self, jobs: Sequence[Pending], outcome: Replies | TransportError) -> None:
         """The answer to a joined submission."""
         if isinstance(outcome, TransportError) or first_error(outcome) is not None:
             replies = outcome.replies if isinstance(outcome, ConnectionLost) else outcome
@@ -392,7 +394,7 @@ class Collector:
 
     def on_push(self, message: list[Reply]) -> None:
         """A message on the notice channel."""
-        if message[0] != b"message" or not isinstance(message[2], bytes):
+        if message[0] != MESSAGE or not isinstance(message[2], bytes):
             return
         try:
             notice = self._mode.notice(message[2])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from jobwire.transport.connection import RedisConnection
 from jobwire.transport.protocols import OnPush, OnReplies
 from jobwire.wire.commands import Command, Reply
-from jobwire.wire.connection_commands import ACKNOWLEDGEMENT_KINDS, MESSAGE_KINDS, acknowledgements
+from jobwire.wire.connection_commands import ACKNOWLEDGEMENT_KINDS, MESSAGE, MESSAGE_KINDS, acknowledgements
 
 
 class SubscribingConnection(RedisConnection):
@@ -51,7 +51,7 @@ class SubscribingConnection(RedisConnection):
             if reply is False:
                 return
             kind = reply[0] if type(reply) is list and reply and self._subscribing else None
-            if kind in MESSAGE_KINDS:
+            if kind == MESSAGE or kind in MESSAGE_KINDS:
                 try:
                     self._on_push(reply)
                 except Exception as error:

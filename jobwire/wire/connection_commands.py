@@ -15,7 +15,8 @@ CLIENT_ID: Command = (b"CLIENT", b"ID")
 ROLE: Command = (b"ROLE",)
 
 #: First element of the pushes that arrive on a subscribed connection.
-MESSAGE_KINDS = frozenset({b"message", b"pmessage", b"smessage"})
+MESSAGE = b"message"
+MESSAGE_KINDS = frozenset({MESSAGE, b"pmessage", b"smessage"})
 
 _SUBSCRIPTION_NAMES = frozenset(
     {b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE", b"SUNSUBSCRIBE"}
@@ -148,6 +149,7 @@ def _raw(value: str | bytes) -> bytes:
 __all__ = [
     "ACKNOWLEDGEMENT_KINDS",
     "CLIENT_ID",
+    "MESSAGE",
     "MESSAGE_KINDS",
     "PING",
     "ROLE",

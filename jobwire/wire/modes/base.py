@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, Unpack
 
 import msgspec
@@ -122,6 +124,8 @@ WITHDRAWN_WITHIN = b"1000"
 """Entries at either end of a queue among which a job is looked for that is taken back."""
 CALLED_OFF = (m.EXPIRES, epoch(1.0))
 """The field that keeps a job from being begun: it has expired long ago."""
+_PUSHED = itemgetter(2)
+"""The entry that a push for one job carries."""
 _WHOLE = frozenset({int})
 _MOVES = frozenset({"bury", "reject", "return"})
 """Events whose scripts answer 0 where the entry is not there any more."""
@@ -246,9 +250,8 @@ class Mode(ABC):
         """
         if self.use_multi or self.spread:
             return None
-        pushes = [commands[-1] for commands in submissions]
-        before = [command for commands in submissions for command in commands[:-1]]
-        return (*before, (*pushes[0][:2], *[push[2] for push in pushes]))
+        *before, pushes = zip(*submissions, strict=True)
+        return (*chain.from_iterable(zip(*before, strict=True)), (*pushes[0][:2], *map(_PUSHED, pushes)))
 
     def apart(self, replies: Sequence[Reply], count: int) -> list[list[Reply]]:
         """Return the replies to the commands of ``join`` as each of ``count`` submissions alone would have had them."""
