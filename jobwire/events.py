@@ -80,14 +80,7 @@ class Events:
         except Exception:
             self._log.exception("the trace hook raised")
 
-    def end(self, counter: Counters, steps: tuple[Event, ...], job_id: Text, detail: str = "") -> None:
-        """Count one end of a job, and report the steps that lead there."""
-        self.counts[counter] += 1
-        if self.traced:
-            for step in steps:
-                self.emit(step, job_id, detail)
-
     def count(self, counter: Counters, times: int = 1) -> None:
-        """Count ends of jobs that were not in hand."""
+        """Count ends of jobs."""
         if times:
             self.counts[counter] += times

@@ -28,7 +28,6 @@ __all__ = [
     "Transition",
     "after",
     "conclude",
-    "conclusions",
     "events_from",
 ]
 
@@ -204,11 +203,6 @@ def _conclusion(state: State, outcome: Outcome, mode: ModeName) -> tuple[tuple[E
             taken.append(event)
             state = target
     return (tuple(taken), state) if taken or not outcome.events else None
-
-
-def conclusions(mode: ModeName) -> Mapping[tuple[State, Outcome], tuple[tuple[Event, ...], State]]:
-    """Return the ways in which a job can end in ``mode``: by state and outcome, the events and the state after them."""
-    return _CONCLUSIONS[mode]
 
 
 def conclude(state: State, outcome: Outcome, *, mode: ModeName) -> tuple[tuple[Event, ...], State]:

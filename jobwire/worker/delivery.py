@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from jobwire.wire import Command, Job, Taken
-from jobwire.wire.lifecycle import Event, State
+from jobwire.wire.lifecycle import State
 from jobwire.wire.modes.base import Ending
 from jobwire.worker.hooks import Call
 from jobwire.worker.processes import ProcessCall
@@ -26,7 +26,7 @@ class Delivery(msgspec.Struct, eq=False):
     ``process``     the same of a handler that runs in a process
     ``described``   the call of the handler as middleware sees it; None where there is none
     ``ending``      set once it is known how the worker lets go of it
-    ``steps``, ``commands``  the events and the commands of ``ending``
+    ``commands``    those of ``ending``
     ``sent``        ``commands`` were written to a connection
     ``released``    its slot is free: its handler is done, and its completion was written to a connection
     ``waiting``     it holds no slot: it stays in hand until it is to be tried again
@@ -45,7 +45,6 @@ class Delivery(msgspec.Struct, eq=False):
     process: ProcessCall | None = None
     described: Call | None = None
     ending: Ending | None = None
-    steps: tuple[Event, ...] = ()
     commands: tuple[Command, ...] = ()
     sent: bool = False
     released: bool = False

@@ -105,9 +105,7 @@ class Executor:
         self._pace = Pace(TOGETHER, HELD)
         self._begun: list[Delivery] = []
         """Their handlers are about to make their first step."""
-        self._conclusions = life.conclusions(self._mode.name)
         self._started: life.State = life.after("taken", "start", mode=mode.name)
-        self._done_steps = self._conclusions[self._started, life.DONE][0]
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
         self._draining = False
@@ -355,7 +353,6 @@ class Executor:
         """``finish`` for a value, as almost all jobs end."""
         at, result = time.time(), Success(value)
         delivery.commands = self._mode.complete(job, delivery.taken, result, started=delivery.started, at=at)
-        delivery.steps = self._done_steps
         delivery.ending = Ending(life.DONE, result, started=delivery.started, at=at)
         self._report(delivery)
 
@@ -382,10 +379,7 @@ class Executor:
         ending = Ending(
             outcome, result, reason, record, delivery.started, time.time(), attempts, max_losses, told, traceback
         )
-        conclusion = self._conclusions.get((delivery.state, outcome))
-        if conclusion is None:
-            conclusion = life.conclude(delivery.state, outcome, mode=self._mode.name)  # raises
-        delivery.steps = conclusion[0]
+        life.conclude(delivery.state, outcome, mode=self._mode.name)  # raises
         delivery.commands = self._mode.commands_for(delivery.taken, delivery.job, ending)
         delivery.ending = ending
         delivery.sent = False
@@ -553,8 +547,11 @@ class Executor:
         told = outcome is not life.GIVEN_AWAY
         if ending is not None and told:
             self._maintain(delivery, ending)
-        name = self._id_of(delivery) if self._events.traced else ""
-        self._events.end(outcome.counter, delivery.steps if told else (), name, ending.reason if ending else "")
+        self._events.count(outcome.counter)
+        if self._events.traced and ending is not None and told:
+            steps, _ = life.conclude(delivery.state, ending.outcome, mode=self._mode.name)
+            for step in steps:
+                self._events.emit(step, self._id_of(delivery), ending.reason)
         if delivery.timer is not None:
             delivery.cancel_timer()
         if delivery.released:
