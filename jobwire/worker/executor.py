@@ -354,7 +354,14 @@ class Executor:
         at, result = time.time(), Success(value)
         delivery.commands = self._mode.complete(job, delivery.taken, result, started=delivery.started, at=at)
         delivery.ending = Ending(life.DONE, result, started=delivery.started, at=at)
-        self._report(delivery)
+        connection, completed = self._commands, self._completed
+        if not completed or connection is None:
+            self._report(delivery)
+            return
+        delivery.sent = True
+        completed.append(delivery)
+        if at - self._completing_since > LONGEST_WAIT:
+            connection.flush()
 
     def finish(
         self,
@@ -412,19 +419,17 @@ class Executor:
             delivery.sent = True
             completed = self._completed
             joins = self._joins and ending is not None and ending.result is not None and not delivery.insists
-            if ending is None or not joins:
+            # Whoever waits for the only one waits for nothing else: the next is asked for when it is answered.
+            few = not completed and connection.fresh and len(self.deliveries) < FEW
+            if ending is None or not joins or few:
                 connection.send(delivery.commands, partial(self._reported, delivery))
-            elif completed:
-                completed.append(delivery)
-                if ending.at - self._completing_since > LONGEST_WAIT:
-                    connection.flush()
-            elif connection.fresh and len(self.deliveries) < FEW:
-                # Whoever waits for this one waits for nothing else: the next is asked for when it is answered.
-                connection.send(delivery.commands, partial(self._reported, delivery))
-            else:
-                completed.append(delivery)
+                return
+            completed.append(delivery)
+            if len(completed) == 1:
                 self._completing_since = ending.at
                 connection.before_write(self._complete)
+            elif ending.at - self._completing_since > LONGEST_WAIT:
+                connection.flush()
 
     def _complete(self) -> None:
         """Say in few commands which jobs were completed in this turn of the loop."""
