@@ -48,6 +48,19 @@ async def test_each_job_has_a_task_and_a_context_of_its_own(
     assert LEFT.get() == "nothing"
 
 
+async def test_a_task_has_the_name_of_its_job(faces: Faces, way: dict[str, Any]) -> None:
+    async def named(_: Job) -> str:
+        task = asyncio.current_task()
+        return "" if task is None else task.get_name()
+
+    await faces.worker(named, **way)
+    client = await faces.client(mode=way["mode"])
+    handle = client.submit({})
+    assert await within(handle) == handle.id
+    if way["mode"] != "simple":  # there an entry is the whole job, and its ID is text
+        assert await within(client.submit({}, id=b"\xff")) == repr(b"\xff")
+
+
 @pytest.mark.parametrize("wait", [False, True], ids=["at once", "waits"])
 async def test_the_task_factory_of_the_program_makes_the_tasks(faces: Faces, way: dict[str, Any], wait: bool) -> None:
     class Named(asyncio.Task[Any]):

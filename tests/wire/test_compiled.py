@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import hiredis
+import msgspec
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from jobwire.wire import DIALECTS, Failure, Keyspace, Reliable, Result, Submissi
 from jobwire.wire.codec.expansion import too_large
 from jobwire.wire.codec.json import decode_json, decode_json_strictly, encode_json
 from jobwire.wire.codec.plain import to_plain
+from jobwire.wire.codec.typed import converter
 from jobwire.wire.commands import Command
 
 pytestmark = pytest.mark.skipif(
@@ -110,7 +112,10 @@ def test_replies_that_are_no_hash(reply: Any) -> None:
     assert plain == compiled
 
 
-@given(value=VALUES, accept=st.sampled_from([None, "E", "V", "E,V", "x"]), started=MOMENTS, at=MOMENTS)
+ACCEPTS = st.sampled_from([None, "", "E", "V", "E,V", "V,E", "E, V", " V", "EV", "VV,V", "v", ",V,", "x", "É,V"])
+
+
+@given(value=VALUES, accept=ACCEPTS, started=MOMENTS, at=MOMENTS)
 @example(value=True, accept="V", started=1e9, at=1e9 + 0.5)
 @example(value=7, accept="V", started=1e9 - 1e-7, at=7_999_999_999.999_999)
 @example(value="\ud800", accept=None, started=math.inf, at=math.nan)
@@ -127,6 +132,81 @@ def test_completions(value: Any, accept: str | None, started: float, at: float) 
     for dialect in DIALECTS:
         plain, compiled = both(lambda dialect=dialect: complete(dialect))
         assert plain == compiled
+
+
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 20, 40_000, 70_000]), max_size=70),
+    dialects=st.lists(st.sampled_from(["0.003", "0.004", "0.004", "0.004"]), min_size=70, max_size=70),
+)
+@example(sizes=[1] * 65, dialects=["0.004"] * 70)
+@example(sizes=[1, 40_000, 40_000, 1, 70_000], dialects=["0.004"] * 70)
+def test_joined_completions(sizes: list[int], dialects: list[str]) -> None:
+    speaking = mode(None)
+    completions = []
+    for size, dialect in zip(sizes, dialects, strict=False):
+        job = mode(dialect).read(TAKEN, [b"_reply_to", b"c", b"_queued", b"1.5"])
+        assert job is not None
+        completions.append(speaking.complete(job, TAKEN, Success("x" * size), started=1e9, at=1e9))
+    plain, compiled = both(lambda: speaking.complete_many(completions))
+    assert plain == compiled
+    assert sum(count for _, count in plain) == len(completions)
+
+
+class Record(msgspec.Struct):
+    whole: int = 0
+    part: float = 0.0
+    flag: bool = False
+    text: str = ""
+    maybe: int | None = None
+    raw: bytes = b""
+    more: dict[str, int] = {}
+
+
+DIGITS = st.sampled_from(
+    ["0", "7", "007", "-7", "+7", "1" * 18, "1" * 19, "1" * 5000, "٣", "²", "", " 7", "1e3", "1.5"]
+)
+
+
+@given(
+    data=st.dictionaries(
+        st.sampled_from(["whole", "part", "flag", "text", "maybe", "raw", "more", "other"]),
+        DIGITS | SCALARS | st.dictionaries(st.text(max_size=2), DIGITS, max_size=2),
+    ),
+    strict=st.booleans(),
+)
+def test_members_of_records(data: dict[str, Any], strict: bool) -> None:
+    before = dict(data)
+
+    def made() -> Any:
+        try:
+            return repr(converter(Record, strict=strict)(data))
+        except msgspec.ValidationError as error:
+            return str(error)
+
+    plain, compiled = both(made)
+    assert plain == compiled
+    assert repr(data) == repr(before)
+
+
+def test_members_are_copied_only_where_they_change() -> None:
+    reads = (("a", int, frozenset({int}), True), ("b", str.upper, frozenset({bytes}), False))
+    untouched = {"a": 1, "b": b"x", "c": "y"}
+    assert fast.members(untouched, reads) is untouched
+    assert fast.members({"a": "12", "b": "x"}, reads) == {"a": 12, "b": "X"}
+    assert fast.members([], reads) is None
+    with pytest.raises(ValueError, match="invalid literal"):
+        fast.members({"a": "x"}, reads)
+
+
+@given(replies=st.lists(st.integers() | st.none() | st.booleans() | st.binary(), max_size=6), count=st.integers(0, 5))
+def test_gathered_replies(replies: list[Any], count: int) -> None:
+    def gathered() -> Any:
+        left, found = iter([*replies, False]), [b"before"]
+        complete = fast.gather(lambda: next(left), found, count)
+        return complete, found, list(left)
+
+    plain, compiled = both(gathered)
+    assert plain == compiled
 
 
 @given(raw=st.binary(max_size=24) | st.from_regex(rb"[TV](-?[0-9]{0,22}|null|true)", fullmatch=True))
@@ -276,7 +356,9 @@ def test_turned_off_there_is_nothing() -> None:
     assert fast.outbox() is not None
 
 
-@pytest.mark.parametrize("function", ["hash_fields", "job", "members", "completion", "joined", "spell_id", "shape"])
+@pytest.mark.parametrize(
+    "function", ["hash_fields", "job", "members", "completion", "joined", "gather", "spell_id", "shape"]
+)
 def test_wrong_calls_are_errors(function: str) -> None:
     with pytest.raises(TypeError, match="takes"):
         getattr(importlib.import_module("jobwire.wire._speedups"), function)(1)
