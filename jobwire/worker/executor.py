@@ -1,7 +1,7 @@
 """The life of a job in a worker, step by step: accept, load, perform, finish, report.
 
-``finish`` is the only way out. ``jobwire.wire.lifecycle.TABLE`` says of each outcome which events it takes, under which
-key it is counted, and whether it may be said twice after a lost connection.
+``finish``, or ``_done`` for a value, is the only way out. ``jobwire.wire.lifecycle.TABLE`` says of each outcome which
+events it takes, under which key it is counted, and whether it may be said twice after a lost connection.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ class Executor:
                 continue
             delivery = self.deliveries[key] = Delivery(key, taken)
             deliveries.append(delivery)
+            self.busy += 1  # at once: ``_taken_again`` may free a slot, and ask for more
             if self._events.traced and identity is not None:
                 self._events.emit("take", readable(identity))
-        self.busy += len(deliveries)
         if self.left:
             self.left = max(0, self.left - len(deliveries))
         if not self._draining:
@@ -377,7 +377,7 @@ class Executor:
         delay: float = 0.0,
         traceback: str = "",
     ) -> None:
-        """Let go of an entry: the one way out.
+        """Let go of an entry.
 
         ``delay`` seconds from now: until then it holds no slot, and stays where recovery finds it. Raises
         ``EncodeError`` for a result that the wire cannot say, and ``WireError`` for an outcome that the life cycle does
