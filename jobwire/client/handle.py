@@ -65,9 +65,7 @@ class Pending(msgspec.Struct, eq=False):
         self.value = value
         self.ended = True  # last: another thread that sees it (jobwire.sync) finds the outcome there
         if self.waiters is not None:
-            for waiter in self.waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            _wake(self.waiters)
             self.waiters = None
         if self.submitters is not None:
             _wake(self.submitters)

@@ -800,15 +800,15 @@ PyDoc_STRVAR(joined_doc,
 static PyObject *
 joined(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 6 || !PyTuple_CheckExact(args[0]) || !PyList_CheckExact(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "joined takes six arguments, the first of them a tuple, the third a list");
+    if (count != 6 || !PyTuple_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "joined takes six arguments, the first of them a tuple");
         return NULL;
     }
     PyObject *head = args[0], *own = args[1], *calls = args[2];
     Py_ssize_t at, most, max_bytes, size = 0, some = 0;
     if (whole_number(args[3], &at) < 0 || whole_number(args[4], &most) < 0 || whole_number(args[5], &max_bytes) < 0)
         return NULL;
-    if (at < 0)
+    if (at < 0 || !PyList_CheckExact(calls))
         Py_RETURN_NONE;
     while (at + some < PyList_GET_SIZE(calls) && some < most) {
         PyObject *call = call_at(calls, at + some);

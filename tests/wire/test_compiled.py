@@ -149,6 +149,7 @@ def test_joined_completions(sizes: list[int], dialects: list[str]) -> None:
         completions.append(speaking.complete(job, TAKEN, Success("x" * size), started=1e9, at=1e9))
     plain, compiled = both(lambda: speaking.complete_many(completions))
     assert plain == compiled
+    assert both(lambda: speaking.complete_many(tuple(completions))) == (plain, plain)
     assert sum(count for _, count in plain) == len(completions)
 
 
