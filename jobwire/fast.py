@@ -36,7 +36,7 @@ __all__ = [
     "members",
     "missing",
     "outbox",
-    "scalar_result",
+    "scalar_results",
     "shape",
     "spell_id",
     "turn_off",
@@ -105,8 +105,8 @@ hash_fields: Any = _none
 """``hash_fields(head, queued, meta, data, kept_meta, text_field, reserved)`` → the command for a job's hash."""
 job: Any = _none
 """``job(make, names, entry, dialect, reply, plans, max_fields, max_bytes)`` → what ``make`` makes of a job's hash."""
-scalar_result: Any = _none
-"""``scalar_result(raw)`` → (value,): a result of the tags T and V."""
+scalar_results: Any = _none
+"""``scalar_results(replies, max_bytes)`` → for each its value, of the tags T and V; NotImplemented for any other."""
 completion: Any = _none
 """``completion(head, key, entry, channel, value, accept, started, processed)`` → the command that completes a job."""
 members: Any = _none
@@ -158,11 +158,11 @@ def missing(part: Part) -> str | None:
 def turn_on() -> None:
     """Use the compiled code; does nothing where there is none."""
     global decode, encode
-    global hash_fields, job, scalar_result, completion, members, joined, gather, _shape, outbox, spell_id
+    global hash_fields, job, scalar_results, completion, members, joined, gather, _shape, outbox, spell_id
     if _sereal is not None:
         decode, encode = _sereal.decode, _sereal.encode
     if _wire is not None:
-        hash_fields, job, scalar_result = _wire.hash_fields, _wire.job, _wire.scalar_result
+        hash_fields, job, scalar_results = _wire.hash_fields, _wire.job, _wire.scalar_results
         completion, members, joined, gather = _wire.completion, _wire.members, _wire.joined, _wire.gather
         _shape, outbox, spell_id = _wire.shape, _wire.Outbox, _wire.spell_id
 
@@ -170,10 +170,10 @@ def turn_on() -> None:
 def turn_off() -> None:
     """Use plain Python alone."""
     global decode, encode  # noqa: PLW0603 - one switch a process
-    global hash_fields, job, scalar_result, completion, members, joined  # noqa: PLW0603
+    global hash_fields, job, scalar_results, completion, members, joined  # noqa: PLW0603
     global gather, _shape, outbox, spell_id  # noqa: PLW0603
     decode = encode = _not_implemented
-    hash_fields = job = scalar_result = completion = members = joined = _shape = outbox = _none
+    hash_fields = job = scalar_results = completion = members = joined = _shape = outbox = _none
     spell_id, gather = _spell_id, _gather
 
 

@@ -28,10 +28,11 @@ class Cleanup:
         self._mode = mode
         self._loop = loop
         self._connection: Connection | None = None
-        # Collected, but Redis has not yet said that the hash is deleted.
-        self._deleting: dict[bytes, None] = {}
-        # Of those, the ones not even sent yet.
-        self._due: list[bytes] = []
+        # Collected in this turn of the loop: their hashes are to be deleted.
+        self._due: dict[bytes, None] = {}
+        # The same of turns before, by number: Redis has not yet said that these are deleted.
+        self._deleting: dict[int, dict[bytes, None]] = {}
+        self._turn = 0
         # Given up here, perhaps running there: their late results are deleted.
         self._abandoned: dict[bytes, None] = {}
         # Taken back (from this queue), but Redis has not yet said whether it was in time.
@@ -39,7 +40,9 @@ class Cleanup:
 
     def connected(self, connection: Connection) -> None:
         self._connection = connection
-        self._due = list(self._deleting)
+        earlier, self._deleting = self._deleting, {}
+        for due in earlier.values():
+            self._due |= due
         self._delete_due()
         for job_id, queue in list(self._withdrawing.items()):
             self._withdraw(job_id, queue)
@@ -50,31 +53,31 @@ class Cleanup:
     def wanted_again(self, job_id: bytes) -> None:
         """The job has a new life, and its result is wanted. Commands begun for the old one still come first."""
         self._abandoned.pop(job_id, None)
-        if job_id in self._deleting:
+        if job_id in self._due:
             self._delete_due()
 
     # -- collected
 
     def delete(self, job_id: bytes) -> None:
         """Delete the hash of a job; those of one turn of the loop go in one command."""
-        self._deleting[job_id] = None
         if not self._due:
             self._loop.call_soon(self._delete_due)
-        self._due.append(job_id)
+        self._due[job_id] = None
 
     def _delete_due(self) -> None:
-        due, self._due = self._due, []
-        commands = self._mode.cleanup(due) if due else ()
+        due, self._due = self._due, {}
+        commands = self._mode.cleanup(list(due)) if due else ()
         if not commands:
-            self._deleted(due, [])
-        elif self._connection is not None:
-            self._connection.send(commands, partial(self._deleted, due))
+            return
+        self._turn += 1
+        self._deleting[self._turn] = due
+        if self._connection is not None:
+            self._connection.send(commands, partial(self._deleted, self._turn))
 
-    def _deleted(self, job_ids: list[bytes], outcome: Replies | TransportError) -> None:
-        if isinstance(outcome, TransportError):
-            return  # said again on the next connection
-        for job_id in job_ids:
-            self._deleting.pop(job_id, None)
+    def _deleted(self, turn: int, outcome: Replies | TransportError) -> None:
+        if not isinstance(outcome, TransportError):
+            self._deleting.pop(turn, None)
+        # Else they are said again on the next connection.
 
     # -- refused
 

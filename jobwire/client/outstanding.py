@@ -434,20 +434,27 @@ class Collector:
         if isinstance(outcome, TransportError):
             return  # the sweep after the reconnection collects them
         self._pace.sample(outcome)
-        collected = self._mode.collected
-        for pending, reply in zip(some, outcome, strict=True):
+        for pending, reply, value in zip(some, outcome, self._mode.values(outcome), strict=True):
             if pending.ended:
                 continue  # by another notice, which was faster
-            try:
-                result = collected(pending.job_id, reply)
-            except BaseException as error:
-                self._unreadable(pending, error)
+            if value is NotImplemented or pending.convert is not None:
+                self._read(pending, reply)
                 continue
-            if result is None:
-                # A notice without result: forged, or the hash is gone.
-                self._check(pending)
-            else:
-                self._finish(pending, result)
+            self._end(pending, None, value)
+            if not pending.kept and self._cleanup is not None:
+                self._cleanup.delete(pending.job_id)
+
+    def _read(self, pending: Pending, reply: Reply) -> None:
+        try:
+            result = self._mode.collected(pending.job_id, reply)
+        except BaseException as error:
+            self._unreadable(pending, error)
+            return
+        if result is None:
+            # A notice without result: forged, or the hash is gone.
+            self._check(pending)
+        else:
+            self._finish(pending, result)
 
     def _check(self, pending: Pending) -> None:
         commands = self._mode.check(pending.job_id)
@@ -501,12 +508,9 @@ class Collector:
         self._end(pending, error)
 
     def _finish(self, pending: Pending, result: Result) -> None:
-        if type(result) is Success and pending.convert is None:  # as most are
-            self._end(pending, None, result.value)
-        else:
-            self._resolve(pending, result)
-            if isinstance(result, Failure) and result.rejected:
-                return  # somebody's to mend: its entry stands in the list of rejected ones
+        self._resolve(pending, result)
+        if isinstance(result, Failure) and result.rejected:
+            return  # somebody's to mend: its entry stands in the list of rejected ones
         if not pending.kept and self._cleanup is not None:
             self._cleanup.delete(pending.job_id)
 

@@ -531,47 +531,69 @@ fail:
 
 /* ---- results ------------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(scalar_result_doc,
-"scalar_result(raw) -> (value,) | None\n\n"
-"A result of the tag T by the string policy `auto`, or of the tag V that is a whole number.");
-
+/* Returns a new reference, Py_NotImplemented for what is no such result; NULL for an error. */
 static PyObject *
-scalar_result(PyObject *module, PyObject *raw)
+scalar_of(PyObject *raw, Py_ssize_t max_bytes)
 {
-    if (!PyBytes_CheckExact(raw) || PyBytes_GET_SIZE(raw) == 0)
-        Py_RETURN_NONE;
+    if (!PyBytes_CheckExact(raw) || PyBytes_GET_SIZE(raw) == 0 || PyBytes_GET_SIZE(raw) > max_bytes)
+        Py_RETURN_NOTIMPLEMENTED;
     const char *text = PyBytes_AS_STRING(raw) + 1;
     Py_ssize_t length = PyBytes_GET_SIZE(raw) - 1;
-    PyObject *value;
     if (text[-1] == 'T') {
-        value = PyUnicode_DecodeUTF8(text, length, NULL);
-        if (value == NULL)
-            return give_up(NULL);
-    } else if (text[-1] == 'V') {
-        int negative = length > 0 && text[0] == '-';
-        Py_ssize_t digits = length - negative;
-        /* As JSON has them: no sign but minus, no leading zeros, and small enough for the machine. */
-        if (digits < 1 || digits > 18 || (digits > 1 && text[negative] == '0') || (negative && text[1] == '0'))
-            Py_RETURN_NONE;
-        long long number = 0;
-        for (Py_ssize_t i = negative; i < length; i++) {
-            if (text[i] < '0' || text[i] > '9')
-                Py_RETURN_NONE;
-            number = 10 * number + (text[i] - '0');
-        }
-        value = PyLong_FromLongLong(negative ? -number : number);
-    } else {
+        PyObject *value = PyUnicode_DecodeUTF8(text, length, NULL);
+        if (value != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+            return value;
+        PyErr_Clear();
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    if (text[-1] != 'V')
+        Py_RETURN_NOTIMPLEMENTED;
+    int negative = length > 0 && text[0] == '-';
+    Py_ssize_t digits = length - negative;
+    /* As JSON has them: no sign but minus, no leading zeros, and small enough for the machine. */
+    if (digits < 1 || digits > 18 || (digits > 1 && text[negative] == '0') || (negative && text[1] == '0'))
+        Py_RETURN_NOTIMPLEMENTED;
+    long long number = 0;
+    for (Py_ssize_t i = negative; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            Py_RETURN_NOTIMPLEMENTED;
+        number = 10 * number + (text[i] - '0');
+    }
+    return PyLong_FromLongLong(negative ? -number : number);
+}
+
+PyDoc_STRVAR(scalar_results_doc,
+"scalar_results(replies, max_bytes) -> list | None\n\n"
+"For each reply to an HMGET of one field its value: a result of at most max_bytes bytes, of the tag T by the string\n"
+"policy `auto`, or of the tag V that is a whole number. NotImplemented for any other.");
+
+static PyObject *
+scalar_results(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "scalar_results takes two arguments");
+        return NULL;
+    }
+    Py_ssize_t max_bytes;
+    if (whole_number(args[1], &max_bytes) < 0)
+        return NULL;
+    if (!PyList_CheckExact(args[0]))
         Py_RETURN_NONE;
-    }
-    if (value == NULL)
+    Py_ssize_t length = PyList_GET_SIZE(args[0]);
+    PyObject *values = PyList_New(length);
+    if (values == NULL)
         return NULL;
-    PyObject *one = PyTuple_New(1);
-    if (one == NULL) {
-        Py_DECREF(value);
-        return NULL;
+    for (Py_ssize_t at = 0; at < length; at++) {
+        PyObject *reply = PyList_GET_ITEM(args[0], at);
+        PyObject *raw = PyList_CheckExact(reply) && PyList_GET_SIZE(reply) == 1 ? PyList_GET_ITEM(reply, 0) : Py_None;
+        PyObject *value = scalar_of(raw, max_bytes);
+        if (value == NULL) {
+            Py_DECREF(values);
+            return NULL;
+        }
+        PyList_SET_ITEM(values, at, value);
     }
-    PyTuple_SET_ITEM(one, 0, value);
-    return one;
+    return values;
 }
 
 PyDoc_STRVAR(spell_id_doc, "spell_id(pool, at) -> str\n\nSixteen random bytes of `pool` as a version 4 UUID.");
@@ -1080,7 +1102,7 @@ gather(PyObject *module, PyObject *const *args, Py_ssize_t count)
 static PyMethodDef functions[] = {
     {"hash_fields", (PyCFunction)(void (*)(void))hash_fields, METH_FASTCALL, hash_fields_doc},
     {"job", (PyCFunction)(void (*)(void))job_of, METH_FASTCALL, job_doc},
-    {"scalar_result", scalar_result, METH_O, scalar_result_doc},
+    {"scalar_results", (PyCFunction)(void (*)(void))scalar_results, METH_FASTCALL, scalar_results_doc},
     {"shape", (PyCFunction)(void (*)(void))shape_of, METH_FASTCALL, shape_doc},
     {"spell_id", (PyCFunction)(void (*)(void))spell_id, METH_FASTCALL, spell_id_doc},
     {"members", (PyCFunction)(void (*)(void))members, METH_FASTCALL, members_doc},

@@ -218,11 +218,23 @@ def test_gathered_replies(replies: list[Any], count: int) -> None:
 @example(raw=b"T\xff")
 @example(raw=b"V-")
 def test_results(raw: bytes) -> None:
+    replies: list[Any] = [[b"Tx"], [raw], [None], [], [raw, raw], None, ServerError("WRONGTYPE x"), [b"V5"]]
     for strings in ("auto", "bytes"):
-        for limits in (Limits(), Limits(max_bytes=2)):
-            plain, compiled = both(lambda s=strings, n=limits: mode(strings=s, limits=n).collected(b"j", [raw]))
-            assert plain == compiled
-            assert isinstance(plain, tuple) or type(plain.value) is type(compiled.value)
+        for limits in (Limits(), Limits(max_bytes=2), Limits(max_bytes=2**70)):
+            for dialect in (None, "0.002"):
+                side = mode(strings=strings, limits=limits, dialect=dialect)
+                plain, compiled = both(lambda side=side: side.values(replies))
+                assert set(plain) == {NotImplemented}
+                assert len(plain) == len(compiled) == len(replies)
+                for reply, value in zip(replies, compiled, strict=True):
+                    if value is not NotImplemented:
+                        result = side.collected(b"j", reply)
+                        assert (result, type(result.value)) == (Success(value), type(value))
+
+
+def test_whole_numbers_and_texts_are_results_that_compiled_code_reads() -> None:
+    assert mode().values([[b"V-12"], [b"T5"], [b"V1.5"]]) == [-12, "5", NotImplemented]
+    assert mode().values(()) == []
 
 
 KEYS = st.text(max_size=3) | st.sampled_from(["\ud800", b"k", 1, 1.5, None, True, math.inf])
@@ -349,16 +361,16 @@ def test_what_is_no_command_adds_nothing(bad: Any) -> None:
 def test_turned_off_there_is_nothing() -> None:
     fast.turn_off()
     assert fast.shape([1]) is None
-    assert fast.scalar_result(b"Tx") is None
+    assert fast.scalar_results([[b"Tx"]], 9) is None
     assert fast.outbox() is None
     fast.turn_on()
     assert fast.shape([1]) == (1, 0, True)
-    assert fast.scalar_result(b"Tx") == ("x",)
+    assert fast.scalar_results([[b"Tx"]], 9) == ["x"]
     assert fast.outbox() is not None
 
 
 @pytest.mark.parametrize(
-    "function", ["hash_fields", "job", "members", "completion", "joined", "gather", "spell_id", "shape"]
+    "function", ["hash_fields", "job", "members", "completion", "joined", "gather", "scalar_results", "spell_id", "shape"]
 )
 def test_wrong_calls_are_errors(function: str) -> None:
     with pytest.raises(TypeError, match="takes"):

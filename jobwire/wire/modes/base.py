@@ -229,9 +229,9 @@ class Mode(ABC):
         # No transaction ends with a number: these are its commands alone (``jobwire.wire.scripts.insist``).
         if self.use_multi and not isinstance(replies[-1], int):
             replies = c.transaction_replies(replies)
-        for reply in replies:
-            if isinstance(reply, ServerError):
-                raise reply
+        error = c.first_error(replies)
+        if error is not None:
+            raise error
         return replies
 
     # -- client
@@ -283,6 +283,12 @@ class Mode(ABC):
 
         Raises ``ServerError``, ``ResultDecodeError``, ``MismatchError``.
         """
+
+    def values(self, replies: Sequence[Reply]) -> Sequence[object]:
+        """Return, for replies to ``collect`` all at once, the values that are plain scalars, as most are; NotImplemented
+        for each of which only ``collected`` can tell.
+        """
+        return [NotImplemented] * len(replies)
 
     @abstractmethod
     def check(self, job_id: bytes) -> tuple[Command, ...]:
@@ -548,10 +554,6 @@ class HashMode(Mode):
         raw = reply[0] if isinstance(reply, list) and reply else None
         if not isinstance(raw, bytes):
             return None
-        if self._reads_scalars and len(raw) <= self.limits.max_bytes:
-            scalar = fast.scalar_result(raw)
-            if scalar is not None:
-                return Success(scalar[0])
         return decode_result(
             raw,
             dialect=self.dialect or DEFAULT_DIALECT,
@@ -559,6 +561,12 @@ class HashMode(Mode):
             limits=self.limits,
             key=job_key(job_id),
         )
+
+    def values(self, replies: Sequence[Reply]) -> Sequence[object]:
+        compiled: list[object] | None = None
+        if self._reads_scalars:
+            compiled = fast.scalar_results(replies, self.limits.max_bytes)
+        return super().values(replies) if compiled is None else compiled
 
     def check(self, job_id: bytes) -> tuple[Command, ...]:
         return (self.collect(job_id), c.exists(job_key(job_id)))
