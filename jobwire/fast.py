@@ -31,7 +31,8 @@ __all__ = [
     "encode",
     "gather",
     "hash_fields",
-    "job",
+    "is_flat",
+    "jobs",
     "joined",
     "members",
     "missing",
@@ -47,6 +48,8 @@ Part = Literal["sereal", "wire"]
 PARTS: tuple[Part, ...] = ("sereal", "wire")
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+
+_FLAT = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def _not_implemented(*_: Any) -> Any:
@@ -71,6 +74,10 @@ def _gather(gets: Callable[[], Any], replies: list[Any], count: int) -> bool:
             return False
         replies.append(reply)
     return True
+
+
+def _is_flat(data: dict[Any, Any]) -> bool:
+    return _FLAT.issuperset(map(type, data.values()))
 
 
 def _built(part: Part) -> tuple[ModuleType | None, str | None]:
@@ -103,12 +110,15 @@ encode: Any = _not_implemented
 """``encode(value, head, base, share_keys, true_tag, false_tag, max_depth)`` → ``head`` and the body behind it."""
 hash_fields: Any = _none
 """``hash_fields(head, queued, meta, data, kept_meta, text_field, reserved)`` → the command for a job's hash."""
-job: Any = _none
-"""``job(make, names, entry, dialect, reply, plans, max_fields, max_bytes)`` → what ``make`` makes of a job's hash."""
+jobs: Any = _none
+"""``jobs(make, names, entries, dialect, replies, plans, max_fields, max_bytes, needs_queued)`` → for each what ``make``
+makes of a job's hash; NotImplemented for any other."""
 scalar_results: Any = _none
 """``scalar_results(replies, max_bytes)`` → for each its value, of the tags T and V; NotImplemented for any other."""
 completion: Any = _none
 """``completion(head, key, entry, channel, value, accept, started, processed)`` → the command that completes a job."""
+is_flat: Any = _is_flat
+"""``is_flat(data)``: whether all values of a dict are scalars."""
 members: Any = _none
 """``members(value, reads)`` → ``value``, or a copy with the members that ``reads`` reads: ``codec.typed``."""
 joined: Any = _none
@@ -158,23 +168,24 @@ def missing(part: Part) -> str | None:
 def turn_on() -> None:
     """Use the compiled code; does nothing where there is none."""
     global decode, encode
-    global hash_fields, job, scalar_results, completion, members, joined, gather, _shape, outbox, spell_id
+    global hash_fields, jobs, scalar_results, completion, is_flat, members, joined, gather, _shape, outbox, spell_id
     if _sereal is not None:
         decode, encode = _sereal.decode, _sereal.encode
     if _wire is not None:
-        hash_fields, job, scalar_results = _wire.hash_fields, _wire.job, _wire.scalar_results
-        completion, members, joined, gather = _wire.completion, _wire.members, _wire.joined, _wire.gather
+        hash_fields, jobs, scalar_results = _wire.hash_fields, _wire.jobs, _wire.scalar_results
+        completion, is_flat, members = _wire.completion, _wire.is_flat, _wire.members
+        joined, gather = _wire.joined, _wire.gather
         _shape, outbox, spell_id = _wire.shape, _wire.Outbox, _wire.spell_id
 
 
 def turn_off() -> None:
     """Use plain Python alone."""
     global decode, encode  # noqa: PLW0603 - one switch a process
-    global hash_fields, job, scalar_results, completion, members, joined  # noqa: PLW0603
+    global hash_fields, jobs, scalar_results, completion, is_flat, members, joined  # noqa: PLW0603
     global gather, _shape, outbox, spell_id  # noqa: PLW0603
     decode = encode = _not_implemented
-    hash_fields = job = scalar_results = completion = members = joined = _shape = outbox = _none
-    spell_id, gather = _spell_id, _gather
+    hash_fields = jobs = scalar_results = completion = members = joined = _shape = outbox = _none
+    spell_id, gather, is_flat = _spell_id, _gather, _is_flat
 
 
 turn_on()

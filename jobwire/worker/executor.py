@@ -48,6 +48,15 @@ _LOST_DELAY = 1.0
 class Executor:
     """The deliveries of one worker. ``deliveries`` holds all that is in hand, by identity."""
 
+    # With more than thirty attributes in a dict CPython gives up its fast ways to attributes and methods.
+    __slots__ = (
+        "_clock", "_commands", "_completed", "_completing_since", "_decide", "_draining", "_events", "_hooks",
+        "_idle", "_joins", "_log", "_loop", "_maintenance", "_max_losses", "_mode", "_pace", "_performer",
+        "_preparing", "_refusals", "_send_tracebacks", "_started", "_starts_singly", "_thread_slots",
+        "_told_busy", "_worker_id", "busy", "deliveries", "left", "notices", "on_busy", "on_free", "on_idle",
+        "refused", "slots",
+    )  # fmt: skip
+
     def __init__(
         self,
         mode: Mode,
@@ -103,8 +112,6 @@ class Executor:
         self._refusals = Refusals(log)
         self._clock = ServerClock()
         self._pace = Pace(TOGETHER, HELD)
-        self._begun: list[Delivery] = []
-        """Their handlers are about to make their first step."""
         self._started: life.State = life.after("taken", "start", mode=mode.name)
         self._commands: Connection | None = None
         self._idle: asyncio.Event | None = None
@@ -164,10 +171,19 @@ class Executor:
                 self._commands.send(commands, partial(self._loaded, some))
 
     def _loaded(self, deliveries: Sequence[Delivery], replies: Replies | TransportError) -> None:
-        if not isinstance(replies, TransportError):
-            self._pace.sample(replies)
-            self._each(self._read, deliveries, replies)
-            self._see_first_steps()
+        if isinstance(replies, TransportError):
+            return
+        self._pace.sample(replies)
+        jobs = self._mode.jobs([delivery.taken.entry for delivery in deliveries], replies)
+        for delivery, reply, job in zip(deliveries, replies, jobs, strict=True):
+            try:
+                if type(job) is Job:
+                    self._begin(delivery, job)
+                else:
+                    self._read(delivery, reply)
+            except Exception as error:
+                self._not_done(delivery, error)
+        self._see_first_steps(deliveries)
 
     def _each(
         self, step: Callable[[Delivery, Reply], None], some: Sequence[Delivery], replies: Sequence[Reply]
@@ -177,7 +193,10 @@ class Executor:
             try:
                 step(delivery, reply)
             except Exception as error:
-                self._log.exception("job %s: %s", self._name_of(delivery), words_of(error))
+                self._not_done(delivery, error)
+
+    def _not_done(self, delivery: Delivery, error: Exception) -> None:
+        self._log.error("job %s: %s", self._name_of(delivery), words_of(error), exc_info=error)
 
     def _read(self, delivery: Delivery, reply: Reply) -> None:
         """Begin the job in ``reply``, or say why it cannot be begun."""
@@ -191,15 +210,24 @@ class Executor:
         except DecodeError as error:
             self._reject(delivery, error, self._mode.address(delivery.taken, reply))
             return
+        if job is not None:
+            self._begin(delivery, job)
+            return
+        if self._refusals.troubled:
+            self._refusals.accepted("read jobs")
+        self._log.info("job %s has no hash any more: it was cancelled or collected", self._name_of(delivery))
+        self.finish(delivery, life.VANISHED)
+
+    def _begin(self, delivery: Delivery, job: Job) -> None:
+        """Begin a job that was read, unless it has ended already."""
+        if delivery.state != "taken" or delivery.ending is not None:
+            return
         delivery.job = job
         if self._refusals.troubled:
             self._refusals.accepted("read jobs")
-        if self._events.traced and job is not None and type(delivery.key) is not bytes:
+        if self._events.traced and type(delivery.key) is not bytes:
             self._events.emit("take", job.id)
-        if job is None:
-            self._log.info("job %s has no hash any more: it was cancelled or collected", self._name_of(delivery))
-            self.finish(delivery, life.VANISHED)
-        elif job.result is not None:
+        if job.result is not None:
             self._log.info("job %s has a result already; its client is told again", self._name_of(delivery))
             self.finish(delivery, life.NOTIFIED_AGAIN)
         elif "_expires" in job.meta:
@@ -219,7 +247,7 @@ class Executor:
         self._clock.learn(replies[0], asked=asked)
         if delivery.state == "taken" and delivery.ending is None:
             self._look_at_clock(delivery, job)
-            self._see_first_steps()
+            self._see_first_steps((delivery,))
 
     def _not_loaded(self, delivery: Delivery, error: ServerError) -> None:
         name = self._name_of(delivery)
@@ -245,19 +273,15 @@ class Executor:
             self._events.emit("start", job.id)
         name = job.id if type(job.id) is str else self._name_of(delivery)
         delivery.task = spawn(self._loop, self._execute(delivery, job), name)
-        if delivery.ending is None:
-            self._begun.append(delivery)
 
-    def _see_first_steps(self) -> None:
+    def _see_first_steps(self, deliveries: Sequence[Delivery]) -> None:
         # Behind the first steps of the tasks just made. Where a handler is done by then, its completion says all.
-        begun, self._begun = self._begun, []
-        if begun:
-            self._loop.call_soon(self._first_steps_made, begun)
+        self._loop.call_soon(self._first_steps_made, deliveries)
 
-    def _first_steps_made(self, begun: list[Delivery]) -> None:
+    def _first_steps_made(self, deliveries: Sequence[Delivery]) -> None:
         going_on = False
-        for delivery in begun:
-            if delivery.ending is None:
+        for delivery in deliveries:
+            if delivery.ending is None and delivery.task is not None:
                 going_on = True
                 self._say_start(delivery)
         if going_on:

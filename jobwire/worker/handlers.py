@@ -8,13 +8,14 @@ but ``jobwire.Job`` gets the job's data converted to that type (``codec.typed``:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar, get_type_hints, overload
 
 import msgspec
 
+from jobwire import fast
 from jobwire.errors import ConfigError, DecodeError, JobDecodeError
 from jobwire.options import UNSET, Unset
 from jobwire.sereal.values import StringPolicy
@@ -37,8 +38,6 @@ __all__ = [
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
 F = TypeVar("F", bound=AnyHandler)
-
-_FLAT = frozenset({str, bytes, int, float, bool, type(None)})
 
 current: ContextVar[Job] = ContextVar("jobwire.current_job")
 """Set at the beginning of each job's task, which has a context of its own."""
@@ -177,7 +176,7 @@ def _converter(wanted: Any, function: AnyHandler, strict: bool, characters: Char
 
     def prepare(job: Job) -> Any:
         data = job.data
-        if not _FLAT.issuperset(map(type, data.values())) and (reason := too_large(data)) is not None:
+        if not fast.is_flat(data) and (reason := too_large(data)) is not None:
             raise JobDecodeError(f"the parameters do not fit {convert.name}: {reason}", key=job.id)
         try:
             return read(data, characters)
@@ -214,13 +213,33 @@ class Router:
         return found
 
 
+class Handlers:
+    """The handlers of one worker: that of all jobs, ``fallback`` where there are routes, and those of the routes."""
+
+    def __init__(self) -> None:
+        self.fallback: Handler | None = None
+        self.router: Router | None = None
+
+    def __iter__(self) -> Iterator[Handler]:
+        if self.router is not None:
+            yield from self.router.handlers.values()
+        if self.fallback is not None:
+            yield self.fallback
+
+    def find(self, job: Job) -> Handler:
+        """The handler for ``job``. Raises ``DecodeError`` where no route fits it."""
+        if self.router is not None:
+            return self.router.find(job, fallback=self.fallback)
+        assert self.fallback is not None  # noqa: S101 - a worker without any is refused when it is started
+        return self.fallback
+
+
 class Handling:
-    """The part of a worker that knows its handlers."""
+    """The part of a worker that is given its handlers."""
 
     def __init__(self, strings: StringPolicy) -> None:
         self._characters: Characters = characters_of(strings)
-        self._handler: Handler | None = None
-        self._router: Router | None = None
+        self._handlers = Handlers()
 
     @overload
     def handler(self, function: F) -> F: ...
@@ -247,9 +266,9 @@ class Handling:
         return self._set_handler(function, type, strict, in_process)
 
     def _set_handler(self, function: F, wanted: Any, strict: bool, in_process: bool) -> F:
-        if self._handler is not None:
+        if self._handlers.fallback is not None:
             raise ConfigError("this worker has a handler already; use worker.route(value) for several")
-        self._handler = self._make(function, wanted, strict, in_process)
+        self._handlers.fallback = self._make(function, wanted, strict, in_process)
         return function
 
     def _make(self, function: AnyHandler, wanted: Any, strict: bool, in_process: bool) -> Handler:
@@ -271,30 +290,20 @@ class Handling:
         """
 
         def register(function: F) -> F:
-            if self._router is None:
-                self._router = Router(field)
-            if self._router.field != field:
-                raise ConfigError(f"this worker routes by {self._router.field!r}; it cannot route by {field!r} as well")
-            self._router.add(value, self._make(function, type, strict, in_process))
+            router = self._handlers.router
+            if router is None:
+                router = self._handlers.router = Router(field)
+            if router.field != field:
+                raise ConfigError(f"this worker routes by {router.field!r}; it cannot route by {field!r} as well")
+            router.add(value, self._make(function, type, strict, in_process))
             return function
 
         return register
-
-    def _find_handler(self, job: Job) -> Handler:
-        if self._router is not None:
-            return self._router.find(job, fallback=self._handler)
-        assert self._handler is not None  # noqa: S101 - a worker without any is refused when it is started
-        return self._handler
 
     def _all_in_threads(self) -> bool:
         """Are they all plain functions?"""
         return all(handler.in_thread for handler in self._handlers)
 
-    @property
-    def _handlers(self) -> list[Handler]:
-        routed = [] if self._router is None else list(self._router.handlers.values())
-        return routed if self._handler is None else [*routed, self._handler]
-
     def _needs_handler(self) -> None:
-        if self._handler is None and self._router is None:
+        if not any(True for _ in self._handlers):
             raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")

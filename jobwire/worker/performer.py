@@ -62,12 +62,14 @@ class Performer:
         return Call(job=job, queue=readable(queue), worker=self._worker_id, started=delivery.started)
 
     def _call(self, delivery: Delivery, job: Job) -> Awaitable[Any]:
-        handler = self._find_handler(job)
+        find = self._find_handler  # what an attribute holds is called faster from a name, here and below
+        handler = find(job)
         limit = self._timeout if isinstance(handler.timeout, Unset) else handler.timeout
         if handler.answers is not None:
             return self._answer(delivery, handler, handler.answers, job, limit)
-        argument = job if handler.takes_job else handler.prepare(job)
-        work = self._begin(delivery, handler, argument) if handler.in_thread else handler.function(argument)
+        prepare, function = handler.prepare, handler.function
+        argument = job if handler.takes_job else prepare(job)
+        work = self._begin(delivery, handler, argument) if handler.in_thread else function(argument)
         return work if limit is None else self._limited(delivery, handler, work, limit)
 
     async def _limited(self, delivery: Delivery, handler: Handler, work: Awaitable[Any], limit: float) -> Any:

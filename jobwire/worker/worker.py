@@ -213,7 +213,7 @@ class Worker(Handling, Hooking):
         self._executor = Executor(
             self._mode,
             worker_id=self.id,
-            find_handler=self._find_handler,
+            find_handler=self._handlers.find,
             decide=decide_by(on_failure, max_attempts=max_attempts, retry_delay=retry_delay),
             timeout=timeout,
             threads=threads or max_concurrent_jobs,

@@ -182,7 +182,8 @@ class Works:
         mode, reply = self._mode(), self.jobs.reply()
 
         def work() -> Any:
-            job = mode.read(TAKEN, reply)
+            (job,) = mode.jobs([TAKEN.entry], [reply])
+            job = mode.read(TAKEN, reply) if job is NotImplemented else job
             return None if job is None else {
                 name: getattr(job, name) for name in
                 ("id", "data", "reply_to", "queued", "started", "processed", "meta", "result")
@@ -194,7 +195,8 @@ class Works:
         mode, raw = self._mode(), self.jobs.result()
 
         def work() -> Any:
-            found = mode.collected(b"j", [raw])
+            (value,) = mode.values([[raw]])
+            found = mode.collected(b"j", [raw]) if value is NotImplemented else Success(value)
             return found.value if isinstance(found, Success) else repr(found)
 
         return "result", work, raw

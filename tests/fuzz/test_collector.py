@@ -93,7 +93,7 @@ def test_reading_a_job_whose_reply_and_plans_go_away() -> None:
             reply = [item for name in names for item in (bytes(name), b"\\xff" + bytes([n % 256]) * 50)]
             mine = dict(plans) | {b"text_a": ("text", "a" * 50 + str(n)), b"text_b": ("text", "b" * 50 + str(n))}
             targets[:] = [reply, mine]
-            fast.job(Job, Job.__struct_fields__, b"id", None, reply, mine, 100, 1000)
+            fast.jobs(Job, Job.__struct_fields__, [b"id"], None, [reply], mine, 100, 1000, False)
             targets.clear()
         print(seen > 50)
     """

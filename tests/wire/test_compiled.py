@@ -58,6 +58,12 @@ def mode(dialect: str | None = "0.004", **options: Any) -> Reliable:
     return Reliable(Keyspace("jobs"), dialect=known, own_list=True, processing=b"own", **options)
 
 
+def read(side: Reliable, reply: Any) -> Any:
+    """The job, as a worker reads it: by compiled code, or else by plain Python."""
+    (job,) = side.jobs([TAKEN.entry], [reply])
+    return side.read(TAKEN, reply) if job is NotImplemented else job
+
+
 NAMES = st.text(max_size=6) | st.sampled_from(["_reply_to", "_accept", "a\n", "op", "_x", "result"])
 SCALARS = st.text() | st.binary() | st.integers() | st.floats() | st.booleans() | st.none()
 VALUES = SCALARS | st.lists(st.integers(), max_size=2) | st.just("\ud800")
@@ -100,15 +106,40 @@ CONTENTS = (
 )
 def test_jobs(fields: dict[bytes, bytes], dialect: str | None, strings: Any, limits: Limits) -> None:
     reply = [item for pair in fields.items() for item in pair]
-    plain, compiled = both(lambda: mode(dialect, strings=strings, limits=limits).read(TAKEN, reply))
+    plain, compiled = both(lambda: read(mode(dialect, strings=strings, limits=limits), reply))
     assert plain == compiled
     # And again, when the fields are known.
-    assert both(lambda: mode(dialect, strings=strings, limits=limits).read(TAKEN, reply)) == (plain, plain)
+    assert both(lambda: read(mode(dialect, strings=strings, limits=limits), reply)) == (plain, plain)
 
 
 @given(reply=st.none() | st.integers() | st.binary() | st.lists(st.none() | st.integers() | st.binary(), max_size=5))
 def test_replies_that_are_no_hash(reply: Any) -> None:
-    plain, compiled = both(lambda: mode().read(TAKEN, reply))
+    plain, compiled = both(lambda: read(mode(), reply))
+    assert plain == compiled
+
+
+def test_jobs_that_come_together() -> None:
+    side = mode(None)
+    hashes: list[Any] = [[b"_reply_to", b"c", b"_queued", b"1.5", b"text_a", b"1"], [], None, [b"_reply_to", b"c"]]
+    side.read(TAKEN, hashes[0])  # from here on its fields are known
+    expected = read(side, hashes[0])
+    found = side.jobs([b"j\xff"] * 4, hashes)
+    assert found == [expected, *[NotImplemented] * 3]
+    assert side.jobs([b"a"], tuple(hashes[:1])) == [NotImplemented]
+    assert side.jobs([], []) == []
+
+
+@given(
+    whole=st.integers(0, 10**15 - 1),
+    point=st.integers(0, 14),
+    mark=st.sampled_from(["", "-", "+", " ", "e1", "_", "."]),
+)
+@example(whole=176443000012345, point=5, mark="")
+def test_moments(whole: int, point: int, mark: str) -> None:
+    digits = str(whole).rjust(point + 1, "0")
+    raw = f"{mark}{digits[: len(digits) - point]}.{digits[len(digits) - point :]}".encode()
+    reply = [b"_reply_to", b"c", b"_queued", b"1.5", b"_started", raw]
+    plain, compiled = both(lambda: read(mode(), reply))
     assert plain == compiled
 
 
@@ -124,7 +155,7 @@ def test_completions(value: Any, accept: str | None, started: float, at: float) 
 
     def complete(dialect: str) -> Any:
         speaking = mode(dialect)
-        job = speaking.read(TAKEN, fields)
+        job = read(speaking, fields)
         assert job is not None
         outcomes: list[Result] = [Success(value), Failure("Oops", "no")]
         return [speaking.complete(job, TAKEN, outcomes[0], started=started, at=at)]
@@ -370,7 +401,19 @@ def test_turned_off_there_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["hash_fields", "job", "members", "completion", "joined", "gather", "scalar_results", "spell_id", "shape"]
+    "function",
+    [
+        "hash_fields",
+        "is_flat",
+        "jobs",
+        "members",
+        "completion",
+        "joined",
+        "gather",
+        "scalar_results",
+        "spell_id",
+        "shape",
+    ],
 )
 def test_wrong_calls_are_errors(function: str) -> None:
     with pytest.raises(TypeError, match="takes"):

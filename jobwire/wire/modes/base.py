@@ -25,7 +25,7 @@ from jobwire.wire.codec import extensions as m
 from jobwire.wire.codec.dialects import DEFAULT_DIALECT, Dialect
 from jobwire.wire.codec.fields import Nested, plans, text_field
 from jobwire.wire.codec.jobs import JOB_FIELDS, Job, decode_job, encode_job
-from jobwire.wire.codec.results import Failure, Result, Success, decode_result, encode_failure, encode_outcome
+from jobwire.wire.codec.results import Failure, Result, decode_result, encode_failure, encode_outcome
 from jobwire.wire.codec.typed import Characters, characters_of
 from jobwire.wire.commands import Command, Reply
 from jobwire.wire.keys import JOB_PREFIX, PROCESSING, Keyspace, channel, channel_to, job_key
@@ -285,7 +285,7 @@ class Mode(ABC):
         """
 
     def values(self, replies: Sequence[Reply]) -> Sequence[object]:
-        """Return, for replies to ``collect`` all at once, the values that are plain scalars, as most are; NotImplemented
+        """Return, for replies to several ``collect``s, the values that are plain scalars, as most are; NotImplemented
         for each of which only ``collected`` can tell.
         """
         return [NotImplemented] * len(replies)
@@ -378,6 +378,13 @@ class Mode(ABC):
     @abstractmethod
     def load(self, taken: Taken) -> Command | None:
         """Fetch the job of an entry; None where the entry is the job."""
+
+    def jobs(self, entries: Sequence[bytes], replies: Sequence[Reply]) -> Sequence[object]:
+        """Return, for replies to ``load`` of these entries, the ``Job``s whose parameters are texts, as most are;
+        NotImplemented for each of which only ``read`` can tell.
+        """
+        del replies
+        return [NotImplemented] * len(entries)
 
     @abstractmethod
     def read(self, taken: Taken, reply: Reply) -> Job | None:
@@ -612,18 +619,24 @@ class HashMode(Mode):
     def load(self, taken: Taken) -> Command:
         return (b"HGETALL", JOB_PREFIX + taken.entry)
 
-    def read(self, taken: Taken, reply: Reply) -> Job | None:
-        if self.strings != "auto":
-            return self._read(taken, reply)
-        dialect, limits = self.dialect or DEFAULT_DIALECT, self.limits
-        job: Job | None = fast.job(
-            Job, JOB_FIELDS, taken.entry, dialect, reply, self._plans, limits.max_fields, limits.max_bytes
-        )
-        if job is None or (self.dialect is None and job.queued is None):
-            return self._read(taken, reply)
-        return job
+    def jobs(self, entries: Sequence[bytes], replies: Sequence[Reply]) -> Sequence[object]:
+        compiled: list[object] | None = None
+        if self.strings == "auto":
+            dialect, limits = self.dialect or DEFAULT_DIALECT, self.limits
+            compiled = fast.jobs(
+                Job,
+                JOB_FIELDS,
+                entries,
+                dialect,
+                replies,
+                self._plans,
+                limits.max_fields,
+                limits.max_bytes,
+                self.dialect is None,
+            )
+        return super().jobs(entries, replies) if compiled is None else compiled
 
-    def _read(self, taken: Taken, reply: Reply) -> Job | None:
+    def read(self, taken: Taken, reply: Reply) -> Job | None:
         fields = c.hash_pairs(reply, key=job_key(taken.entry))
         if m.REPLY_TO not in fields and fields.keys() <= m.MARKS:
             self._check_entry(taken)
