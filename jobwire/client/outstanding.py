@@ -394,10 +394,11 @@ class Collector:
 
     def on_push(self, message: list[Reply]) -> None:
         """A message on the notice channel."""
-        if message[0] != MESSAGE or not isinstance(message[2], bytes):
+        payload = message[2] if message[0] == MESSAGE else None
+        if type(payload) is not bytes:
             return
         try:
-            notice = self._mode.notice(message[2])
+            notice = self._mode.notice(payload)
         except DecodeError as error:
             self._log.error("notice ignored: %s", error)
             return
@@ -410,8 +411,9 @@ class Collector:
         if notice.result is not None:
             self._resolve(pending, notice.result)
             return
-        self._announced.append(pending)
-        if len(self._announced) == 1:
+        announced = self._announced
+        announced.append(pending)
+        if len(announced) == 1:
             self._collect_soon()
 
     def _collect_soon(self) -> None:

@@ -45,17 +45,14 @@ class SubscribingConnection(RedisConnection):
             self._subscribing = self._subscribing or any(expected)
 
     def _take(self) -> None:
-        gets = self._reader.gets
-        while True:
-            reply = gets()
-            if reply is False:
-                return
+        gets, on_push = self._reader.gets, self._on_push
+        while (reply := gets()) is not False:
             kind = reply[0] if type(reply) is list and reply and self._subscribing else None
             if kind == MESSAGE or kind in MESSAGE_KINDS:
                 try:
-                    self._on_push(reply)
+                    on_push(reply)
                 except Exception as error:
-                    self._report(error, self._on_push)
+                    self._report(error, on_push)
             elif kind in ACKNOWLEDGEMENT_KINDS:
                 self._push(reply)
                 self._acknowledge(reply)

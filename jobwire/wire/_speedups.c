@@ -883,15 +883,26 @@ call_at(PyObject *calls, Py_ssize_t at)
     if (!PyTuple_CheckExact(one) || PyTuple_GET_SIZE(one) != 1)
         return NULL;
     PyObject *call = PyTuple_GET_ITEM(one, 0);
-    if (!PyTuple_CheckExact(call) || PyTuple_GET_SIZE(call) != WORDS || !PyBytes_CheckExact(PyTuple_GET_ITEM(call, RESULT)))
+    if (!PyTuple_CheckExact(call) || PyTuple_GET_SIZE(call) != WORDS ||
+        !PyBytes_CheckExact(PyTuple_GET_ITEM(call, CHANNEL)) || !PyBytes_CheckExact(PyTuple_GET_ITEM(call, RESULT)))
         return NULL;
     return call;
+}
+
+/* Whether two calls are of jobs of the same client, as those that end together often are. */
+static int
+same_channel(PyObject *call, PyObject *other)
+{
+    PyObject *one = PyTuple_GET_ITEM(call, CHANNEL), *two = PyTuple_GET_ITEM(other, CHANNEL);
+    return one == two || (PyBytes_GET_SIZE(one) == PyBytes_GET_SIZE(two) &&
+                          memcmp(PyBytes_AS_STRING(one), PyBytes_AS_STRING(two), PyBytes_GET_SIZE(one)) == 0);
 }
 
 PyDoc_STRVAR(joined_doc,
 "joined(head, own, calls, at, most, max_bytes) -> (command, count) | None\n\n"
 "One call of COMPLETE_MANY: `head`, the number of its keys, the list `own`, then what the calls of COMPLETE from `at` on\n"
-"say, each in a tuple of one: `most` of them, and no more than `max_bytes` of results. A call that is alone stays.");
+"say, each in a tuple of one: `most` of them, and no more than `max_bytes` of results. A channel that is that of the call\n"
+"before is left empty. A call that is alone stays.");
 
 static PyObject *
 joined(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -920,10 +931,11 @@ joined(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (some == 1)
         return Py_BuildValue("On", call_at(calls, at), some);
     Py_ssize_t before = PyTuple_GET_SIZE(head);
-    PyObject *keys = PyBytes_FromFormat("%zd", some + 1);
-    PyObject *command = keys == NULL ? NULL : PyTuple_New(before + 2 + 5 * some);
+    PyObject *keys = PyBytes_FromFormat("%zd", some + 1), *empty = PyBytes_FromStringAndSize(NULL, 0);
+    PyObject *command = keys == NULL || empty == NULL ? NULL : PyTuple_New(before + 2 + 5 * some);
     if (command == NULL) {
         Py_XDECREF(keys);
+        Py_XDECREF(empty);
         return NULL;
     }
     int changed = 0; /* while the tuple was made */
@@ -931,6 +943,7 @@ joined(PyObject *module, PyObject *const *args, Py_ssize_t count)
         changed = at + i >= PyList_GET_SIZE(calls) || call_at(calls, at + i) == NULL;
     if (changed) {
         Py_DECREF(keys);
+        Py_DECREF(empty);
         Py_DECREF(command);
         Py_RETURN_NONE;
     }
@@ -942,9 +955,12 @@ joined(PyObject *module, PyObject *const *args, Py_ssize_t count)
     for (Py_ssize_t i = 0; i < some; i++) {
         PyObject *call = call_at(calls, at + i);
         PyTuple_SET_ITEM(command, before + 2 + i, Py_NewRef(PyTuple_GET_ITEM(call, JOB)));
-        for (Py_ssize_t j = 0; j < 4; j++)
+        int same = i > 0 && same_channel(call, call_at(calls, at + i - 1));
+        PyTuple_SET_ITEM(command, before + 2 + some + 4 * i, Py_NewRef(same ? empty : PyTuple_GET_ITEM(call, CHANNEL)));
+        for (Py_ssize_t j = 1; j < 4; j++)
             PyTuple_SET_ITEM(command, before + 2 + some + 4 * i + j, Py_NewRef(PyTuple_GET_ITEM(call, CHANNEL + j)));
     }
+    Py_DECREF(empty);
     return Py_BuildValue("Nn", command, some);
 }
 

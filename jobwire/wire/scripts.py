@@ -89,7 +89,7 @@ entry of an own list is."""
 
 COMPLETE_MANY = Script.of("""\
 local call, type, sub, keys, args, codes = redis.pcall, type, string.sub, KEYS, ARGV, {}
-local own, count, given = keys[1], #keys - 1, 1
+local own, count, given, channel = keys[1], #keys - 1, 1, ''
 local oldest = call('LRANGE', own, -count, -1)
 local in_order = #oldest == count
 for at = 1, count do
@@ -98,6 +98,7 @@ end
 if in_order then in_order = not call('RPOP', own, count).err end
 for at = 1, count do
   local job, started = keys[at + 1], args[given + 2]
+  if args[given] ~= '' then channel = args[given] end
   local id = in_order and oldest[count + 1 - at] or sub(job, 6)
   local code = in_order and 1 or call('LREM', own, -1, id)
   if code == 1 then
@@ -106,7 +107,7 @@ for at = 1, count do
     else
       code = call('HSET', job, 'result', args[given + 1])
     end
-    if type(code) == 'number' then code = call('PUBLISH', args[given], id) end
+    if type(code) == 'number' then code = call('PUBLISH', channel, id) end
     if type(code) == 'number' then code = 1 + code end
   end
   codes[at] = code
@@ -114,9 +115,10 @@ for at = 1, count do
 end
 return codes
 """)
-"""KEYS own list, job hashes; ARGV for each of these channel, result, when it was started and processed (both empty in
-dialects that do not write them) → for each what COMPLETE answers, or an error, which is that job's alone. Jobs that end
-in the order in which they were taken, as most do, are the tail of the list, and leave it by one command."""
+"""KEYS own list, job hashes; ARGV for each of these channel (empty for that of the job before), result, when it was
+started and processed (both empty in dialects that do not write them) → for each what COMPLETE answers, or an error,
+which is that job's alone. Jobs that end in the order in which they were taken, as most do, are the tail of the list,
+and leave it by one command."""
 
 TAKE_MANY = Script.of("""\
 local call, pending, own = redis.pcall, KEYS[1], KEYS[2]

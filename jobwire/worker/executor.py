@@ -29,7 +29,7 @@ from jobwire.wire.text import Text, readable, words_of
 from jobwire.worker.awaiting import cancelled_from_outside, is_awaitable, spawn, tell_loop
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
-from jobwire.worker.handlers import Handler, current
+from jobwire.worker.handlers import Handler, set_current
 from jobwire.worker.hooks import Hooks
 from jobwire.worker.maintenance import KEPT, Maintenance
 from jobwire.worker.notices import Notices
@@ -301,7 +301,7 @@ class Executor:
             self.send(insist(commands))
 
     async def _execute(self, delivery: Delivery, job: Job) -> None:
-        current.set(job)
+        set_current(job)
         if self._starts_singly:
             # Here, and not before the task: the result of a handler that does not wait then leaves in the same write.
             self._say_start(delivery)

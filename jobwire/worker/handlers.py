@@ -34,6 +34,7 @@ __all__ = [
     "current_job",
     "make_handler",
     "name_of",
+    "set_current",
 ]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
@@ -41,6 +42,7 @@ F = TypeVar("F", bound=AnyHandler)
 
 current: ContextVar[Job] = ContextVar("jobwire.current_job")
 """Set at the beginning of each job's task, which has a context of its own."""
+set_current = current.set
 
 
 def current_job() -> Job:

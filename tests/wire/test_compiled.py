@@ -168,14 +168,15 @@ def test_completions(value: Any, accept: str | None, started: float, at: float) 
 @given(
     sizes=st.lists(st.sampled_from([0, 1, 20, 40_000, 70_000]), max_size=70),
     dialects=st.lists(st.sampled_from(["0.003", "0.004", "0.004", "0.004"]), min_size=70, max_size=70),
+    clients=st.lists(st.sampled_from([b"c", b"c", b"d", b"longer"]), min_size=70, max_size=70),
 )
-@example(sizes=[1] * 65, dialects=["0.004"] * 70)
-@example(sizes=[1, 40_000, 40_000, 1, 70_000], dialects=["0.004"] * 70)
-def test_joined_completions(sizes: list[int], dialects: list[str]) -> None:
+@example(sizes=[1] * 65, dialects=["0.004"] * 70, clients=[b"c"] * 70)
+@example(sizes=[1, 40_000, 40_000, 1, 70_000], dialects=["0.004"] * 70, clients=[b"c", b"d"] * 35)
+def test_joined_completions(sizes: list[int], dialects: list[str], clients: list[bytes]) -> None:
     speaking = mode(None)
     completions = []
-    for size, dialect in zip(sizes, dialects, strict=False):
-        job = mode(dialect).read(TAKEN, [b"_reply_to", b"c", b"_queued", b"1.5"])
+    for size, dialect, client in zip(sizes, dialects, clients, strict=False):
+        job = mode(dialect).read(TAKEN, [b"_reply_to", client, b"_queued", b"1.5"])
         assert job is not None
         completions.append(speaking.complete(job, TAKEN, Success("x" * size), started=1e9, at=1e9))
     plain, compiled = both(lambda: speaking.complete_many(completions))

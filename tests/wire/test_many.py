@@ -36,8 +36,10 @@ def submitted(mode: Mode, *names: bytes, queue: bytes = PENDING) -> list[tuple[C
     ]
 
 
-def completion(mode: Reliable, name: bytes, result: Any = 1, dialect: str = "0.004") -> tuple[Command, ...]:
-    job = Job(id=name.decode(), data={}, reply_to="c", dialect=DIALECTS[dialect], meta={"_accept": "E"})
+def completion(
+    mode: Reliable, name: bytes, result: Any = 1, dialect: str = "0.004", *, client: str = "c"
+) -> tuple[Command, ...]:
+    job = Job(id=name.decode(), data={}, reply_to=client, dialect=DIALECTS[dialect], meta={"_accept": "E"})
     outcome = result if isinstance(result, Failure) else Success(result)
     return mode.complete(job, Taken(PENDING, name), outcome, started=1.0, at=2.0)
 
@@ -94,7 +96,7 @@ def test_completions_are_joined_within_limits() -> None:
     assert command == (
         *(b"EVALSHA", COMPLETE_MANY.sha, b"3", OWN, b"job::a", b"job::b"),
         *(b"client::c", b"T1", b"1", b"2"),
-        *(b"client::c", b"Tx", b"", b""),
+        *(b"", b"Tx", b"", b""),  # the channel of the job before
     )
     many = [completion(mode, b"j%d" % n) for n in range(COMPLETED_AT_ONCE + 1)]
     assert [count for _, count in mode.complete_many(many)] == [COMPLETED_AT_ONCE, 1]
@@ -186,6 +188,23 @@ def test_completing_many(run: Any, server: redis.Redis, order: list[bytes]) -> N
     assert [server.hgetall(b"job::" + name) for name in order] == [done] * len(order)
     assert sorted(server.lrange(OWN, 0, -1)) == sorted({b"a", b"b", b"c", b"d"} - set(order))
     assert complete(run, order) == [0] * len(order), "they were given away meanwhile"
+
+
+def test_every_client_hears_of_its_own_jobs(run: Any, server: redis.Redis) -> None:
+    """A channel is said once for jobs in a row, also where the first of them was given away."""
+    clients = {b"a": "one", b"b": "one", b"c": "two", b"d": "two", b"e": "one", b"f": "one"}
+    run(b"LPUSH", OWN, *[name for name in clients if name not in (b"c", b"e")])
+    mode = own()
+    ((command, _),) = mode.complete_many([completion(mode, name, client=client) for name, client in clients.items()])
+    with server.pubsub() as listener:
+        listener.subscribe("client::one", "client::two")
+        assert [listener.get_message(timeout=2) for _ in range(2)]
+        assert run(*command) == [2, 2, 0, 2, 0, 2]
+        heard = [listener.get_message(timeout=2) for _ in range(4)]
+    assert [(message["channel"], message["data"]) for message in heard if message] == [
+        *[(b"client::one", b"a"), (b"client::one", b"b")],
+        *[(b"client::two", b"d"), (b"client::one", b"f")],
+    ]
 
 
 def test_the_errors_of_a_job_are_its_own(run: Any, server: redis.Redis) -> None:

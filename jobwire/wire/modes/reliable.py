@@ -104,8 +104,12 @@ class OwnList:
         if len(calls) == 1:
             return calls[0], 1
         jobs = [call[_JOB] for call in calls]
-        times = [() if len(call) > _RESULT + 1 else (b"", b"") for call in calls]
-        args = [word for call, missing in zip(calls, times, strict=True) for word in (*call[_CHANNEL:], *missing)]
+        args: list[bytes] = []
+        before = b""
+        for call in calls:
+            channel, result, *times = call[_CHANNEL:]
+            args += (b"" if channel == before else channel, result, *(times or (b"", b"")))
+            before = channel
         return (*_MANY, b"%d" % (len(calls) + 1), self._key, *jobs, *args), len(calls)
 
     def prepare(self) -> tuple[Command, ...]:
