@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final, final, get_args
 
 from jobwire.errors import ConfigError
 from jobwire.limits import Limits
@@ -23,6 +23,7 @@ __all__ = ["UNSET", "Unset", "at_least", "backoff_of", "build_mode", "queue_keys
 AUTO = "auto"
 
 
+@final
 class Unset:
     """The type of ``UNSET``: an option that was not given, where None means something."""
 

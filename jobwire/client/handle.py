@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from copy import copy
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -142,7 +142,8 @@ class JobHandle(msgspec.Struct, Generic[T], eq=False):
             yield from pending.waiter()
         if pending.error is not None:
             pending.check()
-        return cast("T", pending.value)
+        value: T = pending.value
+        return value
 
     async def submitted(self) -> None:
         """Return when Redis has the job: its hash and its entry in the queue are written.

@@ -26,7 +26,7 @@ from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable, words_of
-from jobwire.worker.awaiting import cancelled_from_outside, is_awaitable, spawn, tell_loop
+from jobwire.worker.awaiting import PLAIN, cancelled_from_outside, is_awaitable, spawn, tell_loop
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
 from jobwire.worker.handlers import Handler, set_current
@@ -307,7 +307,7 @@ class Executor:
             self._say_start(delivery)
         try:
             value = await self._performer.perform(delivery, job)
-            while is_awaitable(value):
+            while type(value) not in PLAIN and is_awaitable(value):
                 value = await value
             if delivery.ending is None and delivery.state == self._started:
                 self._done(delivery, job, value)

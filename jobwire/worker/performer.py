@@ -64,7 +64,7 @@ class Performer:
     def _call(self, delivery: Delivery, job: Job) -> Awaitable[Any]:
         find = self._find_handler  # what an attribute holds is called faster from a name, here and below
         handler = find(job)
-        limit = self._timeout if isinstance(handler.timeout, Unset) else handler.timeout
+        limit = self._timeout if type(handler.timeout) is Unset else handler.timeout
         if handler.answers is not None:
             return self._answer(delivery, handler, handler.answers, job, limit)
         prepare, function = handler.prepare, handler.function
