@@ -486,8 +486,8 @@ jobs(PyObject *module, PyObject *const *args, Py_ssize_t count)
         PyObject *job = job_of(&how, entry, reply);
         Py_DECREF(entry);
         Py_DECREF(reply);
-        if (job == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_ValueError))
-            PyErr_Clear(); /* a name that the wire cannot say */
+        if (job == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception))
+            PyErr_Clear(); /* the Python code meets it again, and it is this job's alone */
         if ((job == NULL && PyErr_Occurred()) || PyList_Append(made, job == NULL ? Py_NotImplemented : job) < 0)
             Py_CLEAR(made);
         Py_XDECREF(job);
