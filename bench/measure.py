@@ -21,8 +21,8 @@ from bench.systems import PEERS, Load, System
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _CONTROL = ("config|resetstat", "info", "ping", "flushall")
-_IDLE = 9.0
-"""Seconds for which an idle worker is watched: some of its rounds."""
+_IDLE = 60.0
+"""Seconds for which an idle worker is watched: several rounds of all that it does by itself."""
 
 
 @dataclass(frozen=True)
