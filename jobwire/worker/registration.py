@@ -63,6 +63,8 @@ class Membership:
         self._active = active
         self._max_losses = max_losses
         self._beat = beat
+        self._ttl = ttl
+        self._look_from = 0.0
         self._settling = settling(beat, ttl)
         self._heartbeat = Heartbeat(transport, mode.keyspace, worker_id, home, on_lost=on_lost, ttl=ttl, beat=beat)
         self._connection: Connection | None = None
@@ -94,7 +96,8 @@ class Membership:
     async def connected(self, connection: Connection) -> None:
         """Prepare a new connection, before the first pop on it. Raises ``TransportError``, ``ConfigError``."""
         await self._need_moves(connection)
-        recovery = Recovery(connection, self._mode, max_losses=self._max_losses, queue=self._home.queues[0])
+        queue = self._home.queues[0]
+        recovery = Recovery(connection, self._mode, max_losses=self._max_losses, queue=queue, own=self._worker_id)
         if self._heartbeat.has_predecessor:
             # It died, so this counts as a loss; otherwise a job that kills its worker would do so again and again.
             await recovery.inherit(self._worker_id, self._home, self._heartbeat.nonce)
@@ -102,6 +105,7 @@ class Membership:
         self._connection, self._recovery = connection, recovery
         self._stuck = frozenset()
         self._since = time.monotonic()
+        self._look_from = 0.0
 
     async def _need_moves(self, connection: Connection) -> None:
         """Raise ``ConfigError`` where the server could not give back the list of a worker that dies: Redis before 6.2.
@@ -153,8 +157,12 @@ class Membership:
         return time.monotonic() - max(self._since, self._heartbeat.interrupted) >= self._settling
 
     async def _care(self, recovery: Recovery) -> None:
-        if await recovery.may_look(_FRESH * self._beat):
+        now = time.monotonic()
+        if now >= self._look_from and await recovery.may_look(_FRESH * self._beat):
             dead = await recovery.dead_workers(hung_after=self._beat / 2)
+            if recovery.alone:
+                # Whoever comes after this look has a heartbeat for the TTL at least: nobody can be dead before.
+                self._look_from = now + self._ttl
             if self._settled():
                 await recovery.run(workers=dead)
         if self._connection is not None:

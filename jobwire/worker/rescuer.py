@@ -60,8 +60,18 @@ class Recovery:
     """Recovery for one keyspace, on a connection of the caller's. Its methods raise ``TransportError``."""
 
     def __init__(
-        self, connection: Connection, mode: Mode, *, max_losses: int = MAX_LOSSES, queue: bytes | None = None
+        self,
+        connection: Connection,
+        mode: Mode,
+        *,
+        max_losses: int = MAX_LOSSES,
+        queue: bytes | None = None,
+        own: bytes | None = None,
     ) -> None:
+        """``own`` is the ID of the worker that looks, and knows of itself that it lives."""
+        self.alone = False
+        """True where the last look found no worker but the one that looks."""
+        self._own = own
         self._connection = connection
         self._keyspace: Keyspace = mode.keyspace
         self._spread = mode.spread
@@ -93,14 +103,18 @@ class Recovery:
         """
         dead: dict[bytes, None] = {}
         cursor = b"0"
+        self.alone, alone = False, True
         while True:
             asked = time.monotonic()
             cursor, known = scanned(await self._ask(fleet.scan_workers(self._keyspace, cursor)))
-            for workers in _chunks(known):
+            others = [worker for worker in known if worker != self._own]
+            alone = alone and not others
+            for workers in _chunks(others):
                 dead |= dict.fromkeys(await self._without_heartbeat(workers))
             if time.monotonic() - asked >= hung_after:
                 return []
             if cursor == b"0":
+                self.alone = alone
                 return list(dead)
 
     async def _without_heartbeat(self, workers: Sequence[bytes]) -> list[bytes]:

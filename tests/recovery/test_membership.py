@@ -137,6 +137,28 @@ async def test_the_heartbeat_is_renewed(faces: Faces, raw: redis.Redis) -> None:
     assert lowest > (TTL - 2 * BEAT) * 1000 - 200
 
 
+async def test_an_idle_worker_costs_little(faces: Faces, raw: redis.Redis) -> None:
+    """Who is alone looks for dead workers once in a TTL: whoever comes later has a heartbeat for as long."""
+
+    def calls() -> dict[str, int]:
+        found = {name.removeprefix("cmdstat_"): facts["calls"] for name, facts in raw.info("commandstats").items()}
+        return {name: count for name, count in found.items() if name not in ("info", "config|resetstat")}
+
+    await faces.worker(id="w", heartbeat=0.25, heartbeat_ttl=2.5)
+    await eventually(lambda: "sscan" in calls())
+    raw.config_resetstat()
+    await eventually(lambda: calls().get("sadd", 0) >= 12)
+    asked = calls()
+    beats = asked["sadd"]
+    assert asked.get("sscan", 0) <= beats / 2
+    assert asked.get("hdel", 0) == 0, "nobody has noted it as gone"
+    own = sum(asked.get(name, 0) for name in ("eval", "get", "set", "sadd", "hset", "exists", "lrange"))
+    assert own <= 9 * beats + 6
+    # And as soon as there is another one, it is looked after again.
+    raw.sadd("jobs::workers", "other")
+    await eventually(lambda: raw.hexists("jobs::gone", "other"))
+
+
 async def test_a_displaced_worker_stops_and_touches_nothing(
     faces: Faces, raw: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

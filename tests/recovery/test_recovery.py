@@ -121,6 +121,23 @@ async def test_many_workers_are_looked_after_in_steps(redis_url: str, monkeypatc
         assert not raw.exists("jobs::queues", "jobs::gone")
 
 
+async def test_a_worker_that_is_alone_asks_for_no_heartbeat(redis_url: str) -> None:
+    with raw_client(redis_url) as raw:
+        raw.sadd("jobs::workers", "me")
+        async with recovery_at(redis_url, own=b"me") as recovery:
+            assert not recovery.alone
+            raw.config_resetstat()
+            assert await recovery.dead_workers() == []
+            assert recovery.alone
+            assert raw.info("commandstats").keys() <= {"cmdstat_sscan", "cmdstat_config|resetstat", "cmdstat_info"}
+            leave_behind(raw, "w", "a")
+            assert await recovery.dead_workers() == [b"w"]
+            assert not recovery.alone
+            raw.srem("jobs::workers", "w")
+            assert await recovery.dead_workers(hung_after=0.0) == []
+            assert not recovery.alone, "a server that hung has told nothing"
+
+
 async def test_live_workers_are_never_touched(each_url: str) -> None:
     with raw_client(each_url) as raw:
         leave_behind(raw, "w", "a")

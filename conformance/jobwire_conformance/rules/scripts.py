@@ -19,6 +19,7 @@ SCRIPTS: dict[bytes, str] = {
     b"5322a0b07ab6977196ac75706b95bbc7115a5363": "CALL_OFF",
     b"67e5ba3959ad0d7f0a4290c238739d09f0eac1bd": "CALL_OFF",
     b"5d342b0276f42d3f83fff6b4c0c29996d7fb49c2": "CLAIM",
+    b"ed83ba575fffa2389f1f6348973dbb4fea52ff78": "CLAIM",
     b"18bec509a4fe36cbd6b431c63524aea15b776395": "COMPLETE",
     b"36d44ca54a9d3116531ac813f57c0e890fdc9e45": "COMPLETE",
     b"392329d452faebb667ddbeacbb2151f3c0daf784": "COMPLETE_MANY",
