@@ -86,8 +86,8 @@ if held and held ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 local new = redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[4])
-redis.call('HDEL', KEYS[4], ARGV[1])
 if held then return 1 end
+redis.call('HDEL', KEYS[4], ARGV[1])
 return new == 1 and 2 or 3
 LUA
     release => <<'LUA',
