@@ -76,8 +76,8 @@ def _gather(gets: Callable[[], Any], replies: list[Any], count: int) -> bool:
     return True
 
 
-def _is_flat(data: dict[Any, Any]) -> bool:
-    return _FLAT.issuperset(map(type, data.values()))
+def _is_flat(data: object) -> bool:
+    return type(data) is dict and _FLAT.issuperset(map(type, data.values()))
 
 
 def _built(part: Part) -> tuple[ModuleType | None, str | None]:
@@ -118,7 +118,7 @@ scalar_results: Any = _none
 completion: Any = _none
 """``completion(head, key, entry, channel, value, accept, started, processed)`` → the command that completes a job."""
 is_flat: Any = _is_flat
-"""``is_flat(data)``: whether all values of a dict are scalars."""
+"""``is_flat(data)``: whether it is a dict, and no subclass of that, whose values are all scalars."""
 members: Any = _none
 """``members(value, reads)`` → ``value``, or a copy with the members that ``reads`` reads: ``codec.typed``."""
 joined: Any = _none

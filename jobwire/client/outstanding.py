@@ -443,8 +443,7 @@ class Collector:
                 self._read(pending, reply)
                 continue
             self._end(pending, None, value)
-            if not pending.kept and self._cleanup is not None:
-                self._cleanup.delete(pending.job_id)
+            self._tidy(pending)
 
     def _read(self, pending: Pending, reply: Reply) -> None:
         try:
@@ -513,6 +512,10 @@ class Collector:
         self._resolve(pending, result)
         if isinstance(result, Failure) and result.rejected:
             return  # somebody's to mend: its entry stands in the list of rejected ones
+        self._tidy(pending)
+
+    def _tidy(self, pending: Pending) -> None:
+        """Delete the hash of a job whose result was collected, unless others want it, too."""
         if not pending.kept and self._cleanup is not None:
             self._cleanup.delete(pending.job_id)
 

@@ -533,15 +533,13 @@ read_member(PyObject *held, PyObject *read, PyObject *fitting, PyObject *digits)
     return fits ? Py_NewRef(held) : PyObject_CallOneArg(read, held);
 }
 
-PyDoc_STRVAR(is_flat_doc, "is_flat(data) -> bool\n\nWhether all values of a dict are texts, bytes, numbers, booleans or None.");
+PyDoc_STRVAR(is_flat_doc, "is_flat(data) -> bool\n\nWhether it is a dict whose values are all texts, bytes, numbers, booleans or None.");
 
 static PyObject *
 is_flat(PyObject *module, PyObject *data)
 {
-    if (!PyDict_CheckExact(data)) {
-        PyErr_SetString(PyExc_TypeError, "is_flat takes a dict");
-        return NULL;
-    }
+    if (!PyDict_CheckExact(data))
+        Py_RETURN_FALSE;
     PyObject *value;
     Py_ssize_t place = 0;
     while (PyDict_Next(data, &place, NULL, &value))

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 __all__ = [
-    "PLAIN",
     "cancelled_from_outside",
     "done_within",
     "is_awaitable",
@@ -47,14 +46,14 @@ else:
         return loop.create_task(work, name=name)
 
 
-PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, list, dict, tuple})
 """Types of most results: ``hasattr`` makes an exception and forgets it where there is no such attribute."""
 
 
 def is_awaitable(value: object) -> bool:
     """Is it still to be awaited, as what a plain function around an ``async def`` returns?"""
     kind = type(value)
-    return kind not in PLAIN and hasattr(kind, "__await__")
+    return kind not in _PLAIN and hasattr(kind, "__await__")
 
 
 async def whole(work: Awaitable[Any]) -> Any:

@@ -26,10 +26,10 @@ from jobwire.wire.modes.base import Ending, Told
 from jobwire.wire.scripts import insist, is_out_of_memory
 from jobwire.wire.server_clock import ServerClock
 from jobwire.wire.text import Text, readable, words_of
-from jobwire.worker.awaiting import PLAIN, cancelled_from_outside, is_awaitable, spawn, tell_loop
+from jobwire.worker.awaiting import cancelled_from_outside, is_awaitable, spawn, tell_loop
 from jobwire.worker.delivery import Delivery
 from jobwire.worker.failures import cut, failure_of, log_failure, sentence, traceback_of
-from jobwire.worker.handlers import Handler, set_current
+from jobwire.worker.handlers import Handler, current
 from jobwire.worker.hooks import Hooks
 from jobwire.worker.maintenance import KEPT, Maintenance
 from jobwire.worker.notices import Notices
@@ -301,13 +301,13 @@ class Executor:
             self.send(insist(commands))
 
     async def _execute(self, delivery: Delivery, job: Job) -> None:
-        set_current(job)
+        current.set(job)
         if self._starts_singly:
             # Here, and not before the task: the result of a handler that does not wait then leaves in the same write.
             self._say_start(delivery)
         try:
             value = await self._performer.perform(delivery, job)
-            while type(value) not in PLAIN and is_awaitable(value):
+            while is_awaitable(value):
                 value = await value
             if delivery.ending is None and delivery.state == self._started:
                 self._done(delivery, job, value)

@@ -34,7 +34,6 @@ __all__ = [
     "current_job",
     "make_handler",
     "name_of",
-    "set_current",
 ]
 
 AnyHandler: TypeAlias = Callable[[Any], Any]
@@ -42,7 +41,6 @@ F = TypeVar("F", bound=AnyHandler)
 
 current: ContextVar[Job] = ContextVar("jobwire.current_job")
 """Set at the beginning of each job's task, which has a context of its own."""
-set_current = current.set
 
 
 def current_job() -> Job:
@@ -307,5 +305,5 @@ class Handling:
         return all(handler.in_thread for handler in self._handlers)
 
     def _needs_handler(self) -> None:
-        if not any(True for _ in self._handlers):
+        if not list(self._handlers):
             raise ConfigError("a worker needs a handler: @worker.handler or @worker.route(…)")

@@ -98,8 +98,8 @@ class Recovery:
     async def dead_workers(self, *, hung_after: float = math.inf) -> list[bytes]:
         """Return the known workers without a heartbeat, asking in steps.
 
-        None where Redis took ``hung_after`` seconds for a step: a server that hung has let heartbeats run out that were
-        on their way.
+        No worker where Redis took ``hung_after`` seconds for a step: a server that hung has let heartbeats run out that
+        were on their way. The one that looks is not among them; ``alone`` says whether there was another one.
         """
         dead: dict[bytes, None] = {}
         cursor = b"0"

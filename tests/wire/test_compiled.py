@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import math
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import Any
 
 import hiredis
@@ -264,6 +266,14 @@ def test_results(raw: bytes) -> None:
                         assert (result, type(result.value)) == (Success(value), type(value))
 
 
+@given(values=st.lists(VALUES | st.builds(dict) | st.just(IntEnum("Odd", "a").a), max_size=4))
+def test_flat_parameters(values: list[Any]) -> None:
+    data = dict(enumerate(values))
+    plain, compiled = both(lambda: fast.is_flat(data))
+    assert plain is compiled is all(type(value) in (str, bytes, int, float, bool, type(None)) for value in values)
+    assert both(lambda: fast.is_flat(OrderedDict(data))) == (False, False)
+
+
 def test_whole_numbers_and_texts_are_results_that_compiled_code_reads() -> None:
     assert mode().values([[b"V-12"], [b"T5"], [b"V1.5"]]) == [-12, "5", NotImplemented]
     assert mode().values(()) == []
@@ -405,7 +415,6 @@ def test_turned_off_there_is_nothing() -> None:
     "function",
     [
         "hash_fields",
-        "is_flat",
         "jobs",
         "members",
         "completion",
